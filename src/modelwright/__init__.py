@@ -1,0 +1,65 @@
+"""Modelwright: an ML engineer as software.
+
+A table and one spec file become a released, served model whose limits are one chain.
+
+Example:
+    import modelwright as mw
+    release = mw.run("modelwright.yaml")
+    release.predict(frame)
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+# Waiting OpenMP threads spin by default: beside another busy process a booster became up to 200
+# times slower. It must be set before any booster's library is loaded, so it stands here.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Artefact": "modelwright.pack.artefact",
+    "Finding": "modelwright.core.records",
+    "ModelwrightError": "modelwright.core.errors",
+    "Released": "modelwright.lifecycle",
+    "check": "modelwright.lifecycle",
+    "history": "modelwright.lifecycle",
+    "load": "modelwright.lifecycle",
+    "promote": "modelwright.lifecycle",
+    "read_spec": "modelwright.core.spec_file",
+    "rollback": "modelwright.lifecycle",
+    "run": "modelwright.lifecycle",
+}
+__all__ = [
+    "Artefact",
+    "Finding",
+    "ModelwrightError",
+    "Released",
+    "check",
+    "history",
+    "load",
+    "promote",
+    "read_spec",
+    "rollback",
+    "run",
+]
+
+if TYPE_CHECKING:
+    from modelwright.core.errors import ModelwrightError
+    from modelwright.core.records import Finding
+    from modelwright.core.spec_file import read_spec
+    from modelwright.lifecycle import Released, check, history, load, promote, rollback, run
+    from modelwright.pack.artefact import Artefact
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'modelwright' has no attribute {name!r}")
+    return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

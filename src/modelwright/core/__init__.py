@@ -1,0 +1,1 @@
+"""Nouns all rooms share: records, schema, spec, limits, errors. Imports no ML library."""

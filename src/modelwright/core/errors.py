@@ -1,0 +1,131 @@
+"""Every error a user can meet, drawn as a tree.
+
+ModelwrightError            what was found, what was wanted, what to do next
+ ├─ UsageError              a name, file or option that does not fit             exit 2
+ ├─ SpecError               modelwright.yaml, all its problems at once           exit 2
+ ├─ DataError               the table cannot be used as it is                    exit 2
+ │   └─ RowsError           rows that do not fit the Schema, row by row          exit 2, HTTP 422
+ ├─ FitError                no candidate could be trained                        exit 3
+ ├─ PackError               the trained pipeline could not be converted          exit 3
+ │   └─ ParityError         converted, but some row is answered differently      exit 3
+ ├─ ArtefactError           a folder that is changed, foreign or unsafe          exit 3
+ ├─ RegistryError           MLflow refused, is away, or has no such version      exit 3
+ └─ MissingExtra            an optional package is not installed                 exit 2
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class ModelwrightError(Exception):
+    """Base of all errors that are the caller's to mend; the message is for people.
+
+    Example:
+        >>> str(UsageError("No file data.csv.", hint="Check the path."))
+        'No file data.csv. Check the path.'
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """One line a problem; errors that collect several override this."""
+        return (self.message,)
+
+
+class UsageError(ModelwrightError):
+    """A name, file or option that does not fit."""
+
+    exit_code = 2
+
+
+class _ManyProblems(ModelwrightError):
+    """Shared by the errors that report everything wrong at once."""
+
+    def __init__(self, title: str, problems: Sequence[str], *, hint: str = "") -> None:
+        super().__init__(title, hint=hint)
+        self._problems = tuple(problems)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        return self._problems
+
+    def __str__(self) -> str:
+        lines = [self.message, *(f"  - {problem}" for problem in self._problems)]
+        return "\n".join(lines + ([self.hint] if self.hint else []))
+
+
+class SpecError(_ManyProblems):
+    """The spec file is wrong; `problems` has one line (with line and column) for each."""
+
+    exit_code = 2
+
+
+class DataError(ModelwrightError):
+    """The table cannot be used as it is."""
+
+    exit_code = 2
+
+
+class RowsError(_ManyProblems, DataError):
+    """Rows that do not fit the Schema; `problems` names row and column of each."""
+
+    exit_code = 2
+
+
+class FitError(ModelwrightError):
+    """No candidate could be trained."""
+
+
+class PackError(ModelwrightError):
+    """The trained pipeline could not be converted."""
+
+
+class ParityError(_ManyProblems, PackError):
+    """The packed model answers some row differently; `problems` names step and row."""
+
+
+class ArtefactError(ModelwrightError):
+    """A model folder that is changed, foreign or unsafe."""
+
+
+class RegistryError(ModelwrightError):
+    """MLflow refused, is away, or has no such version."""
+
+
+class MissingExtra(ModelwrightError):
+    """An optional package is not installed."""
+
+    exit_code = 2
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"{package} is not installed.", hint=f"Run: pip install 'modelwright[{extra}]'"
+        )
+
+
+def did_you_mean(found: str, known: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` for the closest known word, or an empty string.
+
+    Example:
+        >>> did_you_mean("tagret", ["target", "source"])
+        "did you mean 'target'?"
+        >>> did_you_mean("zzz", ["target"])
+        ''
+    """
+    words = list(known)
+    close = difflib.get_close_matches(found, words, n=1, cutoff=0.6)
+    if not close:
+        folded = {word.lower(): word for word in words}
+        close = [folded[found.lower()]] if found.lower() in folded else []
+    return f"did you mean {close[0]!r}?" if close else ""

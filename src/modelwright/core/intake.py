@@ -1,0 +1,228 @@
+"""Values from outside to the arrays that the graph takes: one pure function for every door.
+
+Training data, `predict` on a file, `/predict` and OIP v2 all pass here, so that training and
+serving cannot read the same value differently.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from modelwright.core.errors import RowsError, did_you_mean
+from modelwright.core.schema import (
+    FALSE_WORDS,
+    MISSING_TIME,
+    TRUE_WORDS,
+    Column,
+    Schema,
+    time_from,
+)
+
+Array = npt.NDArray[Any]
+Feeds = dict[str, Array]
+"""Column name -> one-dimensional array: float64 (NaN missing) for numbers and booleans, object
+of str ("" missing) for categories, int64 microseconds (-2**63 missing) for date-times."""
+
+SHOWN_PROBLEMS = 20
+
+
+def feeds_from_rows(schema: Schema, rows: Sequence[Mapping[str, Any]]) -> Feeds:
+    """Turn records into graph inputs.
+
+    Args:
+        schema: the model's schema.
+        rows: one mapping a row; a column that was sometimes missing in training may be absent.
+
+    Returns:
+        One array of `len(rows)` for each feature.
+
+    Raises:
+        RowsError: with a line for each wrong value, naming row and column.
+
+    Example:
+        >>> from modelwright.core.schema import Target
+        >>> schema = Schema((Column("age", "number"),), Target("y", "regression"))
+        >>> feeds_from_rows(schema, [{"age": 39}, {"age": None}])
+        {'age': array([39., nan])}
+    """
+    problems: list[str] = []
+    known = {column.name for column in schema.features}
+    for index, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            problems.append(f"row {index}: wanted an object, found {type(row).__name__}")
+            continue
+        for name in row.keys() - known - schema.tolerated:
+            problems.append(f"row {index}: {unknown_column(schema, name)}")
+        for column in schema.features:
+            if column.name not in row and not column.nullable:
+                problems.append(f"row {index}: column {column.name!r} is missing")
+    refuse(problems)
+    columns = {c.name: [row.get(c.name) for row in rows] for c in schema.features}
+    return _feeds(schema, columns)
+
+
+def feeds_from_columns(schema: Schema, columns: Mapping[str, Sequence[Any] | Array]) -> Feeds:
+    """Turn named columns of equal length into graph inputs; see `feeds_from_rows`.
+
+    Raises:
+        RowsError: a column is unknown, missing, of another length, or holds a wrong value.
+    """
+    problems: list[str] = []
+    known = {column.name for column in schema.features}
+    for name in columns.keys() - known - schema.tolerated:
+        problems.append(unknown_column(schema, name))
+    sizes: dict[str, int] = {}
+    for name, values in columns.items():
+        if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
+            problems.append(f"column {name!r}: wanted a list of values")
+        else:
+            sizes[name] = len(values)
+    count = max(sizes.values(), default=0)
+    problems += [
+        f"column {name!r} has {size} values, another has {count}"
+        for name, size in sizes.items()
+        if size != count
+    ]
+    for column in schema.features:
+        if column.name not in columns and not column.nullable:
+            problems.append(f"column {column.name!r} is missing")
+    refuse(problems)
+    given = {c.name: columns.get(c.name, [None] * count) for c in schema.features}
+    return _feeds(schema, given)
+
+
+def unknown_column(schema: Schema, name: object) -> str:
+    """The message for a column that the model never saw."""
+    names = [column.name for column in schema.columns]
+    hint = did_you_mean(str(name), names)
+    return f"unknown column {str(name)[:80]!r}" + (f": {hint}" if hint else "")
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise RowsError when there are problems; at most 20 are spelled out."""
+    if problems:
+        shown = list(problems[:SHOWN_PROBLEMS])
+        if len(problems) > SHOWN_PROBLEMS:
+            shown.append(f"... and {len(problems) - SHOWN_PROBLEMS} more")
+        raise RowsError(f"The input has {len(problems)} problem(s):", shown)
+
+
+def _feeds(schema: Schema, columns: Mapping[str, Sequence[Any] | Array]) -> Feeds:
+    problems: list[str] = []
+    feeds = {c.name: column_feed(c, columns[c.name], problems) for c in schema.features}
+    refuse(problems)
+    return feeds
+
+
+def column_feed(column: Column, values: Sequence[Any] | Array, problems: list[str]) -> Array:
+    """One column's array; what does not fit is added to `problems` and left missing."""
+    if isinstance(values, np.ndarray):
+        fast = _from_array(column, values)
+        if fast is not None:
+            return fast
+        values = values.tolist()
+    convert = _CONVERT[column.kind]
+    dtype: Any = {"category": object, "datetime": np.int64}.get(column.kind, np.float64)
+    missing = _MISSING.get(column.kind, math.nan)
+    out: Array = np.empty(len(values), dtype)
+    for index, value in enumerate(values):
+        if value is None:
+            out[index] = missing
+            continue
+        try:
+            out[index] = convert(column, value)
+        except (ValueError, TypeError, OverflowError):
+            out[index] = missing
+            wanted = _WANTED[column.kind]
+            if column.kind == "datetime" and column.format:
+                wanted += f" or {column.format}"
+            problems.append(
+                f"row {index}, column {column.name!r}: wanted {wanted}, "
+                f"found {str(value)[:60]!r} ({type(value).__name__})"
+            )
+    return out
+
+
+def _from_array(column: Column, values: Array) -> Array | None:
+    """Arrays that already have the right type need no look at each value."""
+    if column.kind in ("number", "boolean") and values.dtype.kind in "iuf":
+        if column.kind == "number":
+            return values.astype(np.float64)
+    elif column.kind == "boolean" and values.dtype.kind == "b":
+        return values.astype(np.float64)
+    elif column.kind == "datetime" and values.dtype.kind == "M":
+        return values.astype("datetime64[us]").astype(np.int64)
+    return None
+
+
+_MISSING: dict[str, Any] = {"category": "", "datetime": MISSING_TIME}
+_WANTED = {
+    "number": "a number",
+    "category": "text",
+    "boolean": "true or false",
+    "datetime": "a date-time in ISO 8601",
+}
+
+
+def _number(column: Column, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if hasattr(value, "dtype") and not isinstance(value, np.bool_):
+            return float(value)  # type: ignore[arg-type]
+        raise ValueError("not a number")
+    return float(value)
+
+
+def _text(column: Column, value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (bool, np.bool_)):
+        return "true" if value else "false"
+    if isinstance(value, (float, np.floating)):
+        return "" if math.isnan(value) else level_text(float(value))
+    if isinstance(value, (int, np.integer)):
+        return str(int(value))
+    if isinstance(value, (dt.date, dt.datetime)):
+        return value.isoformat()
+    raise ValueError("not text")
+
+
+def level_text(value: float) -> str:
+    """A number used as a category, written so that 1 and 1.0 are the same level.
+
+    Example:
+        >>> level_text(1.0), level_text(1.5)
+        ('1', '1.5')
+    """
+    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+
+
+def _boolean(column: Column, value: object) -> float:
+    if isinstance(value, (float, np.floating)) and math.isnan(value):
+        return math.nan
+    if isinstance(value, (bool, np.bool_)) or (isinstance(value, (int, float)) and value in (0, 1)):
+        return float(value)
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in TRUE_WORDS or word in FALSE_WORDS or word == "":
+            return math.nan if word == "" else float(word in TRUE_WORDS)
+    raise ValueError("not a boolean")
+
+
+def _time(column: Column, value: object) -> int:
+    if value == "" or value != value:  # NaN and pandas.NaT differ from themselves
+        return MISSING_TIME
+    return time_from(value, column.format)
+
+
+_CONVERT: dict[str, Callable[[Column, Any], Any]] = {
+    "number": _number,
+    "category": _text,
+    "boolean": _boolean,
+    "datetime": _time,
+}

@@ -1,0 +1,35 @@
+"""What long work tells while it runs; "off" is an object, not a flag."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """A listener to a run; every call returns at once and none may raise."""
+
+    def stage(self, name: str, detail: str = "") -> None:
+        """A stage begins; the one before it is over."""
+
+    def step(self, done: float, total: float, note: str = "") -> None:
+        """`done` of `total` (seconds, rows or trials) of the present stage."""
+
+    def say(self, line: str) -> None:
+        """One line worth keeping on the screen."""
+
+
+class Silent:
+    """Progress switched off.
+
+    Example:
+        >>> Silent().stage("fit")
+    """
+
+    def stage(self, name: str, detail: str = "") -> None:
+        """Ignore it."""
+
+    def step(self, done: float, total: float, note: str = "") -> None:
+        """Ignore it."""
+
+    def say(self, line: str) -> None:
+        """Ignore it."""

@@ -1,0 +1,203 @@
+"""What the stages hand over: frozen, and the same after a trip through JSON."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from modelwright.core.schema import Schema
+
+Verdict = Literal["pass", "fail", "undecided"]
+Severity = Literal["info", "warning", "error"]
+Alias = Literal["challenger", "canary", "champion", ""]
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """A measured value and the range that holds it with the stated confidence."""
+
+    value: float
+    low: float
+    high: float
+    confidence: float = 0.95
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """ONE type for bad data, parity, gates and readiness; one renderer shows them everywhere.
+
+    `check` is what was looked at, `subject` the column, limit or model it is about. `measured`
+    and `wanted` are in words and units a person would use; `interval` is in base units.
+    """
+
+    check: str
+    subject: str
+    verdict: Verdict
+    measured: str = ""
+    wanted: str = ""
+    why: str = ""
+    advice: str = ""
+    severity: Severity = "error"
+    interval: Interval | None = None
+
+    @property
+    def blocks(self) -> bool:
+        """Whether a release may not go out with this finding."""
+        return self.verdict != "pass" and self.severity == "error"
+
+
+class ColumnBaseline(msgspec.Struct, frozen=True):
+    """A column's distribution in training, the reference for drift.
+
+    Numbers and date-times: `edges` are 65 quantiles (64 bins). Categories: `levels` and their
+    `shares`, most frequent first, at most 64.
+    """
+
+    missing: float
+    edges: tuple[float, ...] = ()
+    mean: float | None = None
+    std: float | None = None
+    levels: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
+
+
+class DatasetRecord(msgspec.Struct, frozen=True):
+    """What was read, how it was split, and what was found in it."""
+
+    source: str
+    rows: int
+    train_rows: int
+    holdout_rows: int
+    fingerprint: str
+    holdout_fingerprint: str
+    split: str
+    seed: int
+    schema: Schema
+    baseline: dict[str, ColumnBaseline]
+    findings: tuple[Finding, ...] = ()
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """One candidate: what was tried, what each fold scored, what it cost.
+
+    `scores` are in the goal metric's own direction; `rounds` is what early stopping chose.
+    """
+
+    number: int
+    family: str
+    origin: Literal["default", "preset", "search"]
+    params: dict[str, Any]
+    scores: tuple[float, ...]
+    seconds: float
+    outcome: Literal["complete", "pruned", "failed", "stopped"]
+    rounds: int = 0
+    note: str = ""
+
+    @property
+    def score(self) -> float:
+        """Mean over the folds that were run; NaN without any."""
+        return sum(self.scores) / len(self.scores) if self.scores else float("nan")
+
+
+class FitRecord(msgspec.Struct, frozen=True):
+    """The search: every trial, the chosen one, and all that is needed to do it again."""
+
+    goal: str
+    family: str
+    params: dict[str, Any]
+    best: int
+    rounds: int
+    folds: str
+    seed: int
+    budget: str
+    seconds: float
+    trials: tuple[Trial, ...]
+    stopped_by: Literal["budget", "trials", "interrupt", "done"] = "done"
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """What the packed model costs on this machine.
+
+    Seconds, bytes and rows per second. `in_process` is one row through ONNX Runtime; latency,
+    throughput and memory are those of the real HTTP server in a process of its own.
+    """
+
+    machine: str
+    in_process_p50: float
+    size: int
+    load_seconds: float
+    latency_p50: Interval | None = None
+    latency_p95: Interval | None = None
+    latency_p99: Interval | None = None
+    throughput: Interval | None = None
+    memory: Interval | None = None
+
+
+class Parity(msgspec.Struct, frozen=True):
+    """How the packed model's answers compared with the trained pipeline's, row by row."""
+
+    rows: int
+    edge_rows: int
+    largest_difference: float
+    label_flips: int
+    tolerance: float
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """`manifest.json` of a model folder: what it is, what made it, and the hash of each file."""
+
+    format: int
+    model: str
+    run: str
+    created: str
+    schema: Schema
+    outputs: dict[str, str]
+    family: str
+    params: dict[str, Any]
+    goal: str
+    scores: dict[str, float]
+    parity: Parity
+    baseline: dict[str, ColumnBaseline]
+    example: dict[str, Any]
+    spec_digest: str
+    data_fingerprint: str
+    seed: int
+    code: str
+    versions: dict[str, str]
+    files: dict[str, str]
+
+
+class ReleaseRecord(msgspec.Struct, frozen=True):
+    """A judged model: registered with a version when its gates passed.
+
+    `version` is empty and `registered` false when a gate failed.
+    """
+
+    model: str
+    run: str
+    verdict: Verdict
+    artefact: str
+    evidence: tuple[Finding, ...]
+    at: str
+    version: str = ""
+    alias: Alias = ""
+    replaces: str = ""
+    report: str = ""
+    holdout_uses: int = 0
+
+    @property
+    def registered(self) -> bool:
+        """Whether it can be served by name."""
+        return bool(self.version)
+
+
+class AuditLine(msgspec.Struct, frozen=True):
+    """One change of production; `previous` chains it to the line before."""
+
+    at: str
+    who: str
+    action: str
+    model: str
+    version: str
+    replaces: str
+    why: str
+    previous: str

@@ -1,0 +1,298 @@
+"""The one file, `modelwright.yaml`: its keys, their defaults, and what each does."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from modelwright.core.errors import did_you_mean
+from modelwright.core.limits import METRICS, QUALITY, Limit, Task, parse_quantity
+from modelwright.core.schema import Kind
+
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+
+
+def _name(text: str) -> str:
+    if not NAME.match(text):
+        raise ValueError(
+            "wanted up to 64 letters, digits, dots, dashes or underscores, "
+            "the first a letter or digit"
+        )
+    return text
+
+
+def _fallback_names(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _budget(text: object) -> str:
+    """Normalise '60s', '5 min' or '40 trials'; a bare number is refused."""
+    if isinstance(text, str) and (match := re.match(r"^\s*(\d+)\s*trials?\s*$", text)):
+        return f"{int(match[1])} trials"
+    try:
+        seconds, _ = parse_quantity(text, "seconds")
+    except ValueError as error:
+        raise ValueError(f"wanted a time such as '60s' or '40 trials': {error}") from error
+    if seconds <= 0:
+        raise ValueError("a budget must be longer than 0 s")
+    return f"{seconds:g}s"
+
+
+def _bytes(text: object) -> int:
+    return text if isinstance(text, int) else int(parse_quantity(text, "bytes")[0])
+
+
+Names = Annotated[list[str], BeforeValidator(_fallback_names)]
+Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
+
+
+class SplitSpec(_Strict):
+    """How the sealed holdout is set apart."""
+
+    method: Literal["auto", "random", "stratified", "group", "time"] = Field(
+        "auto",
+        description="auto: stratified for classes, random for numbers. group: rows that share "
+        "`by` stay on one side. time: the newest rows by `by` are the holdout.",
+    )
+    by: str | None = Field(None, description="The group or date-time column of that method.")
+    holdout: Share = Field(0.2, description="Share of the rows that is sealed for the release.")
+
+    @model_validator(mode="after")
+    def _by_is_given(self) -> SplitSpec:
+        if self.method in ("group", "time") and not self.by:
+            raise ValueError(f"split.method {self.method} needs split.by: the column to split on")
+        if self.method not in ("group", "time") and self.by:
+            raise ValueError(f"split.by has no use with split.method {self.method}")
+        return self
+
+
+def _short_split(value: object) -> object:
+    return {"method": value} if isinstance(value, str) else value
+
+
+class DataSpec(_Strict):
+    """What to learn from."""
+
+    source: str = Field(description="CSV (also .gz) or Parquet file, relative to the spec file.")
+    target: str = Field(description="The column to predict.")
+    task: Task | None = Field(None, description="Taken from the target when not given.")
+    positive: str | int | bool | None = Field(
+        None, description="Binary: the class to find; default the rarer one."
+    )
+    drop: Names = Field([], description="Columns that the model must not read.")
+    private: Names = Field([], description="Columns never written to journals or reports.")
+    protected: Names = Field([], description="Columns to watch for unequal treatment.")
+    kinds: dict[str, Kind] = Field(
+        {}, description="column: kind, where the kind was guessed wrong (see `modelwright check`)."
+    )
+    split: Annotated[SplitSpec, BeforeValidator(_short_split)] = Field(
+        SplitSpec(), description="A method by name, or a mapping with method, by and holdout."
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of the split and of everything after.")
+
+
+class LimitSpec(_Strict):
+    """A limit spelled out; a bare quantity is short for at_least or at_most."""
+
+    at_least: str | float | None = Field(None, description="The measured value may not be lower.")
+    at_most: str | float | None = Field(None, description="The measured value may not be higher.")
+    slices: dict[str, str | float] = Field(
+        {}, description="column: bound that each of its levels must meet."
+    )
+    worse_than_champion: str | float | None = Field(
+        None, description="The most that may be lost against the champion."
+    )
+
+
+LimitValue = str | float | LimitSpec
+
+
+class FitSpec(_Strict):
+    """How to search."""
+
+    families: list[str] = Field(
+        ["linear", "lightgbm", "catboost"],
+        min_length=1,
+        description="Short names, or 'package.module:Name' of your own. The baselines dummy and "
+        "linear always run.",
+    )
+    budget: Annotated[str, BeforeValidator(_budget)] = Field(
+        "60s", description="Time for the whole search, final refit included, or 'N trials'."
+    )
+    folds: int | None = Field(
+        None, ge=2, le=20, description="Cross-validation folds; default 5, 3 above 100,000 rows."
+    )
+    threads: int | None = Field(
+        None, ge=1, le=512, description="Threads for training; default: the cores of this process."
+    )
+    patience: int = Field(
+        50, ge=1, description="Early stopping: rounds without gain before a booster stops."
+    )
+    params: dict[str, dict[str, Any]] = Field(
+        {}, description="family: parameters in the library's own terms, fixed for every trial."
+    )
+
+
+class PackSpec(_Strict):
+    """How the model is packed and measured."""
+
+    measure: Literal["server", "process"] = Field(
+        "server",
+        description="server: latency, throughput and memory of the real HTTP server; process: "
+        "only the model in process (limits on the server then stay undecided).",
+    )
+    seconds: float = Field(
+        4.0, gt=0, le=600, description="How long to load the server while measuring, in seconds."
+    )
+    drop_at_most: float | None = Field(
+        None, ge=0, description="Reserved: quality that shrinking may cost. No effect yet."
+    )
+
+
+class ReleaseSpec(_Strict):
+    """How a model is judged."""
+
+    alpha: Share = Field(
+        0.05, description="Risk of passing a model that is in truth worse than a quality limit."
+    )
+    undecided: Literal["block", "allow"] = Field(
+        "block", description="What an undecided gate does: data too few to tell, or not measured."
+    )
+    champion_margin: float = Field(
+        0.0, ge=0, description="Loss in the goal metric that is accepted against the champion."
+    )
+
+
+class ServeSpec(_Strict):
+    """How answers are given."""
+
+    host: str = Field("127.0.0.1", description="Anything but loopback needs a token.")
+    port: int = Field(8000, ge=0, le=65535, description="0: any free port.")
+    max_body: Annotated[int, BeforeValidator(_bytes)] = Field(
+        16 * 2**20, gt=0, description="Largest request body, such as '16 MiB'."
+    )
+    max_rows: int = Field(100_000, gt=0, description="Most rows in one request.")
+    token_env: str = Field(
+        "MODELWRIGHT_TOKEN", description="Environment variable that holds the bearer token."
+    )
+
+
+class WatchSpec(_Strict):
+    """Reserved for monitoring: accepted, without effect yet."""
+
+    every: str | None = Field(None, description="Reserved. No effect yet.")
+    labels: str | None = Field(None, description="Reserved. No effect yet.")
+
+
+class Spec(_Strict):
+    """modelwright.yaml: one model from its table to its service."""
+
+    name: Annotated[str, AfterValidator(_name)] = Field(description="The model's name everywhere.")
+    intent: str = Field("", description="What the model is for, in a sentence.")
+    out_of_scope: str = Field("", description="What it must not be used for.")
+    owner: str = Field("", description="Who answers for it.")
+    data: DataSpec
+    goal: str | None = Field(
+        None, description="Metric to improve: roc_auc, log_loss, rmse, ...; default by task."
+    )
+    limits: dict[str, LimitValue] = Field(
+        {}, description="metric: quantity. Quality, latency_p95, throughput, memory, size."
+    )
+    fit: FitSpec = FitSpec()
+    pack: PackSpec = PackSpec()
+    release: ReleaseSpec = ReleaseSpec()
+    serve: ServeSpec = ServeSpec()
+    watch: WatchSpec = WatchSpec()
+
+    @field_validator("goal")
+    @classmethod
+    def _goal_is_known(cls, goal: str | None) -> str | None:
+        if goal is not None and goal not in QUALITY:
+            raise ValueError(f"unknown metric {goal!r}; {_known(goal, QUALITY)}")
+        return goal
+
+    @field_validator("limits")
+    @classmethod
+    def _limits_make_sense(cls, limits: dict[str, LimitValue]) -> dict[str, LimitValue]:
+        problems = []
+        for name, value in limits.items():
+            try:
+                parse_limits({name: value})
+            except ValueError as error:
+                problems.append((name, str(error)))
+        if problems:
+            raise PydanticCustomError("limits", "limits do not make sense", {"problems": problems})
+        return limits
+
+    def parsed_limits(self) -> tuple[Limit, ...]:
+        """Every limit in base units."""
+        return parse_limits(self.limits)
+
+
+def _known(word: str, words: set[str]) -> str:
+    return did_you_mean(word, words) or f"known: {', '.join(sorted(words))}"
+
+
+def parse_limits(limits: dict[str, LimitValue]) -> tuple[Limit, ...]:
+    """Turn the spec's `limits:` into records.
+
+    Raises:
+        ValueError: unknown metric, wrong unit, or a bound on the wrong side.
+
+    Example:
+        >>> [str(limit) for limit in parse_limits({"latency_p95": "10 ms", "accuracy": "90 %"})]
+        ['latency_p95 <= 10 ms', 'accuracy >= 0.9000']
+    """
+    found: list[Limit] = []
+    for name, value in limits.items():
+        if name not in METRICS:
+            raise ValueError(f"limits: unknown metric {name!r}; {_known(name, set(METRICS))}")
+        if isinstance(value, LimitSpec):
+            found += _spelled_out(name, value)
+        else:
+            found.append(_limit(name, value))
+    return tuple(found)
+
+
+def _limit(name: str, value: object, *, column: str | None = None) -> Limit:
+    metric = METRICS[name]
+    try:
+        bound, direction = parse_quantity(value, metric.unit)
+    except ValueError as error:
+        raise ValueError(f"limits.{name}: {error}") from error
+    if direction not in (None, metric.direction):
+        sign = ">=" if metric.direction == "at_least" else "<="
+        bare = str(value).lstrip("<>=≤≥ ")
+        raise ValueError(f"limits.{name}: {metric.better} is better, so write '{sign} {bare}'")
+    return Limit(name, metric.direction, bound, column)
+
+
+def _spelled_out(name: str, value: LimitSpec) -> list[Limit]:
+    metric, found = METRICS[name], []
+    wrong = "at_most" if metric.direction == "at_least" else "at_least"
+    if getattr(value, wrong) is not None:
+        raise ValueError(
+            f"limits.{name}.{wrong}: {metric.better} is better, so use {metric.direction}"
+        )
+    if (bound := getattr(value, metric.direction)) is not None:
+        found.append(_limit(name, bound))
+    if (value.slices or value.worse_than_champion is not None) and name not in QUALITY:
+        raise ValueError(f"limits.{name}: slices and worse_than_champion are for quality metrics")
+    found += [_limit(name, bound, column=column) for column, bound in value.slices.items()]
+    if value.worse_than_champion is not None:
+        try:
+            margin, _ = parse_quantity(value.worse_than_champion, metric.unit)
+        except ValueError as error:
+            raise ValueError(f"limits.{name}.worse_than_champion: {error}") from error
+        found.append(Limit(name, metric.direction, margin, relative=True))
+    if not found:
+        raise ValueError(f"limits.{name}: give {metric.direction}, slices or worse_than_champion")
+    return found

@@ -1,0 +1,120 @@
+"""Records to JSON and back, and files that are whole or absent, whatever is killed when."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from modelwright.core.errors import ArtefactError, UsageError
+
+Record = TypeVar("Record")
+
+
+def to_json(record: object) -> bytes:
+    """Encode a record as indented JSON, keys in field order.
+
+    Example:
+        >>> to_json({"a": 1})
+        b'{\\n  "a": 1\\n}'
+    """
+    return msgspec.json.format(msgspec.json.encode(record), indent=2)
+
+
+def from_json(data: bytes, kind: type[Record], *, where: str = "JSON") -> Record:
+    """Decode and check a record.
+
+    Raises:
+        ArtefactError: not JSON, or not a record of that type.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ArtefactError(
+            f"{where} is not a valid {kind.__name__} record: {error}.",
+            hint="It was edited, cut short, or written by another version of modelwright.",
+        ) from error
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or a restart after kill -9, sees the old or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        sync_folder(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def append_line(path: Path, record: object) -> None:
+    """Append one record as a JSON line, on disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        file.write(msgspec.json.encode(record) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sha256(data: bytes) -> str:
+    """Hex digest of bytes.
+
+    Example:
+        >>> sha256(b"")[:8]
+        'e3b0c442'
+    """
+    return hashlib.sha256(data).hexdigest()
+
+
+def new_run(root: Path) -> Path:
+    """Create and return ``runs/<id>/``; ids sort by time and never collide.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    folder = root / "runs" / f"{stamp}-{secrets.token_hex(2)}"
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot write {folder}: {error.strerror}.",
+            hint="Run in a folder that you may write to.",
+        ) from error
+    return folder
+
+
+def timestamp() -> str:
+    """The present moment in UTC, ISO 8601."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file; the kernel frees it when the process dies."""
+    import fcntl  # not there on Windows, where only this call fails
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

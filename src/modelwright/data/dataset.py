@@ -1,0 +1,243 @@
+"""Spec to Dataset: the one entry to this room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import polars as pl
+import psutil
+
+from modelwright.core.errors import DataError, did_you_mean
+from modelwright.core.intake import Array, Feeds
+from modelwright.core.records import ColumnBaseline, DatasetRecord, Finding
+from modelwright.core.schema import Column, Schema
+from modelwright.core.spec import DataSpec
+from modelwright.core.spec_file import SpecFile
+from modelwright.core.table import Table, take_feeds
+from modelwright.data import findings, kinds, split, target
+from modelwright.data.fingerprint import fingerprint, row_hashes
+from modelwright.data.holdout import SealedHoldout
+from modelwright.data.sources import read_source
+
+LEDGER = Path(".modelwright") / "holdout-uses.jsonl"
+FEWEST_ROWS = 20
+COPIES_IN_MEMORY = 6
+"""How many times the raw table is held at once, at most, while fitting (measured on Adult)."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A validated, fingerprinted and split table.
+
+    Attributes:
+        record: the frozen description, as kept in `runs/<id>/dataset.json`.
+        train: the rows to learn from; in time order when the split is by time.
+        holdout: the sealed rows.
+        ordered: whether folds must respect time.
+    """
+
+    record: DatasetRecord
+    train: Table
+    holdout: SealedHoldout
+    ordered: bool
+
+    @property
+    def schema(self) -> Schema:
+        """The one schema, from the training data."""
+        return self.record.schema
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """A table after its kinds are known, before the split."""
+
+    columns: list[Column]
+    values: Feeds
+    target: target.ReadTarget
+    notes: list[Finding]
+
+
+def load(spec_file: SpecFile) -> Dataset:
+    """Read, check and split the table that the spec names.
+
+    Raises:
+        DataError: the file, the target or a named column does not fit; or too little memory.
+    """
+    data = spec_file.spec.data
+    read = read_source(data.source, spec_file.folder)
+    frame = read.frame
+    _check_memory(frame)
+    _check_named_columns(frame, data)
+    parsed = _parse(frame, data)
+    names = [column.name for column in parsed.columns if column.is_feature]
+    if not names:
+        raise DataError(
+            "No column is left to learn from.",
+            hint="All are dropped, constant, id-like or text; see modelwright check.",
+        )
+    values, y = parsed.values, parsed.target.values
+    mask, order, groups = _split(values, parsed, data)
+    feeds = {name: values[name] for name in names}
+    everything = Table(feeds, y, groups)
+    train_rows = np.flatnonzero(~mask) if order is None else order[~mask[order]]
+    holdout_rows = np.flatnonzero(mask)
+    train, sealed = everything.take(train_rows), everything.take(holdout_rows)
+    _check_classes(train, parsed.target)
+    schema = Schema(_from_training(parsed.columns, values, train_rows), parsed.target.target)
+    noted = [*read.findings, *parsed.notes, *findings.of_split(schema, train, sealed)]
+    holdout_print = fingerprint(take_feeds(values, holdout_rows) | {data.target: sealed.target})
+    record = DatasetRecord(
+        source=data.source,
+        rows=len(y),
+        train_rows=train.rows,
+        holdout_rows=sealed.rows,
+        fingerprint=fingerprint(values | {data.target: y}),
+        holdout_fingerprint=holdout_print,
+        split=_split_name(data, schema),
+        seed=data.seed,
+        schema=schema,
+        baseline={c.name: baseline_of(train.feeds[c.name], c) for c in schema.features},
+        findings=tuple(noted),
+    )
+    holdout = SealedHoldout(sealed, holdout_print, spec_file.folder / LEDGER)
+    return Dataset(record, train, holdout, ordered=order is not None)
+
+
+def _check_memory(frame: pl.DataFrame) -> None:
+    needed = frame.estimated_size() * COPIES_IN_MEMORY
+    available = psutil.virtual_memory().available
+    if needed > available:
+        raise DataError(
+            f"The table needs about {needed / 1e9:.1f} GB to learn from, "
+            f"but {available / 1e9:.1f} GB of memory are free.",
+            hint="Use a larger machine, fewer columns (data.drop), or a sample.",
+        )
+
+
+def _check_named_columns(frame: pl.DataFrame, data: DataSpec) -> None:
+    given = {
+        "data.drop": data.drop,
+        "data.private": data.private,
+        "data.protected": data.protected,
+        "data.kinds": list(data.kinds),
+        "data.split.by": [data.split.by] if data.split.by else [],
+    }
+    for key, names in given.items():
+        for name in names:
+            if name not in frame.columns:
+                hint = did_you_mean(name, frame.columns)
+                raise DataError(f"{key} names {name!r}, which is not in {data.source}.", hint=hint)
+            if name == data.target and key != "data.private":
+                raise DataError(f"{key} names the target {name!r}.", hint="Take it out there.")
+
+
+def _parse(frame: pl.DataFrame, data: DataSpec) -> _Parsed:
+    read = target.read_target(frame, data)
+    kept = frame.filter(pl.Series(read.kept)) if not read.kept.all() else frame
+    if kept.height < FEWEST_ROWS:
+        raise DataError(
+            f"{data.source} has {kept.height} rows with a target.",
+            hint=f"Wanted at least {FEWEST_ROWS}, to learn from some and judge by others.",
+        )
+    columns, values = [], {}
+    for name in kept.columns:
+        if name == data.target:
+            continue
+        found = kinds.infer(kept[name], data.kinds.get(name))
+        column = msgspec.structs.replace(
+            found.column, private=name in data.private, protected=name in data.protected
+        )
+        if name in data.drop:
+            column = msgspec.structs.replace(column, unused="data.drop names it")
+        columns.append(column)
+        values[name] = found.values
+    notes = findings.of_columns(columns, values, frame, read)
+    return _Parsed(columns, values, read, notes)
+
+
+def _split(
+    values: Feeds, parsed: _Parsed, data: DataSpec
+) -> tuple[Array, Array | None, Array | None]:
+    """(mask of the holdout, time order or None, group number a row or None)."""
+    how, y = data.split, parsed.target.values
+    salt = f"split {data.seed}"
+    if how.method == "time":
+        assert how.by is not None
+        moments = values[how.by]
+        if moments.dtype == object:
+            found = next(c.kind for c in parsed.columns if c.name == how.by)
+            raise DataError(
+                f"split.by: {how.by!r} is {found}, wanted a date-time or a number.",
+                hint="Does data.kinds help?",
+            )
+        if kinds.missing_in(moments).any():
+            raise DataError(
+                f"split.by: {how.by!r} has missing values, so not every row has a place in time."
+            )
+        mask = split.time_holdout(moments, how.holdout)
+        return mask, np.argsort(moments, kind="stable"), None
+    if how.method == "group":
+        assert how.by is not None
+        _, groups = np.unique(values[how.by], return_inverse=True)
+        hashes = row_hashes({how.by: values[how.by]}, salt=salt)
+        return split.group_holdout(groups, hashes, how.holdout), None, groups
+    hashes = row_hashes(values, salt=salt)
+    classes = parsed.target.target.task != "regression" and how.method != "random"
+    if classes:
+        return split.stratified_holdout(hashes, y, how.holdout), None, None
+    if how.method == "stratified":
+        raise DataError("split.method stratified needs classes.", hint="Use random, or task:.")
+    return split.random_holdout(hashes, how.holdout), None, None
+
+
+def _split_name(data: DataSpec, schema: Schema) -> str:
+    method = data.split.method
+    if method == "auto":
+        method = "random" if schema.target.task == "regression" else "stratified"
+    by = f" by {data.split.by}" if data.split.by else ""
+    return f"{method}{by}, {data.split.holdout:.0%} sealed"
+
+
+def _check_classes(train: Table, read: target.ReadTarget) -> None:
+    levels = read.target.levels
+    absent = sorted(set(range(len(levels))) - set(np.unique(train.target).tolist()))
+    if levels and absent:
+        raise DataError(
+            f"The class {levels[absent[0]]!r} has no row to learn from after the split.",
+            hint="Drop its rows, or choose another data.split.",
+        )
+
+
+def _from_training(
+    columns: list[Column], values: Feeds, train_rows: Array
+) -> tuple[Column, ...]:
+    """Ranges, levels and missingness as the training part alone shows them."""
+    described = []
+    for column in columns:
+        if column.is_feature:
+            found = kinds.describe(column, values[column.name][train_rows])
+            column = msgspec.structs.replace(found, nullable=column.nullable)
+        described.append(column)
+    return tuple(described)
+
+
+def baseline_of(values: Array, column: Column) -> ColumnBaseline:
+    """A column's distribution, the reference that drift is measured against."""
+    missing = kinds.missing_in(values)
+    present = values[~missing]
+    share = float(missing.mean()) if len(values) else 0.0
+    if values.dtype == object:
+        names, counts = np.unique(present.astype(str), return_counts=True)
+        order = np.lexsort((names, -counts))[:64]
+        shares = tuple(float(c) for c in counts[order] / max(1, len(values)))
+        return ColumnBaseline(share, levels=tuple(map(str, names[order])), shares=shares)
+    if not len(present):
+        return ColumnBaseline(share)
+    numbers = present.astype(np.float64)
+    finite = numbers[np.isfinite(numbers)]
+    edges = tuple(float(e) for e in np.quantile(finite, np.linspace(0, 1, 65))) if len(finite) else ()
+    mean, std = (float(finite.mean()), float(finite.std())) if len(finite) else (None, None)
+    return ColumnBaseline(share, edges=edges, mean=mean, std=std)

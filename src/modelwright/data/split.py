@@ -1,0 +1,112 @@
+"""The split that keeps the holdout honest, and the folds inside the training part.
+
+A row's side depends on the hash of its content, not on its place in the file. So duplicates of a
+row stay on one side, the order of the file does not matter, and rows that were sealed once stay
+sealed when the table grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from modelwright.core.errors import DataError
+from modelwright.core.intake import Array
+from modelwright.data.fingerprint import Hashes
+
+EXACT_BELOW = 100
+"""A class or table with fewer holdout rows than this is cut at the exact share instead."""
+
+
+def random_holdout(hashes: Hashes, share: float) -> Array:
+    """Mask of the holdout: the rows whose hash falls in the lowest `share` of its range.
+
+    Args:
+        hashes: one per row, from `row_hashes` with the seed as salt.
+        share: 0 to 1.
+    """
+    if len(hashes) * share >= EXACT_BELOW:
+        return np.asarray(hashes < np.uint64(share * 2**64))
+    wanted = max(1, round(len(hashes) * share))
+    return np.asarray(hashes <= np.sort(hashes)[wanted - 1])
+
+
+def stratified_holdout(hashes: Hashes, classes: Array, share: float) -> Array:
+    """Mask of the holdout with `share` of each class; a class with one row stays in training."""
+    mask = np.zeros(len(hashes), bool)
+    for level in np.unique(classes):
+        rows = np.flatnonzero(classes == level)
+        if len(rows) > 1:
+            mask[rows] = random_holdout(hashes[rows], share)
+            if mask[rows].all():
+                mask[rows[0]] = False
+    return mask
+
+
+def group_holdout(groups: Array, group_hashes: Hashes, share: float) -> Array:
+    """Mask of the holdout; all rows of a group are on one side.
+
+    Args:
+        groups: group number a row.
+        group_hashes: hash of the group's value a row.
+
+    Raises:
+        DataError: fewer than two groups.
+    """
+    unique, first = np.unique(groups, return_index=True)
+    if len(unique) < 2:
+        raise DataError("The group column has one value, so it cannot split anything.")
+    chosen = unique[random_holdout(group_hashes[first], share)]
+    if len(chosen) == len(unique):
+        chosen = chosen[:-1]
+    return np.asarray(np.isin(groups, chosen))
+
+
+def time_holdout(moments: Array, share: float) -> Array:
+    """Mask of the newest `share` of the rows; equal moments are never parted.
+
+    Raises:
+        DataError: one moment only.
+    """
+    ordered = np.sort(moments)
+    cut = ordered[min(len(ordered) - 1, int(len(ordered) * (1 - share)))]
+    mask = np.asarray(moments >= cut)
+    if mask.all():
+        mask = np.asarray(moments > cut)
+    if not mask.any():
+        raise DataError("The time column has one value, so it cannot split anything.")
+    return mask
+
+
+def folds(
+    count: int, rows: int, seed: int, *, classes: Array | None, groups: Array | None, ordered: bool
+) -> Iterator[tuple[Array, Array]]:
+    """Yield (training rows, validation rows) for each fold.
+
+    Args:
+        count: how many folds.
+        rows: how many rows the training table has.
+        seed: of the shuffling.
+        classes: class a row, to spread each class evenly; None for numbers.
+        groups: group a row; a group is never in both parts.
+        ordered: the rows are in time order: each fold learns from the past only.
+    """
+    index = np.arange(rows)
+    if ordered:
+        edges = np.linspace(0, rows, count + 2).astype(int)[1:]
+        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+            yield index[:start], index[start:stop]
+        return
+    generator = np.random.default_rng(seed)
+    if groups is not None:
+        unique = generator.permutation(np.unique(groups))
+        fold_of = {group: number % count for number, group in enumerate(unique.tolist())}
+        fold = np.array([fold_of[group] for group in groups.tolist()])
+    else:
+        shuffled = generator.permutation(rows)
+        order = shuffled if classes is None else shuffled[np.argsort(classes[shuffled], kind="stable")]
+        fold = np.empty(rows, int)
+        fold[order] = index % count
+    for number in range(count):
+        yield index[fold != number], index[fold == number]

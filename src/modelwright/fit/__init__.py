@@ -1,0 +1,1 @@
+"""Dataset to Fit: encoders, families, scores, the search within the budget."""

@@ -1,0 +1,1 @@
+"""Fit to Artefact: one exact ONNX graph from raw columns to answers, proved and measured."""

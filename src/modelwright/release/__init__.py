@@ -1,0 +1,1 @@
+"""Artefact to Release: gates, report, registry, promotion and the way back."""

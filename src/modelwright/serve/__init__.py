@@ -1,0 +1,1 @@
+"""Release to Prediction: the inference service. Imports no training library."""

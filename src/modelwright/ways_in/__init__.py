@@ -1,0 +1,1 @@
+"""People and machines: one table of operations, and the doors derived from it."""
