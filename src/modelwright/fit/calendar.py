@@ -1,0 +1,56 @@
+"""Parts of a date-time, by integer arithmetic that the ONNX graph repeats step by step."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from modelwright.core.intake import Array
+from modelwright.core.schema import MISSING_TIME
+
+Part = Literal["year", "month", "day", "weekday", "days_since_march", "hour", "minute"]
+PARTS: tuple[Part, ...] = ("year", "month", "day", "weekday", "days_since_march", "hour", "minute")
+
+MICROSECONDS_A_DAY = 86_400_000_000
+ERA_YEARS = 400
+ERA_DAYS = 146_097
+SHIFT_ERAS = 800
+"""Eras added before dividing, so that no operand is negative back to the year -320,000."""
+
+
+def calendar(moments: Array) -> dict[Part, Array]:
+    """Split microseconds since 1970 into float64 parts; a missing moment gives NaN.
+
+    Days to civil dates after Hinnant, "chrono-Compatible Low-Level Date Algorithms" (2013).
+
+    Example:
+        >>> parts = calendar(np.array([0, MISSING_TIME]))
+        >>> {name: values[0].item() for name, values in parts.items()}["weekday"]
+        3.0
+    """
+    missing = moments == MISSING_TIME
+    safe = np.where(missing, 0, moments)
+    days = np.floor_divide(safe, MICROSECONDS_A_DAY)
+    minutes = (safe - days * MICROSECONDS_A_DAY) // 60_000_000
+    z = days + 719_468 + SHIFT_ERAS * ERA_DAYS
+    era = z // ERA_DAYS
+    day_of_era = z - era * ERA_DAYS
+    year_of_era = (
+        day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096
+    ) // 365
+    from_march = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    shifted_month = (5 * from_march + 2) // 153
+    day = from_march - (153 * shifted_month + 2) // 5 + 1
+    month = shifted_month + 3 - 12 * (shifted_month // 10)
+    year = year_of_era + (era - SHIFT_ERAS) * ERA_YEARS + shifted_month // 10
+    parts = {
+        "year": year,
+        "month": month,
+        "day": day,
+        "weekday": (z + 2) % 7,
+        "days_since_march": from_march,
+        "hour": minutes // 60,
+        "minute": minutes % 60,
+    }
+    return {name: np.where(missing, np.nan, parts[name].astype(np.float64)) for name in PARTS}

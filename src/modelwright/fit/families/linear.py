@@ -1,0 +1,72 @@
+"""Linear models of scikit-learn: the second baseline, and the best on wide sparse tables."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from modelwright.core.intake import Array
+from modelwright.fit.decision import Affine, Decision
+from modelwright.fit.family import FitJob, Fitted, Range
+from modelwright.fit.features import Encoding
+
+
+class Linear:
+    """Logistic regression or ridge on standardised numbers and one-hot categories.
+
+    Prefer it on few rows, many sparse columns, or where every weight must be explained. `C` is
+    the inverse strength of the penalty on coefficients (ridge uses alpha = 1 / C): lower is
+    simpler. Source: sklearn.linear_model.
+    """
+
+    name = "linear"
+    encoding = Encoding(
+        numbers="standard", onehot_levels=255, target_means=False, least_rows=5, clip=20.0
+    )
+    defaults: Mapping[str, Any] = {"C": 1.0, "max_iter": 300}
+    space: Mapping[str, Range] = {"C": Range(1e-4, 1e2, log=True)}
+
+    def fit(self, job: FitJob) -> Fitted:
+        """Train until convergence or `max_iter`."""
+        params = dict(job.params)
+        if job.task == "regression":
+            strength = 1.0 / params.pop("C")
+            params.pop("max_iter", None)
+            ridge = Ridge(alpha=strength, random_state=job.seed, **params)
+            return FittedLinear(ridge.fit(job.x, job.y), False)
+        model = LogisticRegression(random_state=job.seed, **params)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return FittedLinear(model.fit(job.x, job.y), True)
+
+
+@dataclass
+class FittedLinear:
+    """A fitted estimator of scikit-learn."""
+
+    model: Any
+    classes: bool
+    rounds: int = 0
+    settled: Mapping[str, Any] = field(default_factory=dict)
+
+    def answer(self, x: Array) -> Array:
+        """Probabilities, or values."""
+        return np.asarray(self.model.predict_proba(x) if self.classes else self.model.predict(x))
+
+    def decision(self) -> Decision:
+        """Its coefficients."""
+        if not self.classes:
+            weights = np.asarray(self.model.coef_, np.float64).reshape(-1, 1)
+            return Affine(weights, np.atleast_1d(np.float64(self.model.intercept_)), "identity")
+        link = "sigmoid" if len(self.model.classes_) == 2 else "softmax"
+        return Affine(
+            np.asarray(self.model.coef_, np.float64).T,
+            np.asarray(self.model.intercept_, np.float64),
+            link,  # type: ignore[arg-type]
+        )

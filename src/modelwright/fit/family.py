@@ -1,0 +1,119 @@
+"""The contract of a model family: data about itself, and one method, `fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from modelwright.core.extend import resolve
+from modelwright.core.intake import Array
+from modelwright.core.limits import Task
+from modelwright.fit.decision import Decision
+from modelwright.fit.features import Encoding
+
+FAMILIES = {
+    "dummy": "modelwright.fit.families.dummy:Dummy",
+    "linear": "modelwright.fit.families.linear:Linear",
+    "lightgbm": "modelwright.fit.families.lightgbm:LightGBM",
+    "catboost": "modelwright.fit.families.catboost:CatBoost",
+}
+BASELINES = ("dummy", "linear")
+
+
+@dataclass(frozen=True)
+class Range:
+    """A numeric hyperparameter's search range, both ends included."""
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """One training: what to learn from and under which settings.
+
+    Attributes:
+        x: features, float64 [rows, features]; NaN is missing.
+        y: class index (int64) or value (float64) a row.
+        x_valid, y_valid: rows for early stopping; None when `rounds` is fixed.
+        task: binary, multiclass or regression.
+        classes: how many classes; 1 for regression.
+        params: hyperparameters in the library's own terms.
+        rounds: exact number of boosting rounds, or None for early stopping.
+        patience: rounds without gain before stopping.
+        seed, threads: handed to the library.
+    """
+
+    x: Array
+    y: Array
+    task: Task
+    classes: int
+    params: Mapping[str, Any]
+    seed: int
+    threads: int
+    x_valid: Array | None = None
+    y_valid: Array | None = None
+    rounds: int | None = None
+    patience: int = 50
+
+
+class Fitted(Protocol):
+    """A trained model, alive in this process only."""
+
+    rounds: int
+    """Boosting rounds used; 0 where there is no such thing."""
+    settled: Mapping[str, Any]
+    """Parameters that the library chose itself and that a refit must repeat."""
+
+    def answer(self, x: Array) -> Array:
+        """The library's own prediction: probabilities [rows, classes], or values [rows]."""
+
+    def decision(self) -> Decision:
+        """The same function, in the neutral form that `pack` turns into ONNX."""
+
+
+class Family(Protocol):
+    """A kind of model. See CONTRIBUTING.md, "Add a family in 10 minutes"."""
+
+    name: str
+    encoding: Encoding
+    defaults: Mapping[str, Any]
+    space: Mapping[str, Range]
+
+    def fit(self, job: FitJob) -> Fitted:
+        """Train one model."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A candidate's parameters, the encoder's kept apart from the library's."""
+
+    library: dict[str, Any] = field(default_factory=dict)
+    encoding: dict[str, Any] = field(default_factory=dict)
+
+
+def family_of(name: str) -> Family:
+    """The family that a name in `fit.families` stands for.
+
+    Raises:
+        UsageError: unknown name, or a class that cannot be imported.
+    """
+    found = resolve(name, FAMILIES, kind="family")
+    return found() if isinstance(found, type) else found  # type: ignore[return-value]
+
+
+def split_params(params: Mapping[str, Any]) -> Settings:
+    """Tell `encoding.clip: 10` from parameters of the library.
+
+    Example:
+        >>> split_params({"C": 1.0, "encoding.clip": 10}).encoding
+        {'clip': 10}
+    """
+    prefix = "encoding."
+    return Settings(
+        {k: v for k, v in params.items() if not k.startswith(prefix)},
+        {k.removeprefix(prefix): v for k, v in params.items() if k.startswith(prefix)},
+    )

@@ -1,0 +1,243 @@
+"""Raw columns to the matrix a family learns from; `pack.convert` repeats it inside the graph.
+
+Numbers stay as they are for trees and are filled, standardised and clipped for linear models.
+A category becomes one row of a table: one-hot columns, and the mean of the target and the share
+of rows of its level. While fitting, a row's target means come from the other folds (cross-fitting;
+Micci-Barreca 2001 for the smoothed mean), so that no row sees its own target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from modelwright.core.errors import UsageError, did_you_mean
+from modelwright.core.intake import Array, Feeds
+from modelwright.core.schema import Column, Schema
+from modelwright.core.table import Table
+from modelwright.fit.calendar import PARTS, Part, calendar
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How columns become features; every field can be set as `encoding.<field>` in the spec.
+
+    Attributes:
+        numbers: raw leaves NaN in place (trees); standard fills, centres, scales and clips.
+        onehot_levels: a category with at most this many levels gets a column for each.
+        target_means: add the level's smoothed target mean and its share of the rows.
+        smoothing: rows of the overall mean that are mixed into a level's mean.
+        clip: standard deviations beyond which standardised numbers are cut off.
+        least_rows: levels seen less often get no column of their own.
+        fold_count: folds of the cross-fitting.
+    """
+
+    numbers: Literal["raw", "standard"] = "raw"
+    onehot_levels: int = 16
+    target_means: bool = True
+    smoothing: float = 10.0
+    clip: float = 20.0
+    least_rows: int = 1
+    fold_count: int = 5
+
+    def changed(self, settings: dict[str, Any]) -> Encoding:
+        """The encoding with some fields set.
+
+        Raises:
+            UsageError: a field that does not exist.
+        """
+        for name in settings:
+            if name not in self.__dataclass_fields__:
+                hint = did_you_mean(name, self.__dataclass_fields__)
+                raise UsageError(f"Unknown parameter 'encoding.{name}'.", hint=hint)
+        return replace(self, **settings)
+
+
+@dataclass(frozen=True)
+class NumberSource:
+    """One numeric feature before scaling: a column, or a part of a date-time column."""
+
+    column: str
+    part: Part | None = None
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """``clip((fill(x) - center) / scale)``, and which columns get a was-missing feature."""
+
+    fill: Array
+    center: Array
+    scale: Array
+    clip: float
+    indicators: Array
+
+
+@dataclass(frozen=True)
+class CategoryTable:
+    """``table[row of the level]``: the last two rows are for missing and for unseen values."""
+
+    column: str
+    levels: tuple[str, ...]
+    table: Array
+
+    def codes(self, values: Array) -> Array:
+        """Row number in `table` for each value."""
+        index = {level: code for code, level in enumerate(self.levels)}
+        index[""] = len(self.levels)
+        unseen = len(self.levels) + 1
+        return np.fromiter((index.get(v, unseen) for v in values), np.int64, len(values))
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A fitted encoding: raw feeds in, float64 [rows, width] out."""
+
+    sources: tuple[NumberSource, ...]
+    scaling: Scaling | None
+    tables: tuple[CategoryTable, ...]
+
+    @property
+    def width(self) -> int:
+        """How many features come out."""
+        extra = len(self.scaling.indicators) if self.scaling else 0
+        return len(self.sources) + extra + sum(t.table.shape[1] for t in self.tables)
+
+    def transform(self, feeds: Feeds) -> Array:
+        """Encode rows that were not fitted on."""
+        numbers = self._numbers(feeds)
+        parts = [numbers] + [t.table[t.codes(feeds[t.column])] for t in self.tables]
+        return np.concatenate(parts, axis=1)
+
+    def _numbers(self, feeds: Feeds) -> Array:
+        raw = raw_numbers(self.sources, feeds)
+        if self.scaling is None:
+            return raw
+        s = self.scaling
+        filled = np.where(np.isnan(raw), s.fill, raw)
+        scaled = np.clip((filled - s.center) / s.scale, -s.clip, s.clip)
+        flags = np.isnan(raw[:, s.indicators]).astype(np.float64)
+        return np.concatenate([scaled, flags], axis=1)
+
+
+def raw_numbers(sources: Sequence[NumberSource], feeds: Feeds) -> Array:
+    """Numbers, booleans and date parts side by side, float64 [rows, sources]."""
+    parts = {s.column: calendar(feeds[s.column]) for s in sources if s.part}
+    columns = [parts[s.column][s.part] if s.part else feeds[s.column] for s in sources]
+    rows = len(next(iter(feeds.values())))
+    return np.stack(columns, axis=1) if columns else np.empty((rows, 0))
+
+
+def fit_encoder(
+    schema: Schema, table: Table, encoding: Encoding, seed: int
+) -> tuple[Encoder, Array]:
+    """Fit an encoding.
+
+    Args:
+        schema: says what each column is.
+        table: the rows to learn from, with their target.
+        encoding: the settings.
+        seed: of the cross-fitting folds.
+
+    Returns:
+        (the encoder, the matrix to train on, in which target means are cross-fitted).
+    """
+    sources = _sources(schema, table.feeds)
+    raw = raw_numbers(sources, table.feeds)
+    scaling = _scaling(raw, encoding) if encoding.numbers == "standard" else None
+    targets = _mean_targets(schema, table.target) if encoding.target_means else None
+    categories = [c for c in schema.features if c.kind == "category"]
+    parts, tables = [], []
+    for column in categories:
+        fitted, matrix = _category(column, table.feeds[column.name], targets, encoding, seed)
+        tables.append(fitted)
+        parts.append(matrix)
+    encoder = Encoder(tuple(sources), scaling, tuple(tables))
+    numbers = Encoder(tuple(sources), scaling, ())._numbers(table.feeds)
+    return encoder, np.concatenate([numbers, *parts], axis=1)
+
+
+def _sources(schema: Schema, feeds: Feeds) -> list[NumberSource]:
+    """Numeric features; date parts that never change in training are left out."""
+    found: list[NumberSource] = []
+    for column in schema.features:
+        if column.kind in ("number", "boolean"):
+            found.append(NumberSource(column.name))
+        elif column.kind == "datetime":
+            parts = calendar(feeds[column.name])
+            varied = [p for p in PARTS if len(np.unique(parts[p][~np.isnan(parts[p])])) > 1]
+            found += [NumberSource(column.name, part) for part in varied or ["year"]]
+    return found
+
+
+def _scaling(raw: Array, encoding: Encoding) -> Scaling:
+    finite = np.where(np.isfinite(raw), raw, np.nan)
+    count = raw.shape[1]
+    fill, center, scale = np.zeros(count), np.zeros(count), np.ones(count)
+    for index in range(count):
+        present = finite[~np.isnan(finite[:, index]), index]
+        if len(present):
+            fill[index], center[index] = np.median(present), present.mean()
+            scale[index] = present.std() or 1.0
+    indicators = np.flatnonzero(np.isnan(raw).any(axis=0))
+    return Scaling(fill, center, scale, encoding.clip, indicators)
+
+
+MOST_MEAN_TARGETS = 30
+
+
+def _mean_targets(schema: Schema, y: Array) -> Array | None:
+    """What to average over a level, float64 [rows, k]: the value, or one 0/1 column a class."""
+    levels = len(schema.target.levels)
+    if levels == 0:
+        return y.astype(np.float64)[:, None]
+    if levels > MOST_MEAN_TARGETS:
+        return None
+    wanted = [1] if levels == 2 else range(levels)
+    return np.stack([(y == code).astype(np.float64) for code in wanted], axis=1)
+
+
+def _category(
+    column: Column, values: Array, targets: Array | None, encoding: Encoding, seed: int
+) -> tuple[CategoryTable, Array]:
+    """A category's table, and the matrix of the rows it was fitted on."""
+    names, counts = np.unique(values[values != ""].astype(str), return_counts=True)
+    order = np.lexsort((names, -counts))
+    kept = [i for i in order if counts[i] >= encoding.least_rows]
+    levels = tuple(str(names[i]) for i in kept)
+    lookup = CategoryTable(column.name, levels, np.empty((len(levels) + 2, 0)))
+    codes = lookup.codes(values)
+    size = len(levels) + 2
+    onehot = np.eye(size)[:, : min(len(levels) + 1, encoding.onehot_levels + 1)]
+    if targets is None:
+        if len(levels) > encoding.onehot_levels:
+            onehot = np.eye(size)[:, : encoding.onehot_levels]
+        return replace(lookup, table=onehot), onehot[codes]
+    blocks = [onehot] if len(levels) <= encoding.onehot_levels else []
+    shares = np.bincount(codes, minlength=size) / max(1, len(codes))
+    means = _level_means(codes, targets, size, encoding.smoothing)
+    table = np.concatenate([*blocks, shares[:, None], means], axis=1)
+    matrix = table[codes]
+    matrix[:, -targets.shape[1] :] = _cross_fitted(codes, targets, size, encoding, seed)
+    return replace(lookup, table=table), matrix
+
+
+def _level_means(codes: Array, targets: Array, size: int, smoothing: float) -> Array:
+    overall = targets.mean(axis=0)
+    counts = np.bincount(codes, minlength=size)[:, None]
+    sums = np.stack([np.bincount(codes, t, minlength=size) for t in targets.T], axis=1)
+    return np.asarray((sums + smoothing * overall) / (counts + smoothing))
+
+
+def _cross_fitted(
+    codes: Array, targets: Array, size: int, encoding: Encoding, seed: int
+) -> Array:
+    fold = np.random.default_rng(seed).permutation(len(codes)) % encoding.fold_count
+    out = np.empty((len(codes), targets.shape[1]))
+    for number in range(encoding.fold_count):
+        inside = fold != number
+        means = _level_means(codes[inside], targets[inside], size, encoding.smoothing)
+        out[~inside] = means[codes[~inside]]
+    return out

@@ -1,0 +1,251 @@
+"""The search: untuned defaults of every family first, then Optuna, all within the budget.
+
+The only importer of optuna. Defaults stay candidates to the end, since on real tables a one-holdout
+search beat its own default on one set of six (shared notes, "What was learned", 1).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import optuna
+
+from modelwright.core.errors import FitError
+from modelwright.core.limits import DEFAULT_GOAL, METRICS
+from modelwright.core.progress import Progress
+from modelwright.core.records import FitRecord
+from modelwright.core.spec import Spec
+from modelwright.core.errors import UsageError
+from modelwright.data.dataset import Dataset
+from modelwright.fit.family import BASELINES, Family, Range, family_of
+from modelwright.fit.pipeline import Fit
+from modelwright.fit.trials import (
+    Budget,
+    Candidate,
+    Folds,
+    Trainer,
+    fold_count,
+    is_better,
+    is_hopeless,
+)
+
+StoppedBy = Literal["budget", "trials", "interrupt", "done"]
+REFIT_COST = 1.4
+"""A last fit sees K/(K-1) of a fold's rows and needs an encoder: time of a fold times this."""
+
+
+def goal_of(spec: Spec, dataset: Dataset) -> str:
+    """The metric to improve.
+
+    Raises:
+        UsageError: the spec's goal does not fit the task.
+    """
+    task = dataset.schema.target.task
+    goal = spec.goal or DEFAULT_GOAL[task]
+    for name, key in [(goal, "goal"), *((limit.metric, "limits") for limit in spec.parsed_limits())]:
+        if task not in METRICS[name].tasks:
+            fitting = ", ".join(m.name for m in METRICS.values() if task in m.tasks)
+            raise UsageError(f"{key}: {name} is not for a {task} target.", hint=f"Fitting: {fitting}.")
+    return goal
+
+
+def search(spec: Spec, dataset: Dataset, progress: Progress) -> Fit:
+    """Find and train the best candidate.
+
+    Args:
+        spec: families, budget, parameters.
+        dataset: its training part is used, the holdout is not.
+        progress: told after every fold.
+
+    Returns:
+        The chosen pipeline with the baselines beside it. Ctrl-C ends the search and keeps what
+        was found, once a candidate has run.
+
+    Raises:
+        FitError: no candidate finished a fold.
+        UsageError: unknown family, or parameters that the library refuses.
+    """
+    return _Search(spec, dataset, progress).run()
+
+
+@dataclass
+class _Search:
+    spec: Spec
+    dataset: Dataset
+    progress: Progress
+    candidates: list[Candidate] = field(default_factory=list)
+    best: Candidate | None = None
+    stopped_by: StoppedBy = "done"
+
+    def __post_init__(self) -> None:
+        fit = self.spec.fit
+        self.goal = goal_of(self.spec, self.dataset)
+        self.budget = Budget(fit.budget)
+        names = dict.fromkeys([*BASELINES, *fit.families])
+        self.families = [family_of(name) for name in names]
+        self.folds = Folds(self.dataset, fold_count(fit, self.dataset.train.rows))
+        self.trainer = Trainer(
+            self.dataset.schema,
+            fit,
+            self.dataset.record.seed,
+            fit.threads or len(os.sched_getaffinity(0)),
+            self.goal,
+        )
+
+    def run(self) -> Fit:
+        try:
+            self._defaults()
+            self._optuna()
+        except KeyboardInterrupt:
+            if self.best is None:
+                raise
+            self.stopped_by = "interrupt"
+            self.progress.say("Stopped by Ctrl-C: going on with the best so far.")
+        return self._finish()
+
+    def _defaults(self) -> None:
+        """One fold of every family first, so that they can be compared early; then the rest."""
+        for family in self.families:
+            self._open(family, "default", {})
+        for number in range(self.folds.count):
+            for candidate in self.candidates:
+                baseline = candidate.family.name in BASELINES
+                if number and not (baseline or self._fits(candidate)):
+                    continue
+                if len(candidate.scores) == number:
+                    self._run_fold(candidate)
+        for candidate in self.candidates:
+            if len(candidate.scores) == self.folds.count:
+                candidate.outcome = "complete"
+
+    def _optuna(self) -> None:
+        """Suggest, run fold by fold, drop what cannot win; TPE of Bergstra et al. 2011."""
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        studies = {f.name: self._study(f) for f in self.families if f.space}
+        turn = 0
+        while studies:
+            if self.budget.trials is not None and len(self.candidates) >= self.budget.trials:
+                self.stopped_by = "trials"
+                return
+            family = self._next_family(list(studies), turn)
+            if family is None:
+                self.stopped_by = "budget"
+                return
+            turn += 1
+            study = studies[family.name]
+            trial = study.ask()
+            self._search_trial(study, trial, family)
+
+    def _search_trial(self, study: Any, trial: Any, family: Family) -> None:
+        fixed = self.spec.fit.params.get(family.name, {})
+        space = {name: r for name, r in family.space.items() if name not in fixed}
+        params = {name: _suggest(trial, name, r) for name, r in space.items()}
+        candidate = self._open(family, "search", params)
+        while len(candidate.scores) < self.folds.count:
+            if not self._fits(candidate):
+                candidate.note = "out of time"
+                break
+            self._run_fold(candidate)
+            if self.best is not candidate and is_hopeless(self.goal, candidate, self._best()):
+                candidate.outcome = "pruned"
+                break
+        else:
+            candidate.outcome = "complete"
+        failed = not candidate.scores
+        study.tell(
+            trial,
+            None if failed else candidate.freeze().score,
+            state=optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE,
+        )
+
+    def _study(self, family: Family) -> Any:
+        direction = "maximize" if METRICS[self.goal].better == "higher" else "minimize"
+        sampler = optuna.samplers.TPESampler(seed=self.trainer.seed, n_startup_trials=5)
+        return optuna.create_study(direction=direction, sampler=sampler)
+
+    def _next_family(self, names: list[str], turn: int) -> Family | None:
+        """Families whose next fold fits take turns; the leading one gets every second trial."""
+        affordable = [
+            c.family
+            for c in self.candidates
+            if c.origin == "default" and c.family.name in names and self._fits(c)
+        ]
+        if not affordable:
+            return None
+        leader = self._best().family.name
+        leading = [family for family in affordable if family.name == leader]
+        if leading and turn % 2 == 0:
+            return leading[0]
+        return affordable[(turn // 2) % len(affordable)]
+
+    def _open(self, family: Family, origin: Literal["default", "search"], params: Any) -> Candidate:
+        fixed = self.spec.fit.params.get(family.name, {})
+        chosen = {**family.defaults, **params, **fixed}
+        candidate = Candidate(len(self.candidates), family, origin, chosen)
+        self.candidates.append(candidate)
+        return candidate
+
+    def _run_fold(self, candidate: Candidate) -> None:
+        self.trainer.run_fold(candidate, self.folds)
+        leads = self.best is None or is_better(self.goal, candidate, self.best)
+        if leads and candidate is not self.best:
+            self.best = candidate
+        best = self._best()
+        note = f"best {best.family.name} {self.goal} {best.freeze().score:.4f}"
+        tried = sum(bool(c.scores) for c in self.candidates)
+        done, total = self.budget.spent, self.budget.total
+        if self.budget.trials is not None:
+            done, total = float(tried), float(self.budget.trials)
+        self.progress.step(done, total, f"{tried} candidates, {note}")
+
+    def _fits(self, candidate: Candidate) -> bool:
+        """Whether the next fold and the last fit of the best one still fit into the budget."""
+        siblings = [c for c in self.candidates if c.family is candidate.family and c.scores]
+        fold = max((c.seconds_a_fold for c in siblings), default=0.0)
+        return self.budget.allows(fold + self._reserve())
+
+    def _reserve(self) -> float:
+        wanted = {id(c): c for c in self.candidates if c.family.name in BASELINES}
+        if self.best is not None:
+            wanted[id(self.best)] = self.best
+        return REFIT_COST * sum(c.seconds_a_fold for c in wanted.values())
+
+    def _best(self) -> Candidate:
+        if self.best is None:
+            raise FitError("No candidate finished a fold.", hint="Give a larger fit.budget.")
+        return self.best
+
+    def _finish(self) -> Fit:
+        """Train the chosen candidate and the baselines on all training rows."""
+        best = self._best()
+        self.progress.stage("refit", best.family.name)
+        baselines = {
+            c.family.name: self.trainer.refit(c, self.dataset)
+            for c in self.candidates
+            if c.family.name in BASELINES and c.origin == "default" and c.scores
+        }
+        chosen = baselines.get(best.family.name) if best.origin == "default" else None
+        pipeline = chosen or self.trainer.refit(best, self.dataset)
+        trial = best.freeze()
+        record = FitRecord(
+            goal=self.goal,
+            family=trial.family,
+            params=trial.params,
+            best=trial.number,
+            rounds=trial.rounds,
+            folds=self.folds.name,
+            seed=self.trainer.seed,
+            budget=self.budget.text,
+            seconds=round(self.budget.spent, 2),
+            trials=tuple(c.freeze() for c in self.candidates),
+            stopped_by=self.stopped_by,
+        )
+        return Fit(record, pipeline, baselines)
+
+
+def _suggest(trial: Any, name: str, r: Range) -> float | int:
+    if r.integer:
+        return int(trial.suggest_int(name, int(r.low), int(r.high), log=r.log))
+    return float(trial.suggest_float(name, r.low, r.high, log=r.log))
