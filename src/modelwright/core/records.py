@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from modelwright.core.limits import Limit
 from modelwright.core.schema import Schema
 
 Verdict = Literal["pass", "fail", "undecided"]
@@ -156,6 +157,7 @@ class Manifest(msgspec.Struct, frozen=True):
     goal: str
     scores: dict[str, float]
     parity: Parity
+    limits: tuple[Limit, ...]
     baseline: dict[str, ColumnBaseline]
     example: dict[str, Any]
     spec_digest: str

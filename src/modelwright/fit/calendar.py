@@ -15,8 +15,8 @@ PARTS: tuple[Part, ...] = ("year", "month", "day", "weekday", "days_since_march"
 MICROSECONDS_A_DAY = 86_400_000_000
 ERA_YEARS = 400
 ERA_DAYS = 146_097
-SHIFT_ERAS = 800
-"""Eras added before dividing, so that no operand is negative back to the year -320,000."""
+SHIFT_ERAS = 10
+"""Eras added before dividing, so that no operand is negative back to the year -4,000."""
 
 
 def calendar(moments: Array) -> dict[Part, Array]:
@@ -31,7 +31,7 @@ def calendar(moments: Array) -> dict[Part, Array]:
     """
     missing = moments == MISSING_TIME
     safe = np.where(missing, 0, moments)
-    days = np.floor_divide(safe, MICROSECONDS_A_DAY)
+    days = safe // MICROSECONDS_A_DAY
     minutes = (safe - days * MICROSECONDS_A_DAY) // 60_000_000
     z = days + 719_468 + SHIFT_ERAS * ERA_DAYS
     era = z // ERA_DAYS

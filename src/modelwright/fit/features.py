@@ -117,7 +117,8 @@ class Encoder:
             return raw
         s = self.scaling
         filled = np.where(np.isnan(raw), s.fill, raw)
-        scaled = np.clip((filled - s.center) / s.scale, -s.clip, s.clip)
+        with np.errstate(over="ignore"):
+            scaled = np.clip((filled - s.center) / s.scale, -s.clip, s.clip)
         flags = np.isnan(raw[:, s.indicators]).astype(np.float64)
         return np.concatenate([scaled, flags], axis=1)
 

@@ -111,7 +111,25 @@ def _grow(builder: ForestBuilder, tree: dict[str, Any]) -> int:
 
 
 def _split(builder: ForestBuilder, node: dict[str, Any]) -> int:
-    threshold = float(node["threshold"])
+    threshold = flushed(float(node["threshold"]))
     # Without missing values in training, LightGBM reads NaN as 0.0 (Tree::NumericalDecision).
     nan_left = node["default_left"] if node["missing_type"] == "NaN" else threshold >= 0.0
     return builder.node(node["split_feature"], threshold, bool(nan_left))
+
+
+ZERO = float(np.float32(1e-35))
+"""LightGBM reads a dense value of at most this size as 0.0 (kZeroThreshold in its meta.h)."""
+
+
+def flushed(threshold: float) -> float:
+    """The threshold that decides on raw input as LightGBM does on input with tiny values zeroed.
+
+    Example:
+        >>> flushed(0.5), flushed(0.0) == ZERO, flushed(-ZERO) < -ZERO
+        (0.5, True, True)
+    """
+    if 0.0 <= threshold < ZERO:
+        return ZERO
+    if -ZERO <= threshold < 0.0:
+        return float(np.nextafter(-ZERO, -np.inf))
+    return threshold

@@ -1,0 +1,221 @@
+"""The packed model, alive: load a folder, check it, answer. Needs onnxruntime, numpy, msgspec."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from modelwright.core.errors import ArtefactError, UsageError
+from modelwright.core.intake import Array, Feeds, feeds_from_columns, feeds_from_rows
+from modelwright.core.records import Manifest
+from modelwright.core.schema import Schema
+from modelwright.core.store import from_json, sha256
+from modelwright.pack.guard import check_onnx
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+MODEL = "model.onnx"
+ROWS_A_RUN = 1024
+"""Rows in one run of the graph: bounds memory, and longer runs are no faster (measured)."""
+_FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+_ORT_ERRORS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+    RuntimeError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the model says about some rows.
+
+    Attributes:
+        values: float64 [rows], regression only.
+        codes: index of the predicted class a row, classification only.
+        probabilities: float64 [rows, classes] in the order of the target's levels.
+    """
+
+    schema: Schema
+    values: Array | None = None
+    codes: Array | None = None
+    probabilities: Array | None = None
+
+    def predictions(self) -> list[Any]:
+        """One label or value a row, in the type of the training data."""
+        if self.values is not None:
+            return list(self.values.tolist())
+        assert self.codes is not None
+        labels = [self.schema.target.label(level) for level in self.schema.target.levels]
+        return [labels[code] for code in self.codes.tolist()]
+
+    def columns(self) -> dict[str, list[Any]]:
+        """`prediction`, and a `p_<label>` for each class."""
+        found: dict[str, list[Any]] = {"prediction": self.predictions()}
+        if self.probabilities is not None:
+            for code, level in enumerate(self.schema.target.levels):
+                found[f"p_{level}"] = self.probabilities[:, code].tolist()
+        return found
+
+
+class Artefact:
+    """A verified model in memory.
+
+    Example:
+        artefact = Artefact.load("runs/<id>/artefact")
+        artefact.predict([{"age": 39, "education": "Bachelors"}])
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, digest: str, model: bytes) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.digest = digest
+        self._session = _session(model)
+        self._outputs = manifest.outputs
+        self._lone = len(manifest.schema.features) == 1
+
+    @classmethod
+    def load(cls, path: str | Path, *, digest: str | None = None) -> Artefact:
+        """Load a model folder from bytes that were verified.
+
+        Args:
+            path: a folder with manifest.json and model.onnx.
+            digest: the sha256 that manifest.json must have, when it is known.
+
+        Raises:
+            ArtefactError: a file is absent, changed or foreign; nothing of it was run.
+        """
+        folder = Path(path)
+        data = _read(folder, MANIFEST)
+        found = sha256(data)
+        if digest is not None and found != digest:
+            raise ArtefactError(
+                f"{folder} is not the model that was released: its manifest has sha256 "
+                f"{found[:12]}, wanted {digest[:12]}."
+            )
+        manifest = from_json(data, Manifest, where=str(folder / MANIFEST))
+        if manifest.format != FORMAT:
+            raise ArtefactError(f"{folder} has format {manifest.format}, this version reads {FORMAT}.")
+        contents = {name: _verified(folder, name, sha) for name, sha in manifest.files.items()}
+        if MODEL not in contents:
+            raise ArtefactError(f"{folder / MANIFEST} names no {MODEL}.")
+        check_onnx(contents[MODEL])
+        return cls(folder, manifest, found, contents[MODEL])
+
+    @property
+    def schema(self) -> Schema:
+        """What it reads and what it predicts."""
+        return self.manifest.schema
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum((self.folder / name).stat().st_size for name in [*self.manifest.files, MANIFEST])
+
+    def answer(self, feeds: Feeds) -> Answers:
+        """Answer rows that already passed the intake."""
+        rows = len(next(iter(feeds.values())))
+        wanted = list(self._outputs.values())
+        parts = [self._run(wanted, feeds, at) for at in range(0, max(rows, 1), ROWS_A_RUN)]
+        found = dict(zip(self._outputs, map(np.concatenate, zip(*parts, strict=True)), strict=True))
+        if "value" in found:
+            return Answers(self.schema, values=found["value"])
+        probabilities = found["probabilities"]
+        return Answers(self.schema, codes=self._codes(found["label"]), probabilities=probabilities)
+
+    def predict(self, data: Any) -> Any:
+        """Answer a table in the form it came in.
+
+        Args:
+            data: records, a mapping of columns, or a pandas or polars DataFrame.
+
+        Returns:
+            `prediction` and `p_<label>` columns: a frame for a frame, else records or columns.
+
+        Raises:
+            RowsError: values that do not fit; row and column of each are named.
+        """
+        if isinstance(data, Mapping):
+            return self.answer(feeds_from_columns(self.schema, data)).columns()
+        if hasattr(data, "columns") and hasattr(data, "__getitem__"):
+            return self._frame(data)
+        if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+            columns = self.answer(feeds_from_rows(self.schema, data)).columns() if data else {}
+            return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        raise UsageError(
+            f"Cannot predict on {type(data).__name__}.",
+            hint="Wanted records, columns, or a pandas or polars DataFrame.",
+        )
+
+    def _frame(self, data: Any) -> Any:
+        given = {str(name): frame_column(data[name]) for name in data.columns}
+        columns = self.answer(feeds_from_columns(self.schema, given)).columns()
+        index = {"index": data.index} if hasattr(data, "index") and not callable(data.index) else {}
+        return type(data)(columns, **index)
+
+    def _run(self, wanted: list[str], feeds: Feeds, at: int) -> list[Array]:
+        part = {name: values[at : at + ROWS_A_RUN] for name, values in feeds.items()}
+        if self._lone:
+            part = {name: values.reshape(-1, 1) for name, values in part.items()}
+        return list(self._session.run(wanted, part))
+
+    def _codes(self, labels: Array) -> Array:
+        code = {level: number for number, level in enumerate(self.schema.target.levels)}
+        return np.array([code[str(label)] for label in labels.tolist()], np.int64)
+
+
+def frame_column(series: Any) -> Any:
+    """A DataFrame's column as the intake takes it: typed arrays, or values with None for missing."""
+    dtype = series.dtype
+    if hasattr(dtype, "is_numeric"):  # polars
+        return series.to_numpy() if dtype.is_numeric() else series.to_list()
+    if isinstance(dtype, np.dtype) and dtype.kind in "iufMb":
+        return series.to_numpy()
+    return series.astype(object).where(series.notna(), None).tolist()
+
+
+def _session(model: bytes) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except _ORT_ERRORS as error:
+        first = str(error).splitlines()[0][:200]
+        raise ArtefactError(f"ONNX Runtime cannot load the model: {first}.") from error
+
+
+def _read(folder: Path, name: str) -> bytes:
+    path = folder / name
+    if path.is_symlink() or not path.is_file():
+        raise ArtefactError(
+            f"No file {path}." if not path.is_symlink() else f"{path} is a link, which is refused.",
+            hint="Wanted a model folder such as runs/<id>/artefact.",
+        )
+    return path.read_bytes()
+
+
+def _verified(folder: Path, name: str, wanted: str) -> bytes:
+    if not _FILE_NAME.match(name):
+        raise ArtefactError(f"The manifest names the file {name[:80]!r}, which is refused.")
+    data = _read(folder, name)
+    if sha256(data) != wanted:
+        raise ArtefactError(
+            f"{folder / name} was changed after it was packed: its sha256 is "
+            f"{sha256(data)[:12]}, wanted {wanted[:12]}.",
+            hint="Restore it from the registry, or run again.",
+        )
+    return data

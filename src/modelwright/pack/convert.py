@@ -1,0 +1,322 @@
+"""Pipeline to ONE ONNX graph, exact by construction.
+
+Everything is float64 from the raw column to the answer, as the libraries themselves compute:
+tree thresholds stay in raw units, CatBoost's float32 comparisons are taken back to float64
+thresholds (`before_float32`), and integers keep all digits up to 2**53. Measured on 2 cores, a
+float64 TreeEnsemble costs the same as a float32 one (6.6 us a row at 200 trees).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from modelwright.core.errors import PackError
+from modelwright.core.schema import MISSING_TIME, Column, Schema
+from modelwright.fit import calendar as cal
+from modelwright.fit.calendar import Part
+from modelwright.fit.decision import Affine, Decision, Forest
+from modelwright.fit.features import CategoryTable, Encoder, Scaling
+from modelwright.fit.pipeline import Pipeline
+from modelwright.pack.graph import ML, GraphWriter, strings
+
+INPUT_TYPE = {"number": "float64", "boolean": "float64", "category": "string", "datetime": "int64"}
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A model and the names of its outputs: label and probabilities, or value."""
+
+    model: onnx.ModelProto
+    outputs: dict[str, str]
+
+
+def convert(pipeline: Pipeline, *, with_features: bool = False) -> Converted:
+    """Write a trained pipeline as one graph from raw columns to answers.
+
+    Args:
+        pipeline: the trained pipeline.
+        with_features: give the encoded features out as well, to find the step that differs.
+
+    Raises:
+        PackError: the model does not fit one file (over 2 GB).
+    """
+    schema = pipeline.schema
+    writer = GraphWriter(frozenset(column.name for column in schema.columns))
+    inputs = _inputs(writer, schema)
+    features = _encode(writer, pipeline.encoder, inputs)
+    scores = _decide(writer, pipeline.model.decision(), features)
+    outputs = _answer(writer, schema, scores, pipeline.model.decision().link)
+    if with_features:
+        outputs["features"] = _free("features", schema)
+        writer.output(features, outputs["features"], "float64", [None, pipeline.encoder.width])
+    try:
+        return Converted(writer.finish(schema.target.name or "model"), outputs)
+    except (ValueError, onnx.checker.ValidationError) as error:
+        raise PackError(f"The model cannot be written as ONNX: {error}.") from error
+
+
+def _inputs(writer: GraphWriter, schema: Schema) -> dict[str, str]:
+    """One input a column under the caller's name; a lone one may come as [rows, 1]."""
+    columns = schema.features
+    alone = len(columns) == 1
+    found = {}
+    for column in columns:
+        shape = [None, 1] if alone else [None]
+        name = writer.input(column.name, INPUT_TYPE[column.kind], shape)
+        found[column.name] = (
+            writer.add("Reshape", name, writer.constant([-1], np.int64)) if alone else name
+        )
+    return found
+
+
+def _encode(writer: GraphWriter, encoder: Encoder, inputs: dict[str, str]) -> str:
+    parts = []
+    if encoder.sources:
+        parts += _numbers(writer, encoder, inputs)
+    parts += [_category(writer, table, inputs[table.column]) for table in encoder.tables]
+    return parts[0] if len(parts) == 1 else writer.add("Concat", *parts, axis=1)
+
+
+def _numbers(writer: GraphWriter, encoder: Encoder, inputs: dict[str, str]) -> list[str]:
+    calendars: dict[str, _Calendar] = {}
+    flat = []
+    for source in encoder.sources:
+        name = inputs[source.column]
+        if source.part:
+            if source.column not in calendars:
+                calendars[source.column] = _Calendar(writer, name)
+            name = calendars[source.column].part(source.part)
+        flat.append(name)
+    count = len(flat)
+    joined = writer.add("Concat", *flat, axis=0) if count > 1 else flat[0]
+    by_column = writer.add("Reshape", joined, writer.constant([count, -1], np.int64))
+    matrix = writer.add("Transpose", by_column, perm=[1, 0])
+    return [matrix] if encoder.scaling is None else _scaled(writer, encoder.scaling, matrix)
+
+
+def _scaled(writer: GraphWriter, scaling: Scaling, matrix: str) -> list[str]:
+    missing = writer.add("IsNaN", matrix)
+    filled = writer.add("Where", missing, writer.constant(scaling.fill), matrix)
+    centered = writer.add("Sub", filled, writer.constant(scaling.center))
+    scaled = writer.add("Div", centered, writer.constant(scaling.scale))
+    low, high = (writer.constant(sign * scaling.clip, np.float64) for sign in (-1, 1))
+    parts = [writer.add("Clip", scaled, low, high)]
+    if len(scaling.indicators):
+        flags = writer.add("Gather", missing, writer.constant(scaling.indicators, np.int64), axis=1)
+        parts.append(writer.add("Cast", flags, to=onnx.TensorProto.DOUBLE))
+    return parts
+
+
+def _category(writer: GraphWriter, table: CategoryTable, name: str) -> str:
+    codes = writer.add(
+        "LabelEncoder",
+        name,
+        domain=ML,
+        keys_strings=[*table.levels, ""],
+        values_int64s=list(range(len(table.levels) + 1)),
+        default_int64=len(table.levels) + 1,
+    )
+    return writer.add("Gather", writer.constant(table.table, np.float64), codes, axis=0)
+
+
+class _Calendar:
+    """The steps of `fit.calendar.calendar`, each written when a part first needs it."""
+
+    def __init__(self, writer: GraphWriter, moments: str) -> None:
+        self._writer = writer
+        missing = writer.add("Equal", moments, self._int(MISSING_TIME))
+        self._missing = missing
+        self._safe = writer.add("Where", missing, self._int(0), moments)
+        self._steps: dict[str, str] = {}
+
+    def part(self, part: Part) -> str:
+        number = self._writer.add("Cast", self._step(part), to=onnx.TensorProto.DOUBLE)
+        nan = self._writer.constant(np.nan, np.float64)
+        return self._writer.add("Where", self._missing, nan, number)
+
+    def _step(self, name: str) -> str:
+        if name not in self._steps:
+            self._steps[name] = getattr(self, f"_{name}")()
+        return self._steps[name]
+
+    def _int(self, value: int) -> str:
+        return self._writer.constant(value, np.int64)
+
+    def _op(self, op: str, a: str, b: str | int) -> str:
+        return self._writer.add(op, a, b if isinstance(b, str) else self._int(b))
+
+    def _z(self) -> str:
+        """Days since 0000-03-01, shifted so far that the truncating Div of ONNX floors."""
+        shift = (719_468 + cal.SHIFT_ERAS * cal.ERA_DAYS) * cal.MICROSECONDS_A_DAY
+        return self._op("Div", self._op("Add", self._safe, shift), cal.MICROSECONDS_A_DAY)
+
+    def _minutes(self) -> str:
+        shift = cal.SHIFT_ERAS * cal.ERA_DAYS * cal.MICROSECONDS_A_DAY
+        of_day = self._op("Mod", self._op("Add", self._safe, shift), cal.MICROSECONDS_A_DAY)
+        return self._op("Div", of_day, 60_000_000)
+
+    def _era(self) -> str:
+        return self._op("Div", self._step("z"), cal.ERA_DAYS)
+
+    def _day_of_era(self) -> str:
+        return self._op("Sub", self._step("z"), self._op("Mul", self._step("era"), cal.ERA_DAYS))
+
+    def _year_of_era(self) -> str:
+        doe = self._step("day_of_era")
+        days = self._op("Sub", doe, self._op("Div", doe, 1460))
+        days = self._op("Add", days, self._op("Div", doe, 36_524))
+        days = self._op("Sub", days, self._op("Div", doe, 146_096))
+        return self._op("Div", days, 365)
+
+    def _days_since_march(self) -> str:
+        yoe = self._step("year_of_era")
+        past = self._op("Add", self._op("Mul", yoe, 365), self._op("Div", yoe, 4))
+        past = self._op("Sub", past, self._op("Div", yoe, 100))
+        return self._op("Sub", self._step("day_of_era"), past)
+
+    def _shifted_month(self) -> str:
+        five = self._op("Mul", self._step("days_since_march"), 5)
+        return self._op("Div", self._op("Add", five, 2), 153)
+
+    def _day(self) -> str:
+        month = self._op("Add", self._op("Mul", self._step("shifted_month"), 153), 2)
+        before = self._op("Div", month, 5)
+        return self._op("Add", self._op("Sub", self._step("days_since_march"), before), 1)
+
+    def _month(self) -> str:
+        shifted = self._step("shifted_month")
+        wrapped = self._op("Mul", self._op("Div", shifted, 10), 12)
+        return self._op("Sub", self._op("Add", shifted, 3), wrapped)
+
+    def _year(self) -> str:
+        era = self._op("Sub", self._step("era"), cal.SHIFT_ERAS)
+        year = self._op("Add", self._step("year_of_era"), self._op("Mul", era, cal.ERA_YEARS))
+        return self._op("Add", year, self._op("Div", self._step("shifted_month"), 10))
+
+    def _weekday(self) -> str:
+        return self._op("Mod", self._op("Add", self._step("z"), 2), 7)
+
+    def _hour(self) -> str:
+        return self._op("Div", self._step("minutes"), 60)
+
+    def _minute(self) -> str:
+        return self._op("Mod", self._step("minutes"), 60)
+
+
+def _decide(writer: GraphWriter, decision: Decision, features: str) -> str:
+    if isinstance(decision, Affine):
+        product = writer.add("MatMul", features, writer.constant(decision.coefficients, np.float64))
+        return writer.add("Add", product, writer.constant(decision.intercept, np.float64))
+    if decision.tree_output is None:
+        scores = _vector_leaves(writer, decision, features)
+    else:
+        weights = decision.leaves[:, 0]
+        leaf_output = _leaf_trees(decision, decision.tree_output)
+        scores = _trees(writer, decision, features, leaf_output, weights, decision.outputs)
+    if not decision.intercept.any():
+        return scores
+    return writer.add("Add", scores, writer.constant(decision.intercept, np.float64))
+
+
+def _vector_leaves(writer: GraphWriter, forest: Forest, features: str) -> str:
+    """Leaves with a value for each class: find each tree's leaf, then add up their rows."""
+    trees = len(forest.roots)
+    tree_of_leaf = _leaf_trees(forest, np.arange(trees))
+    numbers = np.arange(len(forest.leaves), dtype=np.float64)
+    found = _trees(writer, forest, features, tree_of_leaf, numbers, trees)
+    index = writer.add("Cast", found, to=onnx.TensorProto.INT64)
+    rows = writer.add("Gather", writer.constant(forest.leaves, np.float64), index, axis=0)
+    return writer.add("ReduceSum", rows, writer.constant([1], np.int64), keepdims=0)
+
+
+def _leaf_trees(forest: Forest, value_of_tree: np.ndarray) -> np.ndarray:
+    """For each leaf, the value that belongs to its tree; trees own leaves in order."""
+    out = np.zeros(len(forest.leaves), np.int64)
+    for root, value in zip(forest.roots, value_of_tree, strict=True):
+        stack = [int(root)]
+        while stack:
+            child = stack.pop()
+            if child < 0:
+                out[~child] = value
+            else:
+                stack += [int(forest.left[child]), int(forest.right[child])]
+    return out
+
+
+def _trees(
+    writer: GraphWriter,
+    forest: Forest,
+    features: str,
+    leaf_output: np.ndarray,
+    weights: np.ndarray,
+    outputs: int,
+) -> str:
+    """A TreeEnsemble of ai.onnx.ml 5; a tree without splits becomes a node with equal sides."""
+    left, right = forest.left.tolist(), forest.right.tolist()
+    feature, threshold = forest.feature.tolist(), forest.threshold.tolist()
+    nan_left, roots = forest.nan_left.astype(int).tolist(), []
+    for root in forest.roots.tolist():
+        if root < 0:
+            feature, threshold = [*feature, 0], [*threshold, 0.0]
+            nan_left, left, right = [*nan_left, 0], [*left, root], [*right, root]
+            root = len(feature) - 1
+        roots.append(root)
+    from_array = onnx.numpy_helper.from_array
+    return writer.add(
+        "TreeEnsemble",
+        features,
+        domain=ML,
+        n_targets=outputs,
+        aggregate_function=1,
+        post_transform=0,
+        nodes_featureids=feature,
+        nodes_splits=from_array(np.array(threshold, np.float64)),
+        nodes_modes=from_array(np.zeros(len(feature), np.uint8)),
+        nodes_missing_value_tracks_true=nan_left,
+        nodes_truenodeids=[child if child >= 0 else ~child for child in left],
+        nodes_trueleafs=[int(child < 0) for child in left],
+        nodes_falsenodeids=[child if child >= 0 else ~child for child in right],
+        nodes_falseleafs=[int(child < 0) for child in right],
+        tree_roots=roots,
+        leaf_targetids=leaf_output.tolist(),
+        leaf_weights=from_array(np.asarray(weights, np.float64)),
+    )
+
+
+def _answer(writer: GraphWriter, schema: Schema, scores: str, link: str) -> dict[str, str]:
+    target = schema.target
+    if target.task == "regression":
+        name = _free("value", schema)
+        flat = writer.add("Reshape", scores, writer.constant([-1], np.int64))
+        writer.output(flat, name, "float64", [None])
+        return {"value": name}
+    if link == "sigmoid":
+        positive = writer.add("Sigmoid", scores)
+        negative = writer.add("Sub", writer.constant(1.0, np.float64), positive)
+        shares = writer.add("Concat", negative, positive, axis=1)
+    else:
+        shares = writer.add("Softmax", scores, axis=1)
+    index = writer.add("ArgMax", shares, axis=1, keepdims=0)
+    whole = target.label_type == "integer"
+    levels = [int(v) for v in target.levels] if whole else strings(list(target.levels))
+    label = writer.add("Gather", writer.constant(levels, np.int64 if whole else None), index)
+    names = {"label": _free("label", schema), "probabilities": _free("probabilities", schema)}
+    writer.output(label, names["label"], "int64" if whole else "string", [None])
+    writer.output(shares, names["probabilities"], "float64", [None, len(target.levels)])
+    return names
+
+
+def _free(name: str, schema: Schema) -> str:
+    """An output name that no column has."""
+    taken = {column.name for column in schema.columns}
+    while name in taken:
+        name += "_"
+    return name
+
+
+def input_type(column: Column) -> str:
+    """The element type of a column's graph input."""
+    return INPUT_TYPE[column.kind]
