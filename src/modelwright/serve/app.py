@@ -194,7 +194,12 @@ def _check_kind(scope: MutableMapping[str, Any]) -> None:
     """A missing content type means JSON: tritonclient sends none."""
     kind = next((v for k, v in scope["headers"] if k == b"content-type"), JSON)
     if kind.split(b";")[0].strip().lower() not in (JSON, b""):
-        raise ProtocolError(415, "Wanted content type application/json.")
+        found = kind.decode("latin-1")[:60]
+        raise ProtocolError(
+            415,
+            f"Wanted content type application/json, found {found}; "
+            "with curl add -H 'content-type: application/json'.",
+        )
 
 
 async def _read_body(receive: Receive, limit: int) -> bytes:

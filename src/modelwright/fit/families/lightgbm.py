@@ -111,7 +111,7 @@ def _grow(builder: ForestBuilder, tree: dict[str, Any]) -> int:
 
 
 def _split(builder: ForestBuilder, node: dict[str, Any]) -> int:
-    threshold = flushed(float(node["threshold"]))
+    threshold = flushed(unclamped(float(node["threshold"])))
     # Without missing values in training, LightGBM reads NaN as 0.0 (Tree::NumericalDecision).
     nan_left = node["default_left"] if node["missing_type"] == "NaN" else threshold >= 0.0
     return builder.node(node["split_feature"], threshold, bool(nan_left))
@@ -133,3 +133,13 @@ def flushed(threshold: float) -> float:
     if -ZERO <= threshold < 0.0:
         return float(np.nextafter(-ZERO, -np.inf))
     return threshold
+
+
+def unclamped(threshold: float) -> float:
+    """The threshold in memory; the dump writes infinite ones as 1e300 (Common::AvoidInf).
+
+    Example:
+        >>> unclamped(1e300), unclamped(2.5)
+        (inf, 2.5)
+    """
+    return float(np.copysign(np.inf, threshold)) if abs(threshold) >= 1e300 else threshold

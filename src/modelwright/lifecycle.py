@@ -1,0 +1,170 @@
+"""The stages in order: read this file first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from modelwright.core.progress import Progress, Silent
+from modelwright.core.records import AuditLine, DatasetRecord, FitRecord, Measured, ReleaseRecord
+from modelwright.core.spec_file import DEFAULT_NAME, SpecFile, read_spec
+from modelwright.core.store import new_run, to_json, write_atomic
+from modelwright.data.dataset import load as load_data
+from modelwright.fit.tune import goal_of, search
+from modelwright.pack.artefact import Artefact
+from modelwright.pack.bench import measure
+from modelwright.pack.build import build
+from modelwright.release.audit import AuditLog
+from modelwright.release.gates import check_slices
+from modelwright.release.promote import Change
+from modelwright.release.promote import promote as promote_version
+from modelwright.release.promote import rollback as roll_back
+from modelwright.release.registry import Registry, Version
+from modelwright.release.release import Judged, judge_and_register
+
+
+class Released:
+    """A judged model, alive: its record, and answers to rows.
+
+    Attributes:
+        record: the frozen release with its evidence.
+        run: the run's folder with every record and the report.
+    """
+
+    def __init__(self, record: ReleaseRecord, fit: FitRecord, measured: Measured, run: Path) -> None:
+        self.record = record
+        self.fit = fit
+        self.measured = measured
+        self.run = run
+        self._artefact: Artefact | None = None
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.run / self.record.report
+
+    def predict(self, data: Any) -> Any:
+        """Answer a DataFrame, records or columns; see `Artefact.predict`."""
+        if self._artefact is None:
+            self._artefact = Artefact.load(self.run / "artefact", digest=self.record.artefact)
+        return self._artefact.predict(data)
+
+    def __repr__(self) -> str:
+        record = self.record
+        return f"<Released {record.model} version {record.version or 'none'}: {record.verdict}>"
+
+
+def run(
+    spec: str | Path | SpecFile = DEFAULT_NAME,
+    *,
+    overrides: tuple[str, ...] = (),
+    progress: Progress | None = None,
+) -> Released:
+    """Take a spec from its table to a registered release.
+
+    Args:
+        spec: the spec file.
+        overrides: ``key=value`` texts, as with ``--set``.
+        progress: told about stages and trials.
+
+    Returns:
+        The judged model; `.record.verdict` says whether it was released.
+
+    Raises:
+        ModelwrightError: see `core.errors`; a run folder that was begun is kept.
+    """
+    tell = progress or Silent()
+    spec_file = spec if isinstance(spec, SpecFile) else read_spec(Path(spec), overrides)
+    tell.stage("data", spec_file.spec.data.source)
+    dataset = load_data(spec_file)
+    goal_of(spec_file.spec, dataset)
+    check_slices(spec_file.spec.parsed_limits(), dataset.schema)
+    folder = new_run(spec_file.folder)
+    write_atomic(folder / "spec.json", to_json(_resolved(spec_file)))
+    write_atomic(folder / "dataset.json", to_json(dataset.record))
+    tell.stage("fit", f"{dataset.record.train_rows:,} rows, budget {spec_file.spec.fit.budget}")
+    fit = search(spec_file.spec, dataset, tell)
+    write_atomic(folder / "fit.json", to_json(fit.record))
+    tell.stage("pack", f"{fit.record.family} to ONNX, compared row by row")
+    artefact = build(spec_file, dataset, fit, folder)
+    tell.stage("measure", spec_file.spec.pack.measure)
+    seed = dataset.record.seed
+    measured = measure(artefact, dataset.train.feeds, spec_file.spec.pack, seed=seed)
+    write_atomic(folder / "measured.json", to_json(measured))
+    tell.stage("release", "gates, report, registry")
+    judged = Judged(spec_file, dataset, fit, artefact, measured, folder)
+    release = judge_and_register(judged, Registry(spec_file.folder))
+    return Released(release, fit.record, measured, folder)
+
+
+def check(
+    spec: str | Path | SpecFile = DEFAULT_NAME, *, overrides: tuple[str, ...] = ()
+) -> DatasetRecord:
+    """Read spec and table, and say what was found, without training.
+
+    Raises:
+        SpecError: the spec is wrong.
+        DataError: the table cannot be used.
+    """
+    spec_file = spec if isinstance(spec, SpecFile) else read_spec(Path(spec), overrides)
+    dataset = load_data(spec_file)
+    goal_of(spec_file.spec, dataset)
+    check_slices(spec_file.spec.parsed_limits(), dataset.schema)
+    return dataset.record
+
+
+def load(reference: str, *, folder: str | Path = ".") -> Artefact:
+    """Load a registered model, or a model folder.
+
+    Args:
+        reference: `NAME` (its champion), `NAME@challenger`, `NAME/3`, or a folder.
+        folder: the project folder.
+
+    Raises:
+        RegistryError: there is no such model.
+        ArtefactError: its files were changed.
+    """
+    found, version = locate(reference, folder=folder)
+    return Artefact.load(found, digest=version.digest if version else None)
+
+
+def locate(reference: str, *, folder: str | Path = ".") -> tuple[Path, Version | None]:
+    """Where a model's folder is, and its version when it is a registered one."""
+    if (Path(reference) / "manifest.json").is_file():
+        return Path(reference), None
+    registry = Registry(Path(folder))
+    version = registry.resolve(reference)
+    return registry.fetch(version), version
+
+
+def promote(
+    model: str, version: str | None = None, *, why: str = "", folder: str | Path = "."
+) -> Change:
+    """Make a version the champion; default the challenger. See `release.promote`."""
+    return promote_version(Registry(Path(folder)), Path(folder), model, version, why=why)
+
+
+def rollback(model: str, *, why: str = "", folder: str | Path = ".") -> Change:
+    """Make the champion before the present one the champion again."""
+    return roll_back(Registry(Path(folder)), Path(folder), model, why=why)
+
+
+def history(model: str, *, folder: str | Path = ".") -> tuple[list[Version], list[AuditLine]]:
+    """Every version, newest first, and every change of its champion, oldest first.
+
+    Raises:
+        RegistryError: there is no such model.
+    """
+    registry = Registry(Path(folder))
+    versions = registry.versions(model)
+    if not versions:
+        registry.resolve(model)
+    return versions, AuditLog(Path(folder)).lines(model)
+
+
+def _resolved(spec_file: SpecFile) -> dict[str, Any]:
+    return {
+        "spec": spec_file.spec.model_dump(mode="json"),
+        "digest": spec_file.digest,
+        "overrides": spec_file.overrides,
+    }

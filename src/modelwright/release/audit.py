@@ -1,0 +1,85 @@
+"""Who changed production, when and why: append-only, each line chained to the one before."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from pathlib import Path
+
+import msgspec
+
+from modelwright.core.records import AuditLine
+from modelwright.core.store import append_line, locked, sha256, timestamp
+
+FILE = Path(".modelwright") / "audit.jsonl"
+
+
+class AuditLog:
+    """The audit file of a project.
+
+    Example:
+        log = AuditLog(Path("."))
+        log.record("promote", "income", "2", replaces="1", why="better on new data")
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+
+    def lines(self, model: str | None = None) -> list[AuditLine]:
+        """Every change, oldest first; a last line cut short by a crash is left out."""
+        if not self._path.exists():
+            return []
+        found = []
+        for raw in self._path.read_bytes().splitlines():
+            try:
+                line = msgspec.json.decode(raw, type=AuditLine)
+            except msgspec.DecodeError:
+                continue
+            if model is None or line.model == model:
+                found.append(line)
+        return found
+
+    def record(self, action: str, model: str, version: str, *, replaces: str, why: str) -> AuditLine:
+        """Append a change; on disk when this returns."""
+        with locked(self._path.with_suffix(".lock")):
+            self._drop_cut_line()
+            before = self._path.read_bytes().splitlines() if self._path.exists() else []
+            previous = sha256(before[-1]) if before else ""
+            line = AuditLine(timestamp(), who(), action, model, version, replaces, why, previous)
+            append_line(self._path, line)
+        return line
+
+    def broken_at(self) -> int | None:
+        """Number of the first line that does not follow from the one before; None when whole."""
+        if not self._path.exists():
+            return None
+        previous = ""
+        for number, raw in enumerate(self._path.read_bytes().splitlines(), start=1):
+            try:
+                line = msgspec.json.decode(raw, type=AuditLine)
+            except msgspec.DecodeError:
+                return number
+            if line.previous != previous:
+                return number
+            previous = sha256(raw)
+        return None
+
+    def _drop_cut_line(self) -> None:
+        """A line that a crash cut short never took effect: lines come before what they record."""
+        if not self._path.exists():
+            return
+        data = self._path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole != len(data):
+            os.truncate(self._path, whole)
+
+
+def who() -> str:
+    """The person or job that acts: MODELWRIGHT_USER, else the login name."""
+    named = os.environ.get("MODELWRIGHT_USER")
+    if named:
+        return named
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

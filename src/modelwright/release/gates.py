@@ -1,0 +1,291 @@
+"""The gates: each limit, the baselines, the champion, parity. Each a Finding with three verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from modelwright.core.errors import UsageError
+from modelwright.core.intake import Array
+from modelwright.core.limits import QUALITY, Limit, show
+from modelwright.core.records import Finding, Interval, Measured, Parity, Severity, Verdict
+from modelwright.core.schema import Schema
+from modelwright.core.spec import ReleaseSpec
+from modelwright.core.table import Table
+from modelwright.fit.score import gain, interval, paired_gain, score
+
+CHAMPION_MARGIN = 0.01
+"""Part of the champion's gain over the dummy that may be lost where the spec sets no margin."""
+MOST_SLICES = 50
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the gates look at.
+
+    Attributes:
+        holdout: the sealed rows with their target.
+        answers: of the packed model.
+        baselines: name -> answers of each baseline.
+        champion: answers of the champion, or None without one it can be compared with.
+        chosen: the family of the model.
+    """
+
+    schema: Schema
+    goal: str
+    limits: tuple[Limit, ...]
+    policy: ReleaseSpec
+    holdout: Table
+    answers: Array
+    baselines: Mapping[str, Array]
+    champion: Array | None
+    champion_version: str
+    chosen: str
+    parity: Parity
+    measured: Measured
+    seed: int
+
+    @property
+    def confidence(self) -> float:
+        """Of two-sided intervals whose one end holds with the policy's alpha."""
+        return 1 - 2 * self.policy.alpha
+
+
+def judge(evidence: Evidence) -> tuple[Finding, ...]:
+    """Every gate's finding, quality first.
+
+    Raises:
+        UsageError: a limit for slices names a column that cannot be sliced.
+    """
+    findings = [_goal(evidence)]
+    for limit in evidence.limits:
+        if limit.relative:
+            findings.append(_against_champion(evidence, limit.metric, limit.bound, str(limit)))
+        elif limit.slice_column:
+            findings += _slices(evidence, limit)
+        elif limit.metric in QUALITY:
+            findings.append(_quality(evidence, limit))
+        else:
+            findings.append(_cost(evidence, limit))
+    findings += [_baseline(evidence, name, a) for name, a in evidence.baselines.items()]
+    if evidence.champion is not None:
+        margin = evidence.policy.champion_margin or _default_margin(evidence)
+        wanted = f"{evidence.goal} at most {show(evidence.goal, margin)} worse"
+        findings.append(_against_champion(evidence, evidence.goal, margin, wanted))
+    return (*findings, _parity(evidence.parity))
+
+
+def verdict_of(findings: Sequence[Finding], policy: ReleaseSpec) -> Verdict:
+    """What all gates together say; undecided ones count as the policy has it.
+
+    Example:
+        >>> verdict_of([Finding("limit", "x", "undecided")], ReleaseSpec(undecided="allow"))
+        'pass'
+    """
+    verdicts = {f.verdict for f in findings if f.severity == "error"}
+    if "fail" in verdicts:
+        return "fail"
+    if "undecided" in verdicts and policy.undecided == "block":
+        return "undecided"
+    return "pass"
+
+
+def check_slices(limits: Sequence[Limit], schema: Schema) -> None:
+    """Refuse slices that cannot be taken, before any training.
+
+    Raises:
+        UsageError: the column is unknown, unused, or has too many values.
+    """
+    for limit in limits:
+        if limit.slice_column is None:
+            continue
+        names = [c.name for c in schema.features if c.kind in ("category", "boolean")]
+        if limit.slice_column not in names:
+            raise UsageError(
+                f"limits.{limit.metric}.slices names {limit.slice_column!r}.",
+                hint=f"Wanted a category or boolean column: {', '.join(names[:20]) or 'none here'}.",
+            )
+
+
+def _goal(evidence: Evidence) -> Finding:
+    """Not a gate: the figure everybody asks for first."""
+    found = _interval(evidence, evidence.goal)
+    return Finding(
+        "goal", evidence.goal, "pass", _written(evidence.goal, found), "", "measured on the holdout",
+        "", "info", found,
+    )  # fmt: skip
+
+
+def _quality(evidence: Evidence, limit: Limit) -> Finding:
+    found = _interval(evidence, limit.metric)
+    verdict = _compare(limit, found)
+    return Finding(
+        "limit",
+        limit.metric,
+        verdict,
+        _written(limit.metric, found),
+        str(limit),
+        "quality on the sealed holdout",
+        _advice(verdict, limit, found, evidence.holdout.rows),
+        "error",
+        found,
+    )
+
+
+def _slices(evidence: Evidence, limit: Limit) -> list[Finding]:
+    assert limit.slice_column is not None
+    values = evidence.holdout.feeds[limit.slice_column]
+    levels = sorted({str(value) for value in values.tolist()})[:MOST_SLICES]
+    findings = []
+    for level in levels:
+        rows = np.flatnonzero(values.astype(str) == level)
+        y, answers = evidence.holdout.target[rows], evidence.answers[rows]
+        found = interval(limit.metric, y, answers, confidence=evidence.confidence, seed=evidence.seed)
+        if np.isnan(found.value):
+            continue
+        verdict = _compare(limit, found)
+        findings.append(
+            Finding(
+                "slice",
+                f"{limit.metric} where {limit.slice_column} is {level or '(missing)'}",
+                verdict,
+                f"{_written(limit.metric, found)} on {len(rows)} rows",
+                str(limit),
+                "each declared slice must meet its limit",
+                _advice(verdict, limit, found, len(rows)),
+                "error",
+                found,
+            )
+        )
+    return findings
+
+
+def _cost(evidence: Evidence, limit: Limit) -> Finding:
+    measured = evidence.measured
+    found: Interval | None
+    if limit.metric == "size":
+        found = Interval(measured.size, measured.size, measured.size)
+    else:
+        found = getattr(measured, limit.metric)
+    if found is None:
+        return Finding(
+            "limit", limit.metric, "undecided", "not measured", str(limit),
+            "pack.measure is process, so the server was not measured", "set pack.measure: server",
+        )  # fmt: skip
+    verdict = _compare(limit, found)
+    advice = {"undecided": "the machine was too noisy to tell: run again, or measure for longer "
+              "(pack.seconds)", "fail": "a smaller model, or another limit"}  # fmt: skip
+    return Finding(
+        "limit", limit.metric, verdict, _written(limit.metric, found), str(limit),
+        f"measured on {measured.machine}", advice.get(verdict, ""), "error", found,
+    )  # fmt: skip
+
+
+def _baseline(evidence: Evidence, name: str, answers: Array) -> Finding:
+    """The dummy must be beaten for certain; a linear model may not be better for certain."""
+    found = _paired(evidence, evidence.goal, answers)
+    verdict: Verdict = "pass" if found.low > 0 else "fail" if found.high < 0 else "undecided"
+    severity: Severity = "error"
+    advice = "" if verdict == "pass" else "look at the data: is there anything to learn?"
+    if name != "dummy":
+        severity = "error" if verdict == "fail" else "warning"
+        if verdict != "pass":
+            advice = f"{name} is simpler and not clearly worse: fit.families: [{name}]"
+    return Finding(
+        "baseline", name, verdict, f"{evidence.goal} better by {_written(evidence.goal, found)}",
+        "better by more than its noise", "paired on the same holdout rows", advice, severity, found,
+    )  # fmt: skip
+
+
+def _against_champion(evidence: Evidence, metric: str, margin: float, wanted: str) -> Finding:
+    if evidence.champion is None:
+        return Finding(
+            "champion", metric, "pass", "no champion to compare with", wanted, "", "", "info"
+        )
+    found = _paired(evidence, metric, evidence.champion)
+    verdict: Verdict = (
+        "pass" if found.low >= -margin else "fail" if found.high < -margin else "undecided"
+    )
+    advice = {"fail": "keep the champion", "undecided": "more holdout rows, or a larger "
+              "release.champion_margin"}.get(verdict, "")  # fmt: skip
+    return Finding(
+        "champion", f"version {evidence.champion_version}", verdict,
+        f"{metric} better by {_written(metric, found)}", wanted,
+        "paired on the same sealed rows", advice, "error", found,
+    )  # fmt: skip
+
+
+def _parity(parity: Parity) -> Finding:
+    return Finding(
+        "parity", "packed model", "pass",
+        f"{parity.label_flips} labels differ, largest difference {parity.largest_difference:.1e}",
+        f"equal labels, at most {parity.tolerance:.0e}",
+        f"on {parity.rows:,} rows and {parity.edge_rows:,} edge rows", "", "error",
+    )  # fmt: skip
+
+
+def _default_margin(evidence: Evidence) -> float:
+    dummy, champion = evidence.baselines.get("dummy"), evidence.champion
+    if dummy is None or champion is None:
+        return 0.0
+    y = evidence.holdout.target
+    lead = gain(evidence.goal, score(evidence.goal, y, champion), score(evidence.goal, y, dummy))
+    return max(0.0, CHAMPION_MARGIN * lead)
+
+
+def _interval(evidence: Evidence, metric: str) -> Interval:
+    y, answers = evidence.holdout.target, evidence.answers
+    return interval(metric, y, answers, confidence=evidence.confidence, seed=evidence.seed)
+
+
+def _paired(evidence: Evidence, metric: str, other: Array) -> Interval:
+    return paired_gain(
+        metric,
+        evidence.holdout.target,
+        evidence.answers,
+        other,
+        confidence=evidence.confidence,
+        seed=evidence.seed,
+    )
+
+
+def _compare(limit: Limit, found: Interval) -> Verdict:
+    """Pass when the whole interval is on the right side, fail when none of it is."""
+    if limit.met_by(found.low) and limit.met_by(found.high):
+        return "pass"
+    if limit.met_by(found.low) or limit.met_by(found.high):
+        return "undecided"
+    return "fail"
+
+
+def _advice(verdict: Verdict, limit: Limit, found: Interval, rows: int) -> str:
+    if verdict == "fail":
+        return "more or better data, a larger fit.budget, or another limit"
+    if verdict == "undecided":
+        return _more_rows(limit, found, rows)
+    return ""
+
+
+def _more_rows(limit: Limit, found: Interval, rows: int) -> str:
+    """How many holdout rows would move the interval off the line, at the present value.
+
+    An interval's width falls with the square root of the rows; 1.5 stands for about 80 % power
+    at a one-sided 5 % level: (1.645 + 0.842) / 1.645.
+    """
+    distance = abs(found.value - limit.bound)
+    half = (found.high - found.low) / 2
+    if not limit.met_by(found.value) or distance == 0 or not np.isfinite(half):
+        return "the value itself is at or over the line: a better model, or another limit"
+    needed = int(np.ceil(rows * (1.5 * half / distance) ** 2)) - rows
+    return f"about {max(1, needed):,} more holdout rows would decide it (80 % power)"
+
+
+def _written(metric: str, found: Interval) -> str:
+    value, low, high = (show(metric, v) for v in (found.value, found.low, found.high))
+    if low == high:
+        return value
+    return f"{value} ({found.confidence:.0%}: {low} to {high})"
+
+

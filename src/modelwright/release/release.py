@@ -1,0 +1,144 @@
+"""Artefact to Release: the only place that breaks the holdout's seal."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from modelwright.core.errors import ArtefactError, RegistryError, RowsError
+from modelwright.core.intake import Array, feeds_from_columns
+from modelwright.core.records import Measured, ReleaseRecord
+from modelwright.core.spec_file import SpecFile
+from modelwright.core.store import timestamp, to_json, write_atomic
+from modelwright.core.table import Table
+from modelwright.data.dataset import Dataset
+from modelwright.fit.pipeline import Fit
+from modelwright.pack.artefact import Artefact
+from modelwright.release.gates import Evidence, judge, verdict_of
+from modelwright.release.promote import promote
+from modelwright.release.registry import CHALLENGER, CHAMPION, Registry, Version
+from modelwright.release.report import ReportInput, render
+
+REPORT = "report.html"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a release is made from."""
+
+    spec_file: SpecFile
+    dataset: Dataset
+    fit: Fit
+    artefact: Artefact
+    measured: Measured
+    run: Path
+
+
+def judge_and_register(judged: Judged, registry: Registry) -> ReleaseRecord:
+    """Score the sealed rows, judge, report, log, and register when the gates pass.
+
+    The first model to pass becomes champion, since nothing is in production yet; later ones
+    become challenger and wait for `promote`.
+
+    Raises:
+        RegistryError: MLflow refused or cannot be reached; the run folder is kept.
+    """
+    spec = judged.spec_file.spec
+    champion = registry.aliased(spec.name, CHAMPION)
+    holdout, uses = judged.dataset.holdout.open(judged.run.name)
+    evidence = _evidence(judged, holdout, champion, registry)
+    findings = judge(evidence)
+    release = ReleaseRecord(
+        model=spec.name,
+        run=judged.run.name,
+        verdict=verdict_of(findings, spec.release),
+        artefact=judged.artefact.digest,
+        evidence=findings,
+        at=timestamp(),
+        replaces=champion.number if champion else "",
+        report=REPORT,
+        holdout_uses=uses,
+    )
+    _write(judged, release)
+    mlflow_run = registry.log_run(
+        judged.artefact,
+        judged.dataset.record,
+        judged.fit.record,
+        judged.measured,
+        release,
+        judged.run,
+    )
+    if release.verdict != "pass":
+        return release
+    version = registry.register(judged.artefact, release, mlflow_run)
+    release = msgspec.structs.replace(release, version=version, alias=CHALLENGER)
+    registry.set_alias(spec.name, CHALLENGER, version)
+    if champion is None:
+        why = "first release that passed its gates"
+        promote(registry, judged.spec_file.folder, spec.name, version, why=why)
+        release = msgspec.structs.replace(release, alias=CHAMPION)
+    _write(judged, release)
+    return release
+
+
+def _evidence(
+    judged: Judged, holdout: Table, champion: Version | None, registry: Registry
+) -> Evidence:
+    spec = judged.spec_file.spec
+    feeds = holdout.feeds
+    chosen = judged.fit.best
+    baselines = {
+        name: pipeline.answer(feeds)
+        for name, pipeline in judged.fit.baselines.items()
+        if pipeline is not chosen
+    }
+    answered = judged.artefact.answer(feeds)
+    answers = answered.values if answered.values is not None else answered.probabilities
+    assert answers is not None
+    return Evidence(
+        schema=judged.dataset.schema,
+        goal=judged.fit.record.goal,
+        limits=spec.parsed_limits(),
+        policy=spec.release,
+        holdout=holdout,
+        answers=answers,
+        baselines=baselines,
+        champion=_champion_answers(judged, holdout, champion, registry),
+        champion_version=champion.number if champion else "",
+        chosen=chosen.family,
+        parity=judged.artefact.manifest.parity,
+        measured=judged.measured,
+        seed=judged.dataset.record.seed,
+    )
+
+
+def _champion_answers(
+    judged: Judged, holdout: Table, champion: Version | None, registry: Registry
+) -> Array | None:
+    """The champion's answers on the same rows; None where its columns or classes are others."""
+    if champion is None:
+        return None
+    with contextlib.suppress(RowsError, ArtefactError, RegistryError, KeyError):
+        model = Artefact.load(registry.fetch(champion), digest=champion.digest)
+        if model.schema.target.levels != judged.dataset.schema.target.levels:
+            return None
+        columns = {c.name: holdout.feeds[c.name] for c in model.schema.features}
+        answered = model.answer(feeds_from_columns(model.schema, columns))
+        return answered.values if answered.values is not None else answered.probabilities
+    return None
+
+
+def _write(judged: Judged, release: ReleaseRecord) -> None:
+    given = ReportInput(
+        release,
+        judged.dataset.record,
+        judged.fit.record,
+        judged.artefact.manifest,
+        judged.measured,
+        judged.spec_file.overrides,
+    )
+    write_atomic(judged.run / REPORT, render(given).encode())
+    write_atomic(judged.run / "release.json", to_json(release))

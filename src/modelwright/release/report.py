@@ -1,0 +1,247 @@
+"""The report of a run: one self-contained HTML file, the verdict first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from modelwright.core.limits import METRICS, Limit, show
+from modelwright.core.records import (
+    DatasetRecord,
+    Finding,
+    FitRecord,
+    Manifest,
+    Measured,
+    ReleaseRecord,
+)
+
+MOST_TRIALS = 40
+MOST_COLUMNS = 200
+SIGN = {"pass": "&#10003; pass", "fail": "&#10007; fail", "undecided": "? undecided"}
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """The records that a report is made from."""
+
+    release: ReleaseRecord
+    dataset: DatasetRecord
+    fit: FitRecord
+    manifest: Manifest
+    measured: Measured
+    overrides: dict[str, str]
+
+
+def headline(release: ReleaseRecord) -> str:
+    """The verdict in one sentence.
+
+    Example:
+        >>> headline(ReleaseRecord("m", "r", "fail", "a", (Finding("limit", "f1", "fail"),), "t"))
+        'm was not released: limit f1 failed.'
+    """
+    blocking = [f for f in release.evidence if f.severity == "error" and f.verdict != "pass"]
+    if release.verdict == "pass":
+        count = sum(f.severity == "error" for f in release.evidence)
+        allowed = f" ({len(blocking)} undecided, allowed by the spec)" if blocking else ""
+        return f"{release.model} passed all {count} gates{allowed}."
+    words = {"fail": "failed", "undecided": "is undecided"}
+    listed = ", ".join(f"{f.check} {f.subject} {words[f.verdict]}" for f in blocking)
+    return f"{release.model} was not released: {listed}."
+
+
+def render(given: ReportInput) -> str:
+    """The whole page."""
+    release = given.release
+    title = f"{release.model} {release.version or release.run}"
+    sections = [
+        ("Limits", _limits(given)),
+        ("Gates", _gates(release.evidence)),
+        ("Candidates", _candidates(given.fit)),
+        ("Cost", _cost(given.measured)),
+        ("Data", _data(given.dataset)),
+        ("Columns", _columns(given.dataset)),
+        ("How to get this again", _reproduce(given)),
+    ]
+    body = "".join(f"<section><h2>{name}</h2>{content}</section>" for name, content in sections)
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>"
+        f"<p class='eyebrow'>{escape(title)} &middot; {escape(release.at)}</p>"
+        f"<h1 class='{release.verdict}'>{escape(headline(release))}</h1>{body}</main></body></html>\n"
+    )
+
+
+def _limits(given: ReportInput) -> str:
+    rows = []
+    for finding, limit in _paired(given.release.evidence, given.manifest.limits):
+        rows.append(
+            f"<tr><th scope='row'>{escape(finding.subject)}</th><td>{escape(finding.measured)}</td>"
+            f"<td>{escape(finding.wanted)}</td><td>{_bar(finding, limit)}</td>"
+            f"<td class='{finding.verdict}'>{SIGN[finding.verdict]}</td></tr>"
+        )
+    if not rows:
+        return "<p>The spec sets no limits. Add some under <code>limits:</code>.</p>"
+    return _table(("limit", "measured", "wanted", "", "verdict"), rows)
+
+
+def _paired(
+    evidence: Sequence[Finding], limits: Iterable[Limit]
+) -> list[tuple[Finding, Limit]]:
+    by_name = {limit.metric: limit for limit in limits if not limit.relative}
+    return [
+        (finding, by_name[finding.subject.split(" where ")[0]])
+        for finding in evidence
+        if finding.check in ("limit", "slice")
+    ]
+
+
+def _bar(finding: Finding, limit: Limit) -> str:
+    """The interval as a bar and the limit as a line, on a scale that holds both."""
+    if finding.interval is None:
+        return ""
+    found = finding.interval
+    unit = METRICS[limit.metric].unit
+    top = max(found.high, limit.bound) * 1.15 or 1.0
+    bottom = 0.0
+    if unit == "score":
+        span = max(abs(found.value - limit.bound), found.high - found.low, 0.005)
+        bottom = min(found.low, limit.bound) - span
+        top = max(found.high, limit.bound) + span
+
+    def place(value: float) -> float:
+        return max(0.0, min(220.0, 220 * (value - bottom) / (top - bottom)))
+
+    low, high = place(found.low), place(found.high)
+    label = escape(f"{finding.measured}; {finding.wanted}")
+    return (
+        f"<svg width='220' height='18' role='img' aria-label='{label}'>"
+        "<rect x='0' y='8' width='220' height='2' class='rail'/>"
+        f"<rect x='{low:.1f}' y='5' width='{max(2.0, high - low):.1f}' height='8' "
+        f"class='span {finding.verdict}'/>"
+        f"<rect x='{place(limit.bound) - 1:.1f}' y='0' width='2' height='18' class='line'/></svg>"
+    )
+
+
+def _gates(evidence: Sequence[Finding]) -> str:
+    rows = [
+        f"<tr><th scope='row'>{escape(f.check)}</th><td>{escape(f.subject)}</td>"
+        f"<td>{escape(f.measured)}</td><td>{escape(f.wanted)}</td>"
+        f"<td class='{f.verdict}'>{SIGN[f.verdict]}</td>"
+        f"<td>{escape('. '.join(filter(None, (f.why, f.advice))))}</td></tr>"
+        for f in evidence
+        if f.severity != "info"
+    ]
+    return _table(("gate", "of", "measured", "wanted", "verdict", "why, and what to do"), rows)
+
+
+def _candidates(fit: FitRecord) -> str:
+    best_first = sorted(
+        (t for t in fit.trials if t.scores),
+        key=lambda t: t.score if METRICS[fit.goal].better == "lower" else -t.score,
+    )
+    rows = []
+    for trial in best_first[:MOST_TRIALS]:
+        mark = " class='chosen'" if trial.number == fit.best else ""
+        params = ", ".join(f"{k} {_short(v)}" for k, v in trial.params.items())
+        rows.append(
+            f"<tr{mark}><td>{trial.number}</td><td>{escape(trial.family)}</td>"
+            f"<td>{trial.origin}</td><td>{show(fit.goal, trial.score)}</td>"
+            f"<td>{len(trial.scores)}</td><td>{trial.rounds or ''}</td>"
+            f"<td>{trial.seconds:.1f}</td><td>{trial.outcome}</td><td>{escape(params)}</td></tr>"
+        )
+    head = ("#", "family", "origin", fit.goal, "folds", "rounds", "seconds", "outcome", "parameters")
+    note = f"<p>{escape(fit.folds)}; budget {escape(fit.budget)}, used {fit.seconds:.1f} s.</p>"
+    return note + _table(head, rows)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _cost(measured: Measured) -> str:
+    lines = [
+        ("one row in process, p50", f"{measured.in_process_p50 * 1e6:.0f} µs"),
+        ("size", show("size", measured.size)),
+        ("load", show("latency_p95", measured.load_seconds)),
+    ]
+    for name in ("latency_p50", "latency_p95", "latency_p99", "throughput", "memory"):
+        found = getattr(measured, name)
+        if found is not None:
+            metric = "latency_p95" if name.startswith("latency") else name
+            lines.append((f"HTTP server: {name}", show(metric, found.value)))
+    rows = [f"<tr><th scope='row'>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in lines]
+    return f"<p>Measured on {escape(measured.machine)}.</p>" + _table(("what", "value"), rows)
+
+
+def _data(dataset: DatasetRecord) -> str:
+    intro = (
+        f"<p>{escape(dataset.source)}: {dataset.rows:,} rows with a target; "
+        f"{dataset.train_rows:,} to learn from, {dataset.holdout_rows:,} sealed "
+        f"({escape(dataset.split)}). Fingerprint <code>{dataset.fingerprint}</code>.</p>"
+    )
+    rows = [
+        f"<tr><th scope='row'>{escape(f.check)}</th><td>{escape(f.subject)}</td>"
+        f"<td>{escape(f.measured)}</td><td>{escape(f.why)}</td><td>{escape(f.advice)}</td></tr>"
+        for f in dataset.findings[:MOST_COLUMNS]
+    ]
+    return intro + (_table(("finding", "of", "measured", "why", "advice"), rows) if rows else "")
+
+
+def _columns(dataset: DatasetRecord) -> str:
+    rows = []
+    for column in dataset.schema.columns[:MOST_COLUMNS]:
+        base = dataset.baseline.get(column.name)
+        missing = f"{base.missing:.1%}" if base else ""
+        seen = ", ".join(column.levels[:5]) if not column.private else "(private)"
+        if column.minimum is not None and column.kind == "number" and not column.private:
+            seen = f"{column.minimum:g} to {column.maximum:g}"
+        rows.append(
+            f"<tr><th scope='row'>{escape(column.name)}</th><td>{column.kind}</td>"
+            f"<td>{missing}</td><td>{escape(seen)}</td><td>{escape(column.unused)}</td></tr>"
+        )
+    return _table(("column", "kind", "missing", "values", "not used because"), rows)
+
+
+def _reproduce(given: ReportInput) -> str:
+    manifest = given.manifest
+    lines = [
+        ("run", manifest.run),
+        ("code", manifest.code or "not in git"),
+        ("spec sha256", manifest.spec_digest),
+        ("overrides", ", ".join(f"{k}={v}" for k, v in given.overrides.items()) or "none"),
+        ("data fingerprint", manifest.data_fingerprint),
+        ("seed", str(manifest.seed)),
+        ("uses of the sealed holdout", str(given.release.holdout_uses)),
+        ("libraries", ", ".join(f"{k} {v}" for k, v in manifest.versions.items())),
+        ("artefact sha256", given.release.artefact),
+    ]
+    rows = [f"<tr><th scope='row'>{a}</th><td><code>{escape(b)}</code></td></tr>" for a, b in lines]
+    return _table(("what", "value"), rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[str]) -> str:
+    cells = "".join(f"<th scope='col'>{escape(name)}</th>" for name in head)
+    inside = f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody>"
+    return f"<div class='scroll' tabindex='0'><table>{inside}</table></div>"
+
+
+STYLE = """
+:root{color-scheme:light dark;--ink:#1c2126;--soft:#5b6670;--page:#fff;--rule:#dde2e7;
+--good:#17724a;--bad:#b3261e;--open:#8a5a00;--chosen:#eef5f0}
+@media (prefers-color-scheme:dark){:root{--ink:#e7ebee;--soft:#9aa7b2;--page:#14181c;--rule:#2c343b;
+--good:#5fcf9a;--bad:#ff8a80;--open:#f2c464;--chosen:#1b2a22}}
+*{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);
+font:16px/1.5 system-ui,sans-serif}main{max-width:1100px;margin:0 auto;padding:32px 20px 64px}
+h1{font-size:1.7rem;line-height:1.25;margin:.2em 0 1em;border-left:6px solid;padding-left:16px}
+h2{font-size:1.15rem;margin:2.2em 0 .6em}.eyebrow{color:var(--soft);margin:0}
+.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem}
+th,td{text-align:left;padding:6px 12px 6px 0;border-bottom:1px solid var(--rule);vertical-align:top}
+thead th{color:var(--soft);font-weight:500}tbody th{font-weight:600}
+h1.pass,.pass{color:var(--good)}h1.fail,.fail{color:var(--bad)}
+h1.undecided,.undecided{color:var(--open)}tr.chosen{background:var(--chosen)}
+.rail{fill:var(--rule)}.line{fill:var(--ink)}.span{fill:currentColor}
+code{font-size:.88em;overflow-wrap:anywhere}
+@media print{main{padding:0}.scroll{overflow:visible}}
+""".replace("\n", "")
