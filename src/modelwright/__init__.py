@@ -22,12 +22,18 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "Artefact": "modelwright.pack.artefact",
+    "AuditLine": "modelwright.core.records",
+    "AuditLog": "modelwright.release.audit",
     "Finding": "modelwright.core.records",
     "ModelwrightError": "modelwright.core.errors",
+    "Registry": "modelwright.release.registry",
     "Released": "modelwright.lifecycle",
     "check": "modelwright.lifecycle",
+    "headline": "modelwright.release.report",
     "history": "modelwright.lifecycle",
+    "locate": "modelwright.lifecycle",
     "load": "modelwright.lifecycle",
+    "predict_file": "modelwright.lifecycle",
     "promote": "modelwright.lifecycle",
     "read_spec": "modelwright.core.spec_file",
     "rollback": "modelwright.lifecycle",
@@ -35,12 +41,18 @@ _WHERE = {
 }
 __all__ = [
     "Artefact",
+    "AuditLine",
+    "AuditLog",
     "Finding",
     "ModelwrightError",
+    "Registry",
     "Released",
     "check",
+    "headline",
     "history",
     "load",
+    "locate",
+    "predict_file",
     "promote",
     "read_spec",
     "rollback",
@@ -49,10 +61,23 @@ __all__ = [
 
 if TYPE_CHECKING:
     from modelwright.core.errors import ModelwrightError
-    from modelwright.core.records import Finding
+    from modelwright.core.records import AuditLine, Finding
     from modelwright.core.spec_file import read_spec
-    from modelwright.lifecycle import Released, check, history, load, promote, rollback, run
+    from modelwright.lifecycle import (
+        Released,
+        check,
+        history,
+        load,
+        locate,
+        predict_file,
+        promote,
+        rollback,
+        run,
+    )
     from modelwright.pack.artefact import Artefact
+    from modelwright.release.audit import AuditLog
+    from modelwright.release.registry import Registry
+    from modelwright.release.report import headline
 
 
 def __getattr__(name: str) -> Any:

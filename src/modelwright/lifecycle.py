@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from modelwright.core.progress import Progress, Silent
 from modelwright.core.records import AuditLine, DatasetRecord, FitRecord, Measured, ReleaseRecord
 from modelwright.core.spec_file import DEFAULT_NAME, SpecFile, read_spec
 from modelwright.core.store import new_run, to_json, write_atomic
 from modelwright.data.dataset import load as load_data
+from modelwright.data.scoring import read_rows
+from modelwright.data.sources import write_file
 from modelwright.fit.tune import goal_of, search
 from modelwright.pack.artefact import Artefact
 from modelwright.pack.bench import measure
@@ -31,7 +35,9 @@ class Released:
         run: the run's folder with every record and the report.
     """
 
-    def __init__(self, record: ReleaseRecord, fit: FitRecord, measured: Measured, run: Path) -> None:
+    def __init__(
+        self, record: ReleaseRecord, fit: FitRecord, measured: Measured, run: Path
+    ) -> None:
         self.record = record
         self.fit = fit
         self.measured = measured
@@ -160,6 +166,30 @@ def history(model: str, *, folder: str | Path = ".") -> tuple[list[Version], lis
     if not versions:
         registry.resolve(model)
     return versions, AuditLog(Path(folder)).lines(model)
+
+
+def predict_file(
+    reference: str, source: str | Path, out: str | Path, *, folder: str | Path = "."
+) -> int:
+    """Answer a file: `prediction` and a `p_<label>` column a class, rows in their order.
+
+    Args:
+        reference: see `load`.
+        source: CSV (also .gz) or Parquet file.
+        out: CSV or Parquet file by its ending; appears whole or not at all.
+        folder: the project folder.
+
+    Returns:
+        How many rows were answered.
+
+    Raises:
+        RowsError: rows that do not fit, each named; nothing is written.
+    """
+    model = load(reference, folder=folder)
+    answers = model.answer(read_rows(Path(source), model.schema))
+    frame = pl.DataFrame(answers.columns())
+    write_file(frame, Path(out))
+    return frame.height
 
 
 def _resolved(spec_file: SpecFile) -> dict[str, Any]:

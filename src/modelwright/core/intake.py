@@ -32,7 +32,7 @@ of str ("" missing) for categories, int64 microseconds (-2**63 missing) for date
 SHOWN_PROBLEMS = 20
 
 
-def feeds_from_rows(schema: Schema, rows: Sequence[Mapping[str, Any]]) -> Feeds:
+def feeds_from_rows(schema: Schema, rows: Sequence[Any]) -> Feeds:
     """Turn records into graph inputs.
 
     Args:
@@ -170,7 +170,7 @@ _WANTED = {
 }
 
 
-def _number(column: Column, value: object) -> float:
+def _number(_column: Column, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         if hasattr(value, "dtype") and not isinstance(value, np.bool_):
             return float(value)  # type: ignore[arg-type]
@@ -178,7 +178,7 @@ def _number(column: Column, value: object) -> float:
     return float(value)
 
 
-def _text(column: Column, value: object) -> str:
+def _text(_column: Column, value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, (bool, np.bool_)):
@@ -202,7 +202,7 @@ def level_text(value: float) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
 
 
-def _boolean(column: Column, value: object) -> float:
+def _boolean(_column: Column, value: object) -> float:
     if isinstance(value, (float, np.floating)) and math.isnan(value):
         return math.nan
     if isinstance(value, (bool, np.bool_)) or (isinstance(value, (int, float)) and value in (0, 1)):

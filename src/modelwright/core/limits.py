@@ -56,7 +56,11 @@ METRICS: dict[str, Metric] = {
     )
 }
 QUALITY = {name for name, metric in METRICS.items() if metric.unit in ("score", "target")}
-DEFAULT_GOAL: dict[Task, str] = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
+DEFAULT_GOAL: dict[Task, str] = {
+    "binary": "roc_auc",
+    "multiclass": "log_loss",
+    "regression": "rmse",
+}
 
 
 class Limit(msgspec.Struct, frozen=True):

@@ -128,7 +128,7 @@ def parse_time(text: str, format: str | None) -> int:
 
 def _microseconds(moment: dt.datetime) -> int:
     if moment.tzinfo is not None:
-        moment = moment.astimezone(dt.timezone.utc).replace(tzinfo=None)
+        moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
     return (moment - EPOCH) // dt.timedelta(microseconds=1)
 
 

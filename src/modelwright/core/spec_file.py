@@ -132,7 +132,9 @@ def _apply(content: dict[str, Any], overrides: Sequence[str]) -> dict[str, str]:
         try:
             parsed = YAML(typ="safe", pure=True).load(value)
         except YAMLError as error:
-            raise SpecError("--set wants key=value:", [f"{text!r}: the value is no YAML"]) from error
+            raise SpecError(
+                "--set wants key=value:", [f"{text!r}: the value is no YAML"]
+            ) from error
         *parents, last = key.strip().split(".")
         place: Any = content
         for parent in parents:

@@ -87,7 +87,7 @@ def load(spec_file: SpecFile) -> Dataset:
     train, sealed = everything.take(train_rows), everything.take(holdout_rows)
     _check_classes(train, parsed.target)
     schema = Schema(_from_training(parsed.columns, values, train_rows), parsed.target.target)
-    noted = [*read.findings, *parsed.notes, *findings.of_split(schema, train, sealed)]
+    noted = [*read.findings, *parsed.notes, *findings.of_split(schema, sealed)]
     holdout_print = fingerprint(take_feeds(values, holdout_rows) | {data.target: sealed.target})
     record = DatasetRecord(
         source=data.source,
@@ -99,7 +99,7 @@ def load(spec_file: SpecFile) -> Dataset:
         split=_split_name(data, schema),
         seed=data.seed,
         schema=schema,
-        baseline={c.name: baseline_of(train.feeds[c.name], c) for c in schema.features},
+        baseline={c.name: baseline_of(train.feeds[c.name]) for c in schema.features},
         findings=tuple(noted),
     )
     holdout = SealedHoldout(sealed, holdout_print, spec_file.folder / LEDGER)
@@ -211,9 +211,7 @@ def _check_classes(train: Table, read: target.ReadTarget) -> None:
         )
 
 
-def _from_training(
-    columns: list[Column], values: Feeds, train_rows: Array
-) -> tuple[Column, ...]:
+def _from_training(columns: list[Column], values: Feeds, train_rows: Array) -> tuple[Column, ...]:
     """Ranges, levels and missingness as the training part alone shows them."""
     described = []
     for column in columns:
@@ -224,7 +222,7 @@ def _from_training(
     return tuple(described)
 
 
-def baseline_of(values: Array, column: Column) -> ColumnBaseline:
+def baseline_of(values: Array) -> ColumnBaseline:
     """A column's distribution, the reference that drift is measured against."""
     missing = kinds.missing_in(values)
     present = values[~missing]
@@ -238,6 +236,8 @@ def baseline_of(values: Array, column: Column) -> ColumnBaseline:
         return ColumnBaseline(share)
     numbers = present.astype(np.float64)
     finite = numbers[np.isfinite(numbers)]
-    edges = tuple(float(e) for e in np.quantile(finite, np.linspace(0, 1, 65))) if len(finite) else ()
-    mean, std = (float(finite.mean()), float(finite.std())) if len(finite) else (None, None)
+    if not len(finite):
+        return ColumnBaseline(share)
+    edges = tuple(np.quantile(finite, np.linspace(0, 1, 65)).tolist())
+    mean, std = float(finite.mean()), float(finite.std())
     return ColumnBaseline(share, edges=edges, mean=mean, std=std)

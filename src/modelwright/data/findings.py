@@ -26,43 +26,90 @@ def of_columns(
     """Findings about the whole table: columns left out, gaps, duplicates, the target."""
     notes = []
     if read.guessed:
-        notes.append(_note("target", read.target.name, read.guessed, "inferred from its values",
-                           "set data.task and data.positive if it is wrong"))  # fmt: skip
+        notes.append(
+            _note(
+                "target",
+                read.target.name,
+                read.guessed,
+                "inferred from its values",
+                "set data.task and data.positive if it is wrong",
+            )
+        )
     lost = int((~read.kept).sum())
     if lost:
-        notes.append(_warning("rows without target", read.target.name, f"{lost:,} of {frame.height:,}",
-                              "they were left out", "check whether they are missing at random"))  # fmt: skip
+        notes.append(
+            _warning(
+                "rows without target",
+                read.target.name,
+                f"{lost:,} of {frame.height:,}",
+                "they were left out",
+                "check whether they are missing at random",
+            )
+        )
     for column in columns:
         if column.unused:
-            notes.append(_note(column.kind, column.name, "not used", column.unused,
-                               f"data.kinds: {{{column.name}: number|category}} to use it"))  # fmt: skip
+            notes.append(
+                _note(
+                    column.kind,
+                    column.name,
+                    "not used",
+                    column.unused,
+                    f"data.kinds: {{{column.name}: number|category}} to use it",
+                )
+            )
             continue
         share = float(missing_in(values[column.name]).mean())
         if share > NEAR_EMPTY:
-            notes.append(_warning("near-empty column", column.name, f"{share:.1%} missing",
-                                  "it says little", "drop it, or find out why it is empty"))  # fmt: skip
+            notes.append(
+                _warning(
+                    "near-empty column",
+                    column.name,
+                    f"{share:.1%} missing",
+                    "it says little",
+                    "drop it, or find out why it is empty",
+                )
+            )
     copies = _duplicates(values)
     if copies:
-        notes.append(_note("duplicate rows", "table", f"{copies:,} of {len(read.values):,}",
-                           "equal rows share one side of the split", "make sure that they are real"))  # fmt: skip
+        notes.append(
+            _note(
+                "duplicate rows",
+                "table",
+                f"{copies:,} of {len(read.values):,}",
+                "equal rows share one side of the split",
+                "make sure that they are real",
+            )
+        )
     return [*notes, *_of_classes(read)]
 
 
-def of_split(schema: Schema, train: Table, holdout: Table) -> list[Finding]:
+def of_split(schema: Schema, holdout: Table) -> list[Finding]:
     """Findings about the two sides of the split."""
     notes = []
     if holdout.rows < 200:
-        notes.append(_warning("small holdout", "split", f"{holdout.rows} rows",
-                              "intervals will be wide and gates may stay undecided",
-                              "more data, or a larger data.split.holdout"))  # fmt: skip
+        notes.append(
+            _warning(
+                "small holdout",
+                "split",
+                f"{holdout.rows} rows",
+                "intervals will be wide and gates may stay undecided",
+                "more data, or a larger data.split.holdout",
+            )
+        )
     for column in schema.features:
         if column.kind == "category":
             known = {*column.levels, ""}
             share = np.mean([value not in known for value in holdout.feeds[column.name].tolist()])
             if share > 0.05:
-                notes.append(_warning("unseen categories", column.name, f"{share:.1%} of the holdout",
-                                      "the holdout has levels that training never saw",
-                                      "is it an id, or does it change with time?"))  # fmt: skip
+                notes.append(
+                    _warning(
+                        "unseen categories",
+                        column.name,
+                        f"{share:.1%} of the holdout",
+                        "the holdout has levels that training never saw",
+                        "is it an id, or does it change with time?",
+                    )
+                )
     return notes
 
 
@@ -77,15 +124,27 @@ def _of_classes(read: ReadTarget) -> list[Finding]:
         return []
     counts: Array = np.bincount(read.values, minlength=len(levels))
     notes = [
-        _warning("rare class", levels[code], f"{count} rows", "too few to learn or judge it well",
-                 "collect more, or merge it with another class")
+        _warning(
+            "rare class",
+            levels[code],
+            f"{count} rows",
+            "too few to learn or judge it well",
+            "collect more, or merge it with another class",
+        )
         for code, count in enumerate(counts.tolist())
         if count < RARE_CLASS
-    ]  # fmt: skip
+    ]
     share = float(counts.min() / counts.sum())
     if len(levels) == 2 and share < STRONG_IMBALANCE:
-        notes.append(_warning("imbalance", read.target.name, f"{share:.2%} of the rare class",
-                              "accuracy says nothing here", "use pr_auc or log_loss as goal"))  # fmt: skip
+        notes.append(
+            _warning(
+                "imbalance",
+                read.target.name,
+                f"{share:.2%} of the rare class",
+                "accuracy says nothing here",
+                "use pr_auc or log_loss as goal",
+            )
+        )
     return notes
 
 

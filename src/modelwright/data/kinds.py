@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -55,7 +56,7 @@ def infer(series: pl.Series, forced: Kind | None = None) -> Inferred:
         >>> infer(pl.Series("day", ["13/1/2020", "1/2/2020"])).column.format
         '%d/%m/%Y'
     """
-    series = _plain(series)
+    series = plain(series)
     if forced is not None:
         return _as_forced(series, forced)
     present = series.drop_nulls()
@@ -76,7 +77,7 @@ def infer(series: pl.Series, forced: Kind | None = None) -> Inferred:
                    f"type {series.dtype} is not supported")  # fmt: skip
 
 
-def _plain(series: pl.Series) -> pl.Series:
+def plain(series: pl.Series) -> pl.Series:
     """Fold the many types of Parquet into numbers, text, booleans and date-times."""
     kind = series.dtype
     if kind == pl.Date:
@@ -102,7 +103,7 @@ def _number(series: pl.Series, present: pl.Series) -> Inferred:
     unique = present.n_unique()
     if present.dtype.is_integer() and unique == series.len() and unique >= 50:
         steps = present.cast(pl.Float64).diff().drop_nulls()
-        if ID_NAME.search(series.name) or bool((steps > 0).all()) and bool((steps == 1).all()):
+        if ID_NAME.search(series.name) or (bool((steps > 0).all()) and bool((steps == 1).all())):
             return _unused(series, "id", "each row has its own number")
     return _finished(series, "number")
 
@@ -153,7 +154,7 @@ def _all_parse(values: list[str], format: str | None) -> bool:
 
 def _is_sorted(values: list[str], format: str) -> bool:
     moments = [parse_time(value, format) for value in values]
-    return all(a <= b for a, b in zip(moments, moments[1:], strict=False))
+    return all(a <= b for a, b in itertools.pairwise(moments))
 
 
 def _dates(series: pl.Series, format: str | None) -> Inferred:

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -41,8 +42,8 @@ def read_source(source: str, folder: Path) -> Read:
         DataError: the file is absent, empty, or not of a known format.
     """
     if ":" in source and not Path(source).suffix and "/" not in source:
-        reader = resolve(source, {}, kind="source")
-        frame = (reader() if isinstance(reader, type) else reader).read()  # type: ignore[attr-defined]
+        reader: Any = resolve(source, {}, kind="source")
+        frame = (reader() if isinstance(reader, type) else reader).read()
         return Read(frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame))
     return read_file(folder / source)
 

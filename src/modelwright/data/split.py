@@ -7,6 +7,7 @@ sealed when the table grows.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -95,7 +96,7 @@ def folds(
     index = np.arange(rows)
     if ordered:
         edges = np.linspace(0, rows, count + 2).astype(int)[1:]
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        for start, stop in itertools.pairwise(edges):
             yield index[:start], index[start:stop]
         return
     generator = np.random.default_rng(seed)
@@ -105,7 +106,9 @@ def folds(
         fold = np.array([fold_of[group] for group in groups.tolist()])
     else:
         shuffled = generator.permutation(rows)
-        order = shuffled if classes is None else shuffled[np.argsort(classes[shuffled], kind="stable")]
+        order = (
+            shuffled if classes is None else shuffled[np.argsort(classes[shuffled], kind="stable")]
+        )
         fold = np.empty(rows, int)
         fold[order] = index % count
     for number in range(count):

@@ -103,7 +103,7 @@ class Encoder:
     def width(self) -> int:
         """How many features come out."""
         extra = len(self.scaling.indicators) if self.scaling else 0
-        return len(self.sources) + extra + sum(t.table.shape[1] for t in self.tables)
+        return len(self.sources) + int(extra) + sum(int(t.table.shape[1]) for t in self.tables)
 
     def transform(self, feeds: Feeds) -> Array:
         """Encode rows that were not fitted on."""
@@ -232,9 +232,7 @@ def _level_means(codes: Array, targets: Array, size: int, smoothing: float) -> A
     return np.asarray((sums + smoothing * overall) / (counts + smoothing))
 
 
-def _cross_fitted(
-    codes: Array, targets: Array, size: int, encoding: Encoding, seed: int
-) -> Array:
+def _cross_fitted(codes: Array, targets: Array, size: int, encoding: Encoding, seed: int) -> Array:
     fold = np.random.default_rng(seed).permutation(len(codes)) % encoding.fold_count
     out = np.empty((len(codes), targets.shape[1]))
     for number in range(encoding.fold_count):

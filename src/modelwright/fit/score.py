@@ -153,9 +153,7 @@ def _binary(function: Callable[..., float]) -> Callable[[Array, Array, Array | N
 
 
 def _f1_macro(y: Array, p: Array, w: Array | None) -> float:
-    return float(
-        sk.f1_score(y, labels(p), sample_weight=w, average="macro", zero_division=0.0)
-    )
+    return float(sk.f1_score(y, labels(p), sample_weight=w, average="macro", zero_division=0.0))
 
 
 def _balanced(y: Array, p: Array, w: Array | None) -> float:

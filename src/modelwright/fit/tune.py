@@ -12,12 +12,11 @@ from typing import Any, Literal
 
 import optuna
 
-from modelwright.core.errors import FitError
+from modelwright.core.errors import FitError, UsageError
 from modelwright.core.limits import DEFAULT_GOAL, METRICS
 from modelwright.core.progress import Progress
 from modelwright.core.records import FitRecord
 from modelwright.core.spec import Spec
-from modelwright.core.errors import UsageError
 from modelwright.data.dataset import Dataset
 from modelwright.fit.family import BASELINES, Family, Range, family_of
 from modelwright.fit.pipeline import Fit
@@ -44,10 +43,15 @@ def goal_of(spec: Spec, dataset: Dataset) -> str:
     """
     task = dataset.schema.target.task
     goal = spec.goal or DEFAULT_GOAL[task]
-    for name, key in [(goal, "goal"), *((limit.metric, "limits") for limit in spec.parsed_limits())]:
+    for name, key in [
+        (goal, "goal"),
+        *((limit.metric, "limits") for limit in spec.parsed_limits()),
+    ]:
         if task not in METRICS[name].tasks:
             fitting = ", ".join(m.name for m in METRICS.values() if task in m.tasks)
-            raise UsageError(f"{key}: {name} is not for a {task} target.", hint=f"Fitting: {fitting}.")
+            raise UsageError(
+                f"{key}: {name} is not for a {task} target.", hint=f"Fitting: {fitting}."
+            )
     return goal
 
 
@@ -123,7 +127,7 @@ class _Search:
     def _optuna(self) -> None:
         """Suggest, run fold by fold, drop what cannot win; TPE of Bergstra et al. 2011."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        studies = {f.name: self._study(f) for f in self.families if f.space}
+        studies = {f.name: self._study() for f in self.families if f.space}
         turn = 0
         while studies:
             if self.budget.trials is not None and len(self.candidates) >= self.budget.trials:
@@ -160,10 +164,10 @@ class _Search:
             state=optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE,
         )
 
-    def _study(self, family: Family) -> Any:
-        direction = "maximize" if METRICS[self.goal].better == "higher" else "minimize"
+    def _study(self) -> Any:
+        higher = METRICS[self.goal].better == "higher"
         sampler = optuna.samplers.TPESampler(seed=self.trainer.seed, n_startup_trials=5)
-        return optuna.create_study(direction=direction, sampler=sampler)
+        return optuna.create_study(direction="maximize" if higher else "minimize", sampler=sampler)
 
     def _next_family(self, names: list[str], turn: int) -> Family | None:
         """Families whose next fold fits take turns; the leading one gets every second trial."""

@@ -106,7 +106,9 @@ class Artefact:
             )
         manifest = from_json(data, Manifest, where=str(folder / MANIFEST))
         if manifest.format != FORMAT:
-            raise ArtefactError(f"{folder} has format {manifest.format}, this version reads {FORMAT}.")
+            raise ArtefactError(
+                f"{folder} has format {manifest.format}, this version reads {FORMAT}."
+            )
         contents = {name: _verified(folder, name, sha) for name, sha in manifest.files.items()}
         if MODEL not in contents:
             raise ArtefactError(f"{folder / MANIFEST} names no {MODEL}.")
@@ -152,7 +154,9 @@ class Artefact:
             return self._frame(data)
         if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
             columns = self.answer(feeds_from_rows(self.schema, data)).columns() if data else {}
-            return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+            return [
+                dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
+            ]
         raise UsageError(
             f"Cannot predict on {type(data).__name__}.",
             hint="Wanted records, columns, or a pandas or polars DataFrame.",
@@ -176,7 +180,7 @@ class Artefact:
 
 
 def frame_column(series: Any) -> Any:
-    """A DataFrame's column as the intake takes it: typed arrays, or values with None for missing."""
+    """A DataFrame's column as the intake takes it: typed arrays, or values with None."""
     dtype = series.dtype
     if hasattr(dtype, "is_numeric"):  # polars
         return series.to_numpy() if dtype.is_numeric() else series.to_list()

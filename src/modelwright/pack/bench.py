@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -211,7 +210,9 @@ async def _answer(reader: asyncio.StreamReader) -> None:
     length = int(lowered.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
     body = await reader.readexactly(length)
     if not head.startswith(b"HTTP/1.1 200"):
-        raise PackError(f"The server refused a training row: {body[:300].decode('utf-8', 'replace')}")
+        raise PackError(
+            f"The server refused a training row: {body[:300].decode('utf-8', 'replace')}"
+        )
 
 
 def _blocks(latencies: Array, statistic: Callable[[Array], float]) -> Interval:
@@ -229,5 +230,8 @@ def _spread(values: Array) -> Interval:
     ordered = np.sort(values)
     cut = 1 if len(ordered) >= BLOCKS else 0
     return Interval(
-        float(np.median(ordered)), float(ordered[cut]), float(ordered[len(ordered) - 1 - cut]), 0.979
+        float(np.median(ordered)),
+        float(ordered[cut]),
+        float(ordered[len(ordered) - 1 - cut]),
+        0.979,
     )

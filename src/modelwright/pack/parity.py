@@ -27,10 +27,21 @@ TOLERANCE = 1e-6
 SHOWN_ROWS = 5
 MOST_SINGLE_ROWS = 8000
 """Edge rows with one odd value each; wide tables get fewer a column."""
-ODD_TEXTS = ("", " ", "never seen before", "None", "nan", "NaN", "NULL", "0", "\u00e9\u4e2d\U0001f600")
+ODD_TEXTS = (
+    "",
+    " ",
+    "never seen before",
+    "None",
+    "nan",
+    "NaN",
+    "NULL",
+    "0",
+    "\u00e9\u4e2d\U0001f600",
+)
 ODD_NUMBERS = (
-    np.nan, 0.0, -0.0, 1.0, -1.0, 0.1, 1e-300, 5e-324, -5e-324, 1e38, 3.5e38, -3.5e38, 1e300, 1e308,
-    -1e308, np.inf, -np.inf, 2.0**24, 2.0**24 + 1, 2.0**24 + 3, 2.0**31, 2.0**53, 2.0**53 + 2, -(2.0**24) - 1,
+    np.nan, 0.0, -0.0, 1.0, -1.0, 0.1, 1e-300, 5e-324, -5e-324, 1e38, 3.5e38, -3.5e38, 1e300,
+    1e308, -1e308, np.inf, -np.inf, 2.0**24, 2.0**24 + 1, 2.0**24 + 3, 2.0**31, 2.0**53,
+    2.0**53 + 2, -(2.0**24) - 1,
 )  # fmt: skip
 ODD_TIMES = (
     MISSING_TIME, 0, -1, 1, -62_135_596_800_000_000, 253_402_300_799_999_999,

@@ -39,7 +39,9 @@ class AuditLog:
                 found.append(line)
         return found
 
-    def record(self, action: str, model: str, version: str, *, replaces: str, why: str) -> AuditLine:
+    def record(
+        self, action: str, model: str, version: str, *, replaces: str, why: str
+    ) -> AuditLine:
         """Append a change; on disk when this returns."""
         with locked(self._path.with_suffix(".lock")):
             self._drop_cut_line()

@@ -1,4 +1,4 @@
-"""The gates: each limit, the baselines, the champion, parity. Each a Finding with three verdicts."""
+"""The gates: each limit, the baselines, the champion, parity; each with three verdicts."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def check_slices(limits: Sequence[Limit], schema: Schema) -> None:
         if limit.slice_column not in names:
             raise UsageError(
                 f"limits.{limit.metric}.slices names {limit.slice_column!r}.",
-                hint=f"Wanted a category or boolean column: {', '.join(names[:20]) or 'none here'}.",
+                hint=f"Wanted a category or boolean column: {', '.join(names[:20]) or 'none'}.",
             )
 
 
@@ -113,8 +113,8 @@ def _goal(evidence: Evidence) -> Finding:
     """Not a gate: the figure everybody asks for first."""
     found = _interval(evidence, evidence.goal)
     return Finding(
-        "goal", evidence.goal, "pass", _written(evidence.goal, found), "", "measured on the holdout",
-        "", "info", found,
+        "goal", evidence.goal, "pass", _written(evidence.goal, found), "",
+        "measured on the holdout", "", "info", found,
     )  # fmt: skip
 
 
@@ -142,7 +142,9 @@ def _slices(evidence: Evidence, limit: Limit) -> list[Finding]:
     for level in levels:
         rows = np.flatnonzero(values.astype(str) == level)
         y, answers = evidence.holdout.target[rows], evidence.answers[rows]
-        found = interval(limit.metric, y, answers, confidence=evidence.confidence, seed=evidence.seed)
+        found = interval(
+            limit.metric, y, answers, confidence=evidence.confidence, seed=evidence.seed
+        )
         if np.isnan(found.value):
             continue
         verdict = _compare(limit, found)
@@ -287,5 +289,3 @@ def _written(metric: str, found: Interval) -> str:
     if low == high:
         return value
     return f"{value} ({found.confidence:.0%}: {low} to {high})"
-
-

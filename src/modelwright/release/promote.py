@@ -35,7 +35,9 @@ def promote(
     """
     with locked(folder / HOME / "promote.lock"):
         champion = registry.aliased(model, CHAMPION)
-        wanted = registry.version(model, version) if version else registry.aliased(model, CHALLENGER)
+        wanted = (
+            registry.version(model, version) if version else registry.aliased(model, CHALLENGER)
+        )
         if wanted is None:
             registry.resolve(model)
             raise RegistryError(

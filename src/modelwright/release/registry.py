@@ -287,9 +287,7 @@ def _metrics(fit: FitRecord, measured: Measured, release: ReleaseRecord) -> list
 def _save_flavour(artefact: Artefact, folder: Path) -> None:
     """MLflow's own onnx flavour, so that mlflow.pyfunc.load_model works for those who want it."""
     model = onnx.load_model_from_string((artefact.folder / MODEL).read_bytes())
-    columns = [
-        ColSpec(_MLFLOW_TYPE[input_type(c)], c.name) for c in artefact.schema.features
-    ]
+    columns = [ColSpec(_MLFLOW_TYPE[input_type(c)], c.name) for c in artefact.schema.features]
     versions = artefact.manifest.versions
     mlflow.onnx.save_model(
         model,
@@ -313,5 +311,3 @@ def _quiet(uri: str) -> Iterator[None]:
         except OSError as error:
             shown = re.sub(r"//[^/@]*@", "//", uri)
             raise RegistryError(f"MLflow at {shown} cannot be reached: {error}.") from error
-
-

@@ -69,7 +69,8 @@ def render(given: ReportInput) -> str:
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>"
         f"<p class='eyebrow'>{escape(title)} &middot; {escape(release.at)}</p>"
-        f"<h1 class='{release.verdict}'>{escape(headline(release))}</h1>{body}</main></body></html>\n"
+        f"<h1 class='{release.verdict}'>{escape(headline(release))}</h1>{body}"
+        "</main></body></html>\n"
     )
 
 
@@ -86,9 +87,7 @@ def _limits(given: ReportInput) -> str:
     return _table(("limit", "measured", "wanted", "", "verdict"), rows)
 
 
-def _paired(
-    evidence: Sequence[Finding], limits: Iterable[Limit]
-) -> list[tuple[Finding, Limit]]:
+def _paired(evidence: Sequence[Finding], limits: Iterable[Limit]) -> list[tuple[Finding, Limit]]:
     by_name = {limit.metric: limit for limit in limits if not limit.relative}
     return [
         (finding, by_name[finding.subject.split(" where ")[0]])
@@ -151,7 +150,17 @@ def _candidates(fit: FitRecord) -> str:
             f"<td>{len(trial.scores)}</td><td>{trial.rounds or ''}</td>"
             f"<td>{trial.seconds:.1f}</td><td>{trial.outcome}</td><td>{escape(params)}</td></tr>"
         )
-    head = ("#", "family", "origin", fit.goal, "folds", "rounds", "seconds", "outcome", "parameters")
+    head = (
+        "#",
+        "family",
+        "origin",
+        fit.goal,
+        "folds",
+        "rounds",
+        "seconds",
+        "outcome",
+        "parameters",
+    )
     note = f"<p>{escape(fit.folds)}; budget {escape(fit.budget)}, used {fit.seconds:.1f} s.</p>"
     return note + _table(head, rows)
 

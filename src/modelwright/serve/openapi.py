@@ -75,7 +75,11 @@ def _predict_route(manifest: Manifest) -> dict[str, Any]:
     body = {
         "oneOf": [
             {"type": "object", "properties": {"rows": rows}, "required": ["rows"]},
-            {"type": "object", "properties": {"columns": {"type": "object"}}, "required": ["columns"]},
+            {
+                "type": "object",
+                "properties": {"columns": {"type": "object"}},
+                "required": ["columns"],
+            },
             rows,
             {"$ref": "#/components/schemas/Row"},
         ]

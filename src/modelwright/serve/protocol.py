@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -20,7 +20,19 @@ from modelwright.pack.artefact import Answers
 
 DATATYPE = {"number": "FP64", "category": "BYTES", "boolean": "BOOL", "datetime": "BYTES"}
 NUMERIC = frozenset(
-    {"FP64", "FP32", "FP16", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"}
+    {
+        "FP64",
+        "FP32",
+        "FP16",
+        "INT8",
+        "INT16",
+        "INT32",
+        "INT64",
+        "UINT8",
+        "UINT16",
+        "UINT32",
+        "UINT64",
+    }
 )
 ACCEPTED = {
     "number": NUMERIC,
@@ -212,7 +224,7 @@ def _tensor(schema: Schema, tensor: Any) -> tuple[str, list[Any]]:
     return name, values
 
 
-def _is_shape(shape: Any) -> bool:
+def _is_shape(shape: Any) -> TypeGuard[list[int]]:
     whole = isinstance(shape, list) and all(
         isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in shape
     )
@@ -223,12 +235,16 @@ def _wanted(schema: Schema, outputs: Any) -> tuple[str, ...]:
     if outputs is None:
         return ()
     known = [output["name"] for output in output_metadata(schema)]
-    names = [o.get("name") if isinstance(o, dict) else None for o in outputs] if isinstance(
-        outputs, list
-    ) else [None]
+    names = (
+        [o.get("name") if isinstance(o, dict) else None for o in outputs]
+        if isinstance(outputs, list)
+        else [None]
+    )
     for name in names:
         if name not in known:
-            raise ProtocolError(400, f"unknown output {str(name)[:80]!r}; known: {', '.join(known)}")
+            raise ProtocolError(
+                400, f"unknown output {str(name)[:80]!r}; known: {', '.join(known)}"
+            )
     return tuple(str(name) for name in names)
 
 

@@ -26,7 +26,12 @@ class Bind:
 
 
 def serve(
-    artefact: Path, settings: Settings, bind: Bind, *, digest: str | None = None, quiet: bool = False
+    artefact: Path,
+    settings: Settings,
+    bind: Bind,
+    *,
+    digest: str | None = None,
+    quiet: bool = False,
 ) -> None:
     """Answer until SIGTERM or Ctrl-C, then let open requests finish.
 

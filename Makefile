@@ -1,0 +1,40 @@
+# Everything happens in .venv of this folder; nothing global is touched.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help venv demo test lint docs wheel clean
+
+help:  ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+venv: .venv/.installed  ## make .venv with pinned requirements
+
+.venv/.installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is wanted, {v.major}.{v.minor} was found. Try: make PYTHON=python3.12 venv")'
+	@echo "Making .venv and installing pinned requirements (about a minute) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+demo: venv  ## the main job on real data: run, report, one live prediction over HTTP
+	@bash examples/income/demo.sh $(BIN)
+
+test: venv  ## the suite
+	@echo "Running the tests (about four minutes on two cores) ..."
+	@$(BIN)/python -m pytest
+
+lint: venv  ## style, import direction, types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check src tests benchmarks
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/mypy
+
+docs: venv  ## the documentation, strict
+	@$(BIN)/python docs/generate.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+wheel: venv  ## dist/*.whl
+	@$(BIN)/python -m build --wheel --outdir dist .
+
+clean:  ## remove what was made here
+	rm -rf .venv dist site build runs .modelwright examples/*/runs examples/*/.modelwright

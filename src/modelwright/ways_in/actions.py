@@ -1,0 +1,211 @@
+"""What each operation does: the public API called with checked arguments."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import modelwright as mw
+from modelwright.core.errors import UsageError
+from modelwright.core.progress import Progress
+from modelwright.core.records import DatasetRecord, Finding
+from modelwright.core.schema import Column
+from modelwright.core.spec_file import read_spec, spec_json_schema
+from modelwright.core.store import write_atomic
+from modelwright.ways_in import operations as op
+from modelwright.ways_in.doctor import examine
+from modelwright.ways_in.draft import draft, headline_of
+
+
+def init(given: op.InitArguments, progress: Progress) -> op.InitResult:
+    """Look at the data, write a commented spec."""
+    path = Path(given.out)
+    if path.exists() and not given.force:
+        raise UsageError(f"{path} exists already.", hint="Use --force to overwrite it, or --out.")
+    progress.stage("data", given.data)
+    text, record, name = draft(Path(given.data), given.target, given.name, path)
+    write_atomic(path, text.encode())
+    return op.InitResult(
+        spec=str(path),
+        name=name,
+        task=record.schema.target.task,
+        rows=record.rows,
+        features=len(record.schema.features),
+        findings=lines(record.findings),
+    )
+
+
+def check(given: op.SpecFileArguments, progress: Progress) -> op.CheckResult:
+    """Read and judge the data."""
+    progress.stage("data", given.spec)
+    record = mw.check(given.spec, overrides=tuple(given.overrides))
+    return op.CheckResult(
+        source=record.source,
+        rows=record.rows,
+        train_rows=record.train_rows,
+        holdout_rows=record.holdout_rows,
+        split=record.split,
+        fingerprint=record.fingerprint,
+        target=record.schema.target.name,
+        task=record.schema.target.task,
+        columns=[_column(record, column) for column in record.schema.columns],
+        findings=lines(record.findings),
+    )
+
+
+def run(given: op.SpecFileArguments, progress: Progress) -> op.RunResult:
+    """The whole way to a release."""
+    released = mw.run(given.spec, overrides=tuple(given.overrides), progress=progress)
+    record = released.record
+    return op.RunResult(
+        model=record.model,
+        version=record.version,
+        alias=record.alias,
+        verdict=record.verdict,
+        headline=headline_of(record),
+        family=released.fit.family,
+        trials=sum(bool(trial.scores) for trial in released.fit.trials),
+        report=_near(released.report),
+        run=record.run,
+        artefact=record.artefact,
+        replaces=record.replaces,
+        findings=lines(record.evidence),
+    )
+
+
+def serve(given: op.ServeArguments, progress: Progress) -> op.ServeResult:
+    """Find the model, then become the thin server: this process is replaced."""
+    folder, version = mw.locate(given.model)
+    model = mw.Artefact.load(folder, digest=version.digest if version else None)
+    saved = read_saved_spec(folder)
+    command = [
+        sys.executable, "-m", "modelwright.serve",
+        "--artefact", str(folder), "--digest", model.digest,
+        "--name", model.manifest.model, "--version", version.number if version else "0",
+        "--host", given.host or str(saved.get("host", "127.0.0.1")),
+        "--port", str(saved.get("port", 8000) if given.port is None else given.port),
+        "--max-body", str(saved.get("max_body", 16 * 2**20)),
+        "--max-rows", str(saved.get("max_rows", 100_000)),
+        "--token-env", str(saved.get("token_env", "MODELWRIGHT_TOKEN")),
+    ]  # fmt: skip
+    sys.stdout.flush()
+    os.execv(sys.executable, command)
+
+
+def read_saved_spec(folder: Path) -> dict[str, object]:
+    """The `serve` keys of the spec that a model was made with."""
+    from modelwright.core.store import from_json
+
+    document = from_json((folder / "spec.json").read_bytes(), dict, where="spec.json")
+    found = document.get("serve", {})
+    return found if isinstance(found, dict) else {}
+
+
+def predict(given: op.PredictArguments, progress: Progress) -> op.PredictResult:
+    """Answer a file."""
+    progress.stage("predict", given.data)
+    rows = mw.predict_file(given.model, given.data, given.out)
+    return op.PredictResult(rows=rows, out=given.out)
+
+
+def promote(given: op.PromoteArguments, progress: Progress) -> op.ChangeResult:
+    """Make a version the champion."""
+    progress.stage("promote", given.model)
+    return _change(mw.promote(given.model, given.version, why=given.why).audit)
+
+
+def rollback(given: op.RollbackArguments, progress: Progress) -> op.ChangeResult:
+    """Go back to the champion before."""
+    progress.stage("rollback", given.model)
+    return _change(mw.rollback(given.model, why=given.why).audit)
+
+
+def history(given: op.HistoryArguments, progress: Progress) -> op.HistoryResult:
+    """Versions and changes."""
+    versions, changes = mw.history(given.model)
+    return op.HistoryResult(
+        model=given.model,
+        versions=[
+            op.VersionLine(
+                version=v.number,
+                aliases=list(v.aliases),
+                verdict=v.verdict,
+                run=v.run,
+                created=_moment(v.created),
+            )
+            for v in versions
+        ],
+        changes=[_change(line) for line in changes],
+    )
+
+
+def spec(given: op.SpecArguments, progress: Progress) -> op.SpecResult:
+    """The resolved spec, or the JSON Schema."""
+    if given.what == "schema":
+        return op.SpecResult(document=spec_json_schema())
+    found = read_spec(Path(given.file), tuple(given.overrides))
+    return op.SpecResult(document=found.spec.model_dump(mode="json"))
+
+
+def doctor(given: op.DoctorArguments, progress: Progress) -> op.DoctorResult:
+    """Look at this machine and this project."""
+    return op.DoctorResult(findings=lines(examine(Path())))
+
+
+def lines(findings: Iterable[Finding]) -> list[op.FindingLine]:
+    """Findings as every door shows them."""
+    return [
+        op.FindingLine(
+            check=f.check,
+            subject=f.subject,
+            verdict=f.verdict,
+            severity=f.severity,
+            measured=f.measured,
+            wanted=f.wanted,
+            why=f.why,
+            advice=f.advice,
+        )
+        for f in findings
+    ]
+
+
+def _column(record: DatasetRecord, column: Column) -> op.ColumnLine:
+    base = record.baseline.get(column.name)
+    values = ", ".join(column.levels[:4])
+    if column.kind == "number" and column.minimum is not None:
+        values = f"{column.minimum:g} to {column.maximum:g}"
+    if column.kind == "datetime":
+        values = f"written as {column.format or 'ISO 8601'}"
+    return op.ColumnLine(
+        name=column.name,
+        kind=column.kind,
+        missing=base.missing if base else None,
+        values="(private)" if column.private else values,
+        unused=column.unused,
+    )
+
+
+def _change(line: mw.AuditLine) -> op.ChangeResult:
+    return op.ChangeResult(
+        action="rollback" if line.action == "rollback" else "promote",
+        model=line.model,
+        champion=line.version,
+        replaces=line.replaces,
+        by=line.who,
+        at=line.at,
+        why=line.why,
+    )
+
+
+def _moment(milliseconds: int) -> str:
+    moment = dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
+    return moment.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _near(path: Path) -> str:
+    """A path relative to here when it is below, else absolute."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

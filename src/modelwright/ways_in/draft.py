@@ -1,0 +1,134 @@
+"""`modelwright init`: a commented spec from a look at the data."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import modelwright as mw
+from modelwright.core.records import DatasetRecord, ReleaseRecord
+from modelwright.core.schema import Column, Target
+from modelwright.core.spec_file import SpecFile, parse_spec
+
+_PLAIN = re.compile(r"^[A-Za-z_][A-Za-z0-9_. /-]*$")
+_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"})
+_GOALS = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
+
+
+def draft(data: Path, target: str, name: str | None, out: Path) -> tuple[str, DatasetRecord, str]:
+    """Write the text of a spec.
+
+    Args:
+        data: the table.
+        target: its column to predict.
+        name: the model's name, or None to derive it from the target.
+        out: where the spec will be, which the source is relative to.
+
+    Returns:
+        (text of modelwright.yaml, what the data room found, the model's name).
+
+    Raises:
+        DataError: the table or target cannot be used.
+    """
+    chosen = name or _slug(target)
+    source = os.path.relpath(data.resolve(), out.resolve().parent)
+    lines = ("data:", f"  source: {_quoted(source)}", f"  target: {_quoted(target)}")
+    minimal = "\n".join((f"name: {_quoted(chosen)}", *lines))
+    found: SpecFile = parse_spec(minimal, out)
+    record = mw.check(found)
+    return _text(found, record), record, chosen
+
+
+def headline_of(release: ReleaseRecord) -> str:
+    """The verdict in one sentence."""
+    return mw.headline(release)
+
+
+def _text(found: SpecFile, record: DatasetRecord) -> str:
+    schema, data = record.schema, found.spec.data
+    target = schema.target
+    goal = _GOALS[target.task]
+    parts = [
+        f"# {record.rows:,} rows, {len(schema.features)} of {len(schema.columns)} columns used. "
+        "All keys: modelwright spec schema",
+        f"name: {_quoted(found.spec.name)}",
+        "intent: ''          # what the model is for, in a sentence",
+        "out_of_scope: ''    # what it must not be used for",
+        "owner: ''           # who answers for it",
+        "",
+        "data:",
+        f"  source: {_quoted(data.source)}",
+        f"  target: {_quoted(data.target)}",
+        f"  task: {target.task}",
+    ]
+    if target.task == "binary":
+        parts.append(f"  positive: {_scalar(target)}    # the class to find")
+    parts += _columns(schema.columns)
+    parts += [
+        f"  split: {_split(schema.columns)}",
+        "  seed: 0",
+        "",
+        f"goal: {goal}",
+        "",
+        "limits:             # they gate the release; write what production needs",
+        *_limits(target.task),
+        "",
+        "fit:",
+        "  families: [linear, lightgbm, catboost]",
+        "  budget: 60s       # the whole search, or '40 trials'",
+        "",
+    ]
+    return "\n".join(parts)
+
+
+def _columns(columns: tuple[Column, ...]) -> list[str]:
+    lines = []
+    unused = [c for c in columns if c.unused]
+    for column in unused[:20]:
+        lines.append(f"  # not used: {column.name} ({column.unused})".replace("\n", " "))
+    if unused:
+        lines.append("  # kinds: {column: number}   # to use one of them after all")
+    return [*lines, "  drop: []          # columns that the model must not read"]
+
+
+def _split(columns: tuple[Column, ...]) -> str:
+    dates = [c.name for c in columns if c.kind == "datetime" and c.is_feature]
+    if not dates:
+        return "auto       # or random, stratified, {method: group, by: COLUMN}"
+    by = _quoted(dates[0])
+    return f"auto       # rows have a date: {{method: time, by: {by}}} tests on the newest"
+
+
+def _limits(task: str) -> list[str]:
+    quality = {
+        "binary": "  # roc_auc: 0.80",
+        "multiclass": "  # accuracy: 80 %",
+        "regression": "  # rmse: 10.0",
+    }[task]
+    return [
+        quality,
+        "  latency_p95: 50 ms",
+        "  size: 100 MB",
+        "  # throughput: 100 /s",
+        "  # memory: 500 MB",
+    ]
+
+
+def _slug(text: str) -> str:
+    slug = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")
+    return slug[:64] or "model"
+
+
+def _scalar(target: Target) -> str:
+    plain = target.label_type in ("integer", "boolean")
+    return target.positive if plain else _quoted(target.positive)
+
+
+def _quoted(text: str) -> str:
+    """Text as YAML, quoted where YAML would read it as something else."""
+    if _PLAIN.match(text) and text.lower() not in _WORDS and text == text.strip():
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+    return f'"{escaped}"'

@@ -1,0 +1,261 @@
+"""Every operation, once: its name, arguments, result and effect.
+
+The CLI is derived from this table, and so will be the MCP server and the dashboard: same names,
+same arguments, same refusals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Effect = Literal["read", "propose", "act"]
+
+
+def _argument(default: Any, text: str, **extra: Any) -> Any:
+    """A positional argument at the command line."""
+    return Field(default, description=text, json_schema_extra={"positional": True, **extra})
+
+
+def _option(default: Any, text: str, **extra: Any) -> Any:
+    return Field(default, description=text, json_schema_extra=extra or None)
+
+
+class Arguments(BaseModel):
+    """Base of all arguments: nothing unknown gets through."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class InitArguments(Arguments):
+    """Arguments of init."""
+
+    data: str = _argument(..., "CSV or Parquet file to learn from.")
+    target: str = _option(..., "Column to predict.")
+    name: str | None = _option(None, "Name of the model; default the target's.")
+    out: str = _option("modelwright.yaml", "Spec file to write.")
+    force: bool = _option(False, "Overwrite the spec file.")
+
+
+class SpecFileArguments(Arguments):
+    """Arguments of what works on a spec file."""
+
+    spec: str = _argument("modelwright.yaml", "Spec file.")
+    overrides: list[str] = _option(
+        [], "key=value, such as fit.budget=30s; repeatable.", flag="--set"
+    )
+
+
+class ServeArguments(Arguments):
+    """Arguments of serve."""
+
+    model: str = _argument(..., "NAME, NAME@challenger, NAME/3, or a model folder.")
+    host: str | None = _option(None, "Address; anything but loopback needs a token.")
+    port: int | None = _option(None, "Port; 0 takes a free one.")
+
+
+class PredictArguments(Arguments):
+    """Arguments of predict."""
+
+    model: str = _argument(..., "NAME, NAME@challenger, NAME/3, or a model folder.")
+    data: str = _argument(..., "CSV or Parquet file of rows.")
+    out: str = _option("predictions.csv", "CSV or Parquet file to write.", short="-o")
+
+
+class PromoteArguments(Arguments):
+    """Arguments of promote."""
+
+    model: str = _argument(..., "NAME of the model.")
+    version: str | None = _argument(None, "Version; default the challenger.")
+    why: str = _option("", "Reason, for the audit.")
+
+
+class RollbackArguments(Arguments):
+    """Arguments of rollback."""
+
+    model: str = _argument(..., "NAME of the model.")
+    why: str = _option("", "Reason, for the audit.")
+
+
+class HistoryArguments(Arguments):
+    """Arguments of history."""
+
+    model: str = _argument(..., "NAME of the model.")
+
+
+class SpecArguments(Arguments):
+    """Arguments of spec."""
+
+    what: Literal["show", "schema"] = _argument(
+        "show", "show: the spec with its defaults; schema: JSON Schema for editors."
+    )
+    file: str = _option("modelwright.yaml", "Spec file.")
+    overrides: list[str] = _option([], "key=value; repeatable.", flag="--set")
+
+
+class DoctorArguments(Arguments):
+    """Arguments of doctor: none."""
+
+
+class FindingLine(BaseModel):
+    """A finding, as every door shows it."""
+
+    check: str
+    subject: str
+    verdict: Literal["pass", "fail", "undecided"]
+    severity: Literal["info", "warning", "error"]
+    measured: str = ""
+    wanted: str = ""
+    why: str = ""
+    advice: str = ""
+
+
+class InitResult(BaseModel):
+    """What init wrote."""
+
+    spec: str
+    name: str
+    task: str
+    rows: int
+    features: int
+    findings: list[FindingLine]
+
+
+class ColumnLine(BaseModel):
+    """A column, as check shows it."""
+
+    name: str
+    kind: str
+    missing: float | None
+    values: str
+    unused: str
+
+
+class CheckResult(BaseModel):
+    """What check found."""
+
+    source: str
+    rows: int
+    train_rows: int
+    holdout_rows: int
+    split: str
+    fingerprint: str
+    target: str
+    task: str
+    columns: list[ColumnLine]
+    findings: list[FindingLine]
+
+
+class RunResult(BaseModel):
+    """What a run came to."""
+
+    model: str
+    version: str
+    alias: str
+    verdict: Literal["pass", "fail", "undecided"]
+    headline: str
+    family: str
+    trials: int
+    report: str
+    run: str
+    artefact: str
+    replaces: str
+    findings: list[FindingLine]
+
+
+class ServeResult(BaseModel):
+    """Serve does not return while it serves."""
+
+
+class PredictResult(BaseModel):
+    """What predict wrote."""
+
+    rows: int
+    out: str
+
+
+class ChangeResult(BaseModel):
+    """What changed in production."""
+
+    action: Literal["promote", "rollback"]
+    model: str
+    champion: str
+    replaces: str
+    by: str
+    at: str
+    why: str
+
+
+class VersionLine(BaseModel):
+    """A registered version."""
+
+    version: str
+    aliases: list[str]
+    verdict: str
+    run: str
+    created: str
+
+
+class HistoryResult(BaseModel):
+    """Versions newest first, changes of the champion oldest first."""
+
+    model: str
+    versions: list[VersionLine]
+    changes: list[ChangeResult]
+
+
+class SpecResult(BaseModel):
+    """A document: the resolved spec or the JSON Schema."""
+
+    document: dict[str, Any]
+
+
+class DoctorResult(BaseModel):
+    """What doctor looked at."""
+
+    findings: list[FindingLine]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing that people and machines can ask for.
+
+    Attributes:
+        effect: read changes nothing; propose makes runs and challengers; act changes production.
+        action: `module:function` that takes the arguments (and a Progress) and gives the result.
+    """
+
+    name: str
+    help: str
+    effect: Effect
+    arguments: type[BaseModel]
+    result: type[BaseModel]
+    action: str
+
+
+_ACTIONS = "modelwright.ways_in.actions"
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("init", "Look at a table and write modelwright.yaml.", "propose",
+              InitArguments, InitResult, f"{_ACTIONS}:init"),
+    Operation("check", "Check spec and data, without training.", "read",
+              SpecFileArguments, CheckResult, f"{_ACTIONS}:check"),
+    Operation("run", "From the table to a gated, registered release.", "propose",
+              SpecFileArguments, RunResult, f"{_ACTIONS}:run"),
+    Operation("serve", "Answer HTTP with a released model.", "act",
+              ServeArguments, ServeResult, f"{_ACTIONS}:serve"),
+    Operation("predict", "Answer the rows of a file.", "read",
+              PredictArguments, PredictResult, f"{_ACTIONS}:predict"),
+    Operation("promote", "Make a version the champion.", "act",
+              PromoteArguments, ChangeResult, f"{_ACTIONS}:promote"),
+    Operation("rollback", "Go back to the champion before.", "act",
+              RollbackArguments, ChangeResult, f"{_ACTIONS}:rollback"),
+    Operation("history", "Versions, and who was champion when and why.", "read",
+              HistoryArguments, HistoryResult, f"{_ACTIONS}:history"),
+    Operation("spec", "Show the resolved spec, or its JSON Schema.", "read",
+              SpecArguments, SpecResult, f"{_ACTIONS}:spec"),
+    Operation("doctor", "Look for what is broken here, and say how to mend it.", "read",
+              DoctorArguments, DoctorResult, f"{_ACTIONS}:doctor"),
+)  # fmt: skip

@@ -1,0 +1,138 @@
+"""Results as people read them at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from pydantic import BaseModel
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from modelwright.ways_in import operations as op
+
+SIGNS = {
+    "pass": "[green]✓ pass[/]",
+    "fail": "[red]✗ fail[/]",
+    "undecided": "[yellow]? undecided[/]",
+}
+MOST_COLUMNS = 60
+
+
+def show(result: BaseModel, console: Console) -> None:
+    """Print any operation's result."""
+    _RENDERERS[type(result)](result, console)
+
+
+def findings_table(findings: Iterable[op.FindingLine], *, title: str = "") -> Table:
+    """The one renderer of findings."""
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    for name in ("", "check", "of", "measured", "wanted", "why and what to do"):
+        table.add_column(name, overflow="fold")
+    for f in findings:
+        sign = SIGNS[f.verdict]
+        if f.severity == "info":
+            sign = "[dim]· note[/]"
+        elif f.severity == "warning" and f.verdict != "pass":
+            sign = "[yellow]! warning[/]"
+        reason = ". ".join(filter(None, (f.why, f.advice)))
+        table.add_row(sign, *map(escape, (f.check, f.subject, f.measured, f.wanted, reason)))
+    return table
+
+
+def _init(result: op.InitResult, console: Console) -> None:
+    console.print(findings_table(result.findings))
+    console.print(
+        f"\nWrote [bold]{escape(result.spec)}[/]: {result.task} model [bold]{result.name}[/] from "
+        f"{result.rows:,} rows and {result.features} columns."
+    )
+    console.print("Next: look at its limits, then: [bold]modelwright run[/]")
+
+
+def _check(result: op.CheckResult, console: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("column", "kind", "missing", "values", "not used because"):
+        table.add_column(name, overflow="fold")
+    for column in result.columns[:MOST_COLUMNS]:
+        missing = "" if column.missing is None else f"{column.missing:.1%}"
+        cells = (column.name, column.kind, missing, column.values, column.unused)
+        table.add_row(*map(escape, cells))
+    console.print(table)
+    if len(result.columns) > MOST_COLUMNS:
+        console.print(f"... and {len(result.columns) - MOST_COLUMNS} more columns (--json has all)")
+    console.print(findings_table(result.findings))
+    console.print(
+        f"\n{escape(result.source)}: {result.rows:,} rows, {result.train_rows:,} to learn from, "
+        f"{result.holdout_rows:,} sealed ({escape(result.split)}).\n"
+        f"Target {escape(result.target)}: {result.task}. Fingerprint {result.fingerprint}."
+    )
+
+
+def _run(result: op.RunResult, console: Console) -> None:
+    console.print(findings_table(result.findings))
+    colour = {"pass": "green", "fail": "red", "undecided": "yellow"}[result.verdict]
+    console.print(f"\n[bold {colour}]{escape(result.headline)}[/]")
+    if result.version:
+        console.print(
+            f"Registered as version {result.version} ({result.alias}), {result.family}, "
+            f"best of {result.trials} candidates."
+        )
+    if result.alias == "challenger":
+        console.print(
+            f"The champion is still version {result.replaces}. "
+            f"Next: [bold]modelwright promote {result.model}[/]"
+        )
+    elif result.version:
+        console.print(f"Next: [bold]modelwright serve {result.model}[/]")
+    console.print(f"Report: {escape(result.report)}")
+
+
+def _predict(result: op.PredictResult, console: Console) -> None:
+    console.print(f"Wrote {result.rows:,} predictions to [bold]{escape(result.out)}[/].")
+
+
+def _change(result: op.ChangeResult, console: Console) -> None:
+    replaced = f", in place of version {result.replaces}" if result.replaces else ""
+    console.print(
+        f"Version [bold]{result.champion}[/] is now champion of [bold]{result.model}[/]{replaced}."
+    )
+    if result.replaces:
+        console.print(f"Way back: [bold]modelwright rollback {result.model}[/]")
+
+
+def _history(result: op.HistoryResult, console: Console) -> None:
+    table = Table(box=None, pad_edge=False, title="Versions", title_justify="left")
+    for name in ("version", "alias", "verdict", "created", "run"):
+        table.add_column(name)
+    for v in result.versions:
+        table.add_row(v.version, ", ".join(v.aliases), v.verdict, v.created, v.run)
+    console.print(table)
+    table = Table(box=None, pad_edge=False, title="\nChanges of the champion", title_justify="left")
+    for name in ("when", "what", "version", "in place of", "by", "why"):
+        table.add_column(name, overflow="fold")
+    for c in result.changes:
+        table.add_row(c.at, c.action, c.champion, c.replaces, escape(c.by), escape(c.why))
+    console.print(table)
+
+
+def _spec(result: op.SpecResult, console: Console) -> None:
+    text = msgspec.json.format(msgspec.json.encode(result.document), indent=2).decode()
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _doctor(result: op.DoctorResult, console: Console) -> None:
+    console.print(findings_table(result.findings))
+
+
+_RENDERERS: dict[type[BaseModel], Callable[[Any, Console], None]] = {
+    op.InitResult: _init,
+    op.CheckResult: _check,
+    op.RunResult: _run,
+    op.PredictResult: _predict,
+    op.ChangeResult: _change,
+    op.HistoryResult: _history,
+    op.SpecResult: _spec,
+    op.DoctorResult: _doctor,
+}

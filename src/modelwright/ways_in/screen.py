@@ -1,0 +1,74 @@
+"""Progress at a terminal: the stage, the best so far, the time left."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+
+class Screen:
+    """A live line on a terminal, plain lines elsewhere; always on standard error."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._start = self._stage_start = time.monotonic()
+        self._name = self._detail = self._note = ""
+        self._share = 0.0
+        self._left: float | None = None
+        self._live = Live(console=console, get_renderable=self._line, refresh_per_second=8,
+                          transient=True) if console.is_terminal else None  # fmt: skip
+
+    def __enter__(self) -> Screen:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._name and error is None:
+            self._finished()
+        if self._live:
+            self._live.stop()
+
+    def stage(self, name: str, detail: str = "") -> None:
+        """Close the stage before, open this one."""
+        if self._name:
+            self._finished()
+        self._name, self._detail, self._note = name, detail, ""
+        self._share, self._left, self._stage_start = 0.0, None, time.monotonic()
+
+    def step(self, done: float, total: float, note: str = "") -> None:
+        """Move the bar; the time left follows from the share done."""
+        self._note = note
+        if 0 < total < float("inf"):
+            self._share = min(1.0, done / total)
+            spent = time.monotonic() - self._stage_start
+            self._left = spent * (1 - self._share) / self._share if self._share else None
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self._console.print(line, markup=False, highlight=False)
+
+    def _finished(self) -> None:
+        seconds = time.monotonic() - self._stage_start
+        text = ", ".join(filter(None, (self._detail, self._note)))
+        self._console.print(
+            f"{self._name:<9}{seconds:6.1f} s  {text}", markup=False, highlight=False
+        )
+
+    def _line(self) -> Table:
+        grid = Table.grid(padding=(0, 1))
+        left = f"{self._left:.0f} s left" if self._left is not None else ""
+        bar = ProgressBar(total=1.0, completed=self._share, width=24) if self._share else ""
+        spent = f"{time.monotonic() - self._stage_start:.0f} s"
+        grid.add_row(self._name, spent, bar, left, self._note or self._detail)
+        return grid
