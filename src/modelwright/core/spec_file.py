@@ -91,9 +91,8 @@ def parse_spec(text: str, path: Path, overrides: Sequence[str] = ()) -> SpecFile
 
 
 def _load_yaml(text: str, path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], Position]]:
-    yaml = YAML(typ="safe", pure=True)
     try:
-        content = yaml.load(io.StringIO(text))
+        content = YAML(typ="safe", pure=True).load(io.StringIO(text))
         root = YAML(typ="safe", pure=True).compose(io.StringIO(text))
     except MarkedYAMLError as error:
         mark = error.problem_mark

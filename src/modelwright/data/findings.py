@@ -23,64 +23,38 @@ STRONG_IMBALANCE = 0.01
 def of_columns(
     columns: Sequence[Column], values: Feeds, frame: pl.DataFrame, read: ReadTarget
 ) -> list[Finding]:
-    """Findings about the whole table: columns left out, gaps, duplicates, the target."""
-    notes = []
+    """Findings about the whole table: the target, columns left out, gaps, duplicates, classes."""
+    return [
+        *_of_target(frame, read),
+        *(note for column in columns for note in _of_column(column, values[column.name])),
+        *_duplicates(values),
+        *_of_classes(read),
+    ]
+
+
+def _of_target(frame: pl.DataFrame, read: ReadTarget) -> list[Finding]:
+    name, notes = read.target.name, []
     if read.guessed:
-        notes.append(
-            _note(
-                "target",
-                read.target.name,
-                read.guessed,
-                "inferred from its values",
-                "set data.task and data.positive if it is wrong",
-            )
-        )
+        advice = "set data.task and data.positive if it is wrong"
+        notes.append(_note("target", name, read.guessed, "inferred from its values", advice))
     lost = int((~read.kept).sum())
     if lost:
-        notes.append(
-            _warning(
-                "rows without target",
-                read.target.name,
-                f"{lost:,} of {frame.height:,}",
-                "they were left out",
-                "check whether they are missing at random",
-            )
-        )
-    for column in columns:
-        if column.unused:
-            notes.append(
-                _note(
-                    column.kind,
-                    column.name,
-                    "not used",
-                    column.unused,
-                    f"data.kinds: {{{column.name}: number|category}} to use it",
-                )
-            )
-            continue
-        share = float(missing_in(values[column.name]).mean())
-        if share > NEAR_EMPTY:
-            notes.append(
-                _warning(
-                    "near-empty column",
-                    column.name,
-                    f"{share:.1%} missing",
-                    "it says little",
-                    "drop it, or find out why it is empty",
-                )
-            )
-    copies = _duplicates(values)
-    if copies:
-        notes.append(
-            _note(
-                "duplicate rows",
-                "table",
-                f"{copies:,} of {len(read.values):,}",
-                "equal rows share one side of the split",
-                "make sure that they are real",
-            )
-        )
-    return [*notes, *_of_classes(read)]
+        measured, advice = f"{lost:,} of {frame.height:,}", "check that they are missing at random"
+        notes.append(_warning("rows without target", name, measured, "they are left out", advice))
+    return notes
+
+
+def _of_column(column: Column, values: Array) -> list[Finding]:
+    if column.unused:
+        advice = f"data.kinds: {{{column.name}: number|category}} to use it"
+        return [_note(column.kind, column.name, "not used", column.unused, advice)]
+    share = float(missing_in(values).mean())
+    if share <= NEAR_EMPTY:
+        return []
+    advice = "drop it, or find out why it is empty"
+    return [
+        _warning("near-empty column", column.name, f"{share:.1%} missing", "it says little", advice)
+    ]
 
 
 def of_split(schema: Schema, holdout: Table) -> list[Finding]:
@@ -113,9 +87,14 @@ def of_split(schema: Schema, holdout: Table) -> list[Finding]:
     return notes
 
 
-def _duplicates(values: Feeds) -> int:
+def _duplicates(values: Feeds) -> list[Finding]:
     hashes = row_hashes(values)
-    return int(len(hashes) - len(np.unique(hashes)))
+    copies = len(hashes) - len(np.unique(hashes))
+    if not copies:
+        return []
+    measured = f"{copies:,} of {len(hashes):,}"
+    why = "equal rows are on one side of the split"
+    return [_note("duplicate rows", "table", measured, why, "make sure that they are real")]
 
 
 def _of_classes(read: ReadTarget) -> list[Finding]:

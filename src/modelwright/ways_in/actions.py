@@ -14,7 +14,7 @@ from modelwright.core.progress import Progress
 from modelwright.core.records import DatasetRecord, Finding
 from modelwright.core.schema import Column
 from modelwright.core.spec_file import read_spec, spec_json_schema
-from modelwright.core.store import write_atomic
+from modelwright.core.store import from_json, write_atomic
 from modelwright.ways_in import operations as op
 from modelwright.ways_in.doctor import examine
 from modelwright.ways_in.draft import draft, headline_of
@@ -97,8 +97,6 @@ def serve(given: op.ServeArguments, progress: Progress) -> op.ServeResult:
 
 def read_saved_spec(folder: Path) -> dict[str, object]:
     """The `serve` keys of the spec that a model was made with."""
-    from modelwright.core.store import from_json
-
     document = from_json((folder / "spec.json").read_bytes(), dict, where="spec.json")
     found = document.get("serve", {})
     return found if isinstance(found, dict) else {}

@@ -26,24 +26,27 @@ def show(result: BaseModel, console: Console) -> None:
     _RENDERERS[type(result)](result, console)
 
 
-def findings_table(findings: Iterable[op.FindingLine], *, title: str = "") -> Table:
-    """The one renderer of findings."""
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
-    for name in ("", "check", "of", "measured", "wanted", "why and what to do"):
-        table.add_column(name, overflow="fold")
+def print_findings(findings: Iterable[op.FindingLine], console: Console) -> None:
+    """The one renderer of findings: a line each, with what to do under those that need it."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for _ in range(4):
+        table.add_column(overflow="fold")
     for f in findings:
         sign = SIGNS[f.verdict]
         if f.severity == "info":
             sign = "[dim]· note[/]"
         elif f.severity == "warning" and f.verdict != "pass":
             sign = "[yellow]! warning[/]"
-        reason = ". ".join(filter(None, (f.why, f.advice)))
-        table.add_row(sign, *map(escape, (f.check, f.subject, f.measured, f.wanted, reason)))
-    return table
+        wanted = f"[dim]wanted[/] {escape(f.wanted)}" if f.wanted else escape(f.why)
+        name = f"{f.check} [bold]{escape(f.subject)}[/]"
+        table.add_row(sign, name, escape(f.measured), wanted)
+        if f.advice and f.verdict != "pass":
+            table.add_row("", "", "", f"[dim]→ {escape(f.advice)}[/]")
+    console.print(table)
 
 
 def _init(result: op.InitResult, console: Console) -> None:
-    console.print(findings_table(result.findings))
+    print_findings(result.findings, console)
     console.print(
         f"\nWrote [bold]{escape(result.spec)}[/]: {result.task} model [bold]{result.name}[/] from "
         f"{result.rows:,} rows and {result.features} columns."
@@ -62,7 +65,7 @@ def _check(result: op.CheckResult, console: Console) -> None:
     console.print(table)
     if len(result.columns) > MOST_COLUMNS:
         console.print(f"... and {len(result.columns) - MOST_COLUMNS} more columns (--json has all)")
-    console.print(findings_table(result.findings))
+    print_findings(result.findings, console)
     console.print(
         f"\n{escape(result.source)}: {result.rows:,} rows, {result.train_rows:,} to learn from, "
         f"{result.holdout_rows:,} sealed ({escape(result.split)}).\n"
@@ -71,7 +74,7 @@ def _check(result: op.CheckResult, console: Console) -> None:
 
 
 def _run(result: op.RunResult, console: Console) -> None:
-    console.print(findings_table(result.findings))
+    print_findings(result.findings, console)
     colour = {"pass": "green", "fail": "red", "undecided": "yellow"}[result.verdict]
     console.print(f"\n[bold {colour}]{escape(result.headline)}[/]")
     if result.version:
@@ -123,7 +126,7 @@ def _spec(result: op.SpecResult, console: Console) -> None:
 
 
 def _doctor(result: op.DoctorResult, console: Console) -> None:
-    console.print(findings_table(result.findings))
+    print_findings(result.findings, console)
 
 
 _RENDERERS: dict[type[BaseModel], Callable[[Any, Console], None]] = {
