@@ -23,7 +23,7 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in CODE}
 LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS: dict[str, str] = {}
 BIG_CLASSES = {
-    "_Calendar": "one method a step of the date algorithm, so that each is written to the graph once",
+    "_Calendar": "one method a step of the date algorithm, each written to the graph once",
 }
 BLIND_EXCEPT = {"ways_in/cli.py": "the process boundary of the command line"}
 INNER_IMPORTS = {

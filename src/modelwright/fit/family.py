@@ -44,6 +44,7 @@ class FitJob:
         params: hyperparameters in the library's own terms.
         rounds: exact number of boosting rounds, or None for early stopping.
         patience: rounds without gain before stopping.
+        seconds: a booster stops after this time and keeps its best round.
         seed, threads: handed to the library.
     """
 
@@ -58,6 +59,7 @@ class FitJob:
     y_valid: Array | None = None
     rounds: int | None = None
     patience: int = 50
+    seconds: float = float("inf")
 
 
 class Fitted(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -51,6 +51,11 @@ class Budget:
     def spent(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self.start
+
+    @property
+    def left(self) -> float:
+        """Seconds until the end; infinite for a budget of trials."""
+        return max(0.0, self.total - self.spent)
 
     def allows(self, seconds: float) -> bool:
         """Whether something of that length still fits."""
@@ -161,8 +166,8 @@ class Trainer:
     threads: int
     goal: str
 
-    def run_fold(self, candidate: Candidate, folds: Folds) -> None:
-        """Fit and score the candidate's next fold.
+    def run_fold(self, candidate: Candidate, folds: Folds, seconds: float) -> None:
+        """Fit and score the candidate's next fold, in about `seconds` at most.
 
         Raises:
             UsageError: a parameter that the library does not know.
@@ -171,7 +176,9 @@ class Trainer:
         settings = split_params(candidate.params)
         encoding = candidate.family.encoding.changed(settings.encoding)
         fold = folds.get(len(candidate.scores), encoding)
-        fitted = self._fit(candidate, settings.library, fold.x, fold.y, fold)
+        job = self._job(settings.library, fold.x, fold.y)
+        valid = replace(job, x_valid=fold.x_valid, y_valid=fold.y_valid, seconds=seconds)
+        fitted = _fit(candidate.family, valid)
         candidate.scores.append(score(self.goal, fold.y_valid, fitted.answer(fold.x_valid)))
         candidate.fold_rounds.append(fitted.rounds)
         candidate.settled.update(fitted.settled)
@@ -182,13 +189,12 @@ class Trainer:
         settings = split_params({**candidate.params, **candidate.settled})
         encoding = candidate.family.encoding.changed(settings.encoding)
         encoder, x = fit_encoder(self.schema, dataset.train, encoding, self.seed)
-        fitted = self._fit(candidate, settings.library, x, dataset.train.target, None)
+        job = self._job(settings.library, x, dataset.train.target)
+        fitted = _fit(candidate.family, replace(job, rounds=candidate.rounds or None))
         return Pipeline(self.schema, candidate.family.name, encoder, fitted)
 
-    def _fit(
-        self, candidate: Candidate, params: Mapping[str, Any], x: Array, y: Array, fold: Fold | None
-    ) -> Fitted:
-        job = FitJob(
+    def _job(self, params: Mapping[str, Any], x: Array, y: Array) -> FitJob:
+        return FitJob(
             x=x,
             y=y,
             task=self.schema.target.task,
@@ -196,18 +202,18 @@ class Trainer:
             params=params,
             seed=self.seed,
             threads=self.threads,
-            x_valid=fold.x_valid if fold else None,
-            y_valid=fold.y_valid if fold else None,
-            rounds=None if fold else (candidate.rounds or None),
             patience=self.spec.patience,
         )
-        try:
-            return candidate.family.fit(job)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise UsageError(
-                f"Family {candidate.family.name} could not be trained: {error}.",
-                hint=f"Look at fit.params.{candidate.family.name}.",
-            ) from error
+
+
+def _fit(family: Family, job: FitJob) -> Fitted:
+    try:
+        return family.fit(job)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"Family {family.name} could not be trained: {error}.",
+            hint=f"Look at fit.params.{family.name}.",
+        ) from error
 
 
 def is_better(goal: str, challenger: Candidate, incumbent: Candidate) -> bool:

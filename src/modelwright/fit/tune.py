@@ -115,8 +115,7 @@ class _Search:
             self._open(family, "default", {})
         for number in range(self.folds.count):
             for candidate in self.candidates:
-                baseline = candidate.family.name in BASELINES
-                if number and not (baseline or self._fits(candidate)):
+                if number and not self._fits(candidate):
                     continue
                 if len(candidate.scores) == number:
                     self._run_fold(candidate)
@@ -192,7 +191,7 @@ class _Search:
         return candidate
 
     def _run_fold(self, candidate: Candidate) -> None:
-        self.trainer.run_fold(candidate, self.folds)
+        self.trainer.run_fold(candidate, self.folds, self._seconds())
         leads = self.best is None or is_better(self.goal, candidate, self.best)
         if leads and candidate is not self.best:
             self.best = candidate
@@ -209,6 +208,12 @@ class _Search:
         siblings = [c for c in self.candidates if c.family is candidate.family and c.scores]
         fold = max((c.seconds_a_fold for c in siblings), default=0.0)
         return self.budget.allows(fold + self._reserve())
+
+    def _seconds(self) -> float:
+        """Time for one fold: what is left, shared with the families that have not run yet and
+        with the last fits, which cost about as much as two folds."""
+        waiting = sum(not c.scores for c in self.candidates if c.family.name not in BASELINES)
+        return self.budget.left / (2 + max(1, waiting))
 
     def _reserve(self) -> float:
         wanted = {id(c): c for c in self.candidates if c.family.name in BASELINES}

@@ -30,6 +30,7 @@ class Evidence:
         answers: of the packed model.
         baselines: name -> answers of each baseline.
         champion: answers of the champion, or None without one it can be compared with.
+        champion_problem: why a champion that exists cannot be compared with; empty otherwise.
         chosen: the family of the model.
     """
 
@@ -42,6 +43,7 @@ class Evidence:
     baselines: Mapping[str, Array]
     champion: Array | None
     champion_version: str
+    champion_problem: str
     chosen: str
     parity: Parity
     measured: Measured
@@ -70,7 +72,9 @@ def judge(evidence: Evidence) -> tuple[Finding, ...]:
         else:
             findings.append(_cost(evidence, limit))
     findings += [_baseline(evidence, name, a) for name, a in evidence.baselines.items()]
-    if evidence.champion is not None:
+    if evidence.champion_problem:
+        findings.append(_incomparable(evidence))
+    elif evidence.champion is not None:
         margin = evidence.policy.champion_margin or _default_margin(evidence)
         wanted = f"{evidence.goal} at most {show(evidence.goal, margin)} worse"
         findings.append(_against_champion(evidence, evidence.goal, margin, wanted))
@@ -217,6 +221,18 @@ def _against_champion(evidence: Evidence, metric: str, margin: float, wanted: st
         f"{metric} better by {_written(metric, found)}", wanted,
         "paired on the same sealed rows", advice, "error", found,
     )  # fmt: skip
+
+
+def _incomparable(evidence: Evidence) -> Finding:
+    return Finding(
+        "champion",
+        f"version {evidence.champion_version}",
+        "undecided",
+        "cannot be compared",
+        "not worse than the champion",
+        evidence.champion_problem,
+        "release under another name, or set release.undecided: allow",
+    )
 
 
 def _parity(parity: Parity) -> Finding:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from modelwright.core.errors import ArtefactError, RegistryError, RowsError
-from modelwright.core.intake import Array, feeds_from_columns
+from modelwright.core.errors import ModelwrightError
+from modelwright.core.intake import Array
 from modelwright.core.records import Measured, ReleaseRecord
 from modelwright.core.spec_file import SpecFile
 from modelwright.core.store import timestamp, to_json, write_atomic
@@ -98,6 +97,7 @@ def _evidence(
     answered = judged.artefact.answer(feeds)
     answers = answered.values if answered.values is not None else answered.probabilities
     assert answers is not None
+    champion_answers, problem = _champion_answers(judged, holdout, champion, registry)
     return Evidence(
         schema=judged.dataset.schema,
         goal=judged.fit.record.goal,
@@ -106,8 +106,9 @@ def _evidence(
         holdout=holdout,
         answers=answers,
         baselines=baselines,
-        champion=_champion_answers(judged, holdout, champion, registry),
+        champion=champion_answers,
         champion_version=champion.number if champion else "",
+        champion_problem=problem,
         chosen=chosen.family,
         parity=judged.artefact.manifest.parity,
         measured=judged.measured,
@@ -117,18 +118,23 @@ def _evidence(
 
 def _champion_answers(
     judged: Judged, holdout: Table, champion: Version | None, registry: Registry
-) -> Array | None:
-    """The champion's answers on the same rows; None where its columns or classes are others."""
+) -> tuple[Array | None, str]:
+    """The champion's answers on the same rows, or why there are none."""
     if champion is None:
-        return None
-    with contextlib.suppress(RowsError, ArtefactError, RegistryError, KeyError):
+        return None, ""
+    try:
         model = Artefact.load(registry.fetch(champion), digest=champion.digest)
-        if model.schema.target.levels != judged.dataset.schema.target.levels:
-            return None
-        columns = {c.name: holdout.feeds[c.name] for c in model.schema.features}
-        answered = model.answer(feeds_from_columns(model.schema, columns))
-        return answered.values if answered.values is not None else answered.probabilities
-    return None
+    except ModelwrightError as error:
+        return None, str(error)
+    now, then = judged.dataset.schema, model.schema
+    if now.target.levels != then.target.levels:
+        return None, "it predicts other classes"
+    kinds = {column.name: column.kind for column in now.features}
+    changed = [c.name for c in then.features if kinds.get(c.name) != c.kind]
+    if changed:
+        return None, f"columns it reads are gone or of another kind: {', '.join(changed[:5])}"
+    answered = model.answer({c.name: holdout.feeds[c.name] for c in then.features})
+    return answered.values if answered.values is not None else answered.probabilities, ""
 
 
 def _write(judged: Judged, release: ReleaseRecord) -> None:

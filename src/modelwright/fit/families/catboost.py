@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,9 +63,21 @@ class CatBoost:
             catboost.Pool(job.x, job.y),
             eval_set=valid,
             early_stopping_rounds=job.patience if valid is not None else None,
+            callbacks=None if job.seconds == float("inf") else [_StopAfter(job.seconds)],
         )
         settled = {"learning_rate": float(model.learning_rate_)}
         return FittedCatBoost(model, int(model.tree_count_), job.classes, settled)
+
+
+class _StopAfter:
+    """A callback that ends training at the end of the first round past the time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def after_iteration(self, _info: Any) -> bool:
+        """CatBoost goes on while this is true."""
+        return time.monotonic() <= self._end
 
 
 @dataclass

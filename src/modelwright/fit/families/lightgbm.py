@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,15 +56,31 @@ class LightGBM:
         if job.task == "multiclass":
             params["num_class"] = job.classes
         train = lgb.Dataset(job.x, job.y, free_raw_data=True)
-        callbacks, valid = [], []
+        callbacks: list[Callable[..., None]] = []
+        valid = []
         if job.x_valid is not None and job.rounds is None:
             valid = [lgb.Dataset(job.x_valid, job.y_valid, reference=train)]
             callbacks = [lgb.early_stopping(job.patience, verbose=False)]
+        callbacks.append(_stop_after(job.seconds))
         booster = lgb.train(
             params, train, job.rounds or MOST_ROUNDS, valid_sets=valid, callbacks=callbacks
         )
-        rounds = int(booster.best_iteration) if booster.best_iteration > 0 else job.rounds or 0
-        return FittedLightGBM(booster, max(1, rounds), job.classes, {})
+        rounds = int(booster.best_iteration)
+        if rounds <= 0:
+            rounds = booster.current_iteration()
+        return FittedLightGBM(booster, rounds, job.classes, {})
+
+
+def _stop_after(seconds: float) -> Callable[[Any], None]:
+    """A callback that ends training at the end of the first round past the time."""
+    end = time.monotonic() + seconds
+
+    def stop(env: Any) -> None:
+        if time.monotonic() > end:
+            scores = env.evaluation_result_list or []
+            raise lgb.callback.EarlyStopException(env.iteration, scores)
+
+    return stop
 
 
 @dataclass

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -15,6 +16,9 @@ from modelwright.core.intake import Array
 from modelwright.fit.decision import Affine, Decision
 from modelwright.fit.family import FitJob, Fitted, Range
 from modelwright.fit.features import Encoding
+
+SPARSE_BELOW = 0.2
+"""Share of values that are not zero under which a sparse matrix trains faster."""
 
 
 class Linear:
@@ -35,15 +39,20 @@ class Linear:
     def fit(self, job: FitJob) -> Fitted:
         """Train until convergence or `max_iter`."""
         params = dict(job.params)
+        x = (
+            sparse.csr_array(job.x)
+            if np.count_nonzero(job.x) < SPARSE_BELOW * job.x.size
+            else job.x
+        )
         if job.task == "regression":
             strength = 1.0 / params.pop("C")
             params.pop("max_iter", None)
             ridge = Ridge(alpha=strength, random_state=job.seed, **params)
-            return FittedLinear(ridge.fit(job.x, job.y), False)
+            return FittedLinear(ridge.fit(x, job.y), False)
         model = LogisticRegression(random_state=job.seed, **params)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return FittedLinear(model.fit(job.x, job.y), True)
+            return FittedLinear(model.fit(x, job.y), True)
 
 
 @dataclass
