@@ -27,7 +27,7 @@ DATE_FORMATS = (
     "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y",
     "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%m-%d-%Y", "%d-%m-%Y",
 )  # fmt: skip
-ID_NAME = re.compile(r"(^|[^a-zA-Z])(id|uuid|guid|key|index|rowid|row)$|[a-z]I[Dd]$|^PID$", re.I)
+ID_NAME = re.compile(r"(^|[^a-zA-Z])(?i:id|uuid|guid|key|index|rowid|row)$|[a-z]I[Dd]$|^PID$")
 MOST_LEVELS = 10_000
 """Levels kept for one category column; rarer ones count as unseen."""
 

@@ -179,9 +179,10 @@ class _Search:
             return None
         leader = self._best().family.name
         leading = [family for family in affordable if family.name == leader]
-        if leading and turn % 2 == 0:
+        others = [family for family in affordable if family.name != leader]
+        if leading and (turn % 2 == 0 or not others):
             return leading[0]
-        return affordable[(turn // 2) % len(affordable)]
+        return others[(turn // 2) % len(others)]
 
     def _open(self, family: Family, origin: Literal["default", "search"], params: Any) -> Candidate:
         fixed = self.spec.fit.params.get(family.name, {})

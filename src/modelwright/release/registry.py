@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from modelwright.core.errors import ArtefactError, MissingExtra, RegistryError, did_you_mean
 from modelwright.core.records import DatasetRecord, FitRecord, Measured, ReleaseRecord
 from modelwright.pack.artefact import MODEL, Artefact
@@ -286,16 +288,41 @@ def _metrics(fit: FitRecord, measured: Measured, release: ReleaseRecord) -> list
 
 def _save_flavour(artefact: Artefact, folder: Path) -> None:
     """MLflow's own onnx flavour, so that mlflow.pyfunc.load_model works for those who want it."""
-    model = onnx.load_model_from_string((artefact.folder / MODEL).read_bytes())
     columns = [ColSpec(_MLFLOW_TYPE[input_type(c)], c.name) for c in artefact.schema.features]
     versions = artefact.manifest.versions
     mlflow.onnx.save_model(
-        model,
+        _flat_outputs(artefact),
         str(folder),
         signature=ModelSignature(inputs=Schema(columns)),
         pip_requirements=[f"onnxruntime=={versions['onnxruntime']}", f"numpy=={versions['numpy']}"],
         save_as_external_data=False,
     )
+
+
+def _flat_outputs(artefact: Artefact) -> Any:
+    """The same graph with `prediction` and a `p_<label>` output a class.
+
+    MLflow makes a DataFrame of the outputs, so each must have one dimension.
+    """
+    model = onnx.load_model_from_string((artefact.folder / MODEL).read_bytes())
+    outputs, graph = artefact.manifest.outputs, model.graph
+    taken = {column.name for column in artefact.schema.columns} | set(outputs.values())
+    label = outputs.get("label") or outputs["value"]
+    kind = next(o.type.tensor_type.elem_type for o in graph.output if o.name == label)
+    wanted = [("prediction", kind, "Identity", [label])]
+    for code, level in enumerate(artefact.schema.target.levels):
+        index = onnx.numpy_helper.from_array(np.int64(code), f"class_index_{code}")
+        graph.initializer.append(index)
+        double = onnx.TensorProto.DOUBLE
+        wanted.append((f"p_{level}", double, "Gather", [outputs["probabilities"], index.name]))
+    del graph.output[:]
+    for name, element, operator, inputs in wanted:
+        while name in taken:
+            name += "_"
+        axis = {"axis": 1} if operator == "Gather" else {}
+        graph.node.append(onnx.helper.make_node(operator, inputs, [name], **axis))
+        graph.output.append(onnx.helper.make_tensor_value_info(name, element, [None]))
+    return model
 
 
 @contextlib.contextmanager

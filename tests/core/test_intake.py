@@ -1,0 +1,123 @@
+"""The one intake: what fits becomes arrays, what does not is named by row and column."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelwright.core.errors import RowsError
+from modelwright.core.intake import feeds_from_columns, feeds_from_rows
+from modelwright.core.schema import MISSING_TIME, Column, Schema, Target
+
+SCHEMA = Schema(
+    (
+        Column("age", "number"),
+        Column("job", "category", nullable=True, levels=("a", "b")),
+        Column("member", "boolean", nullable=True),
+        Column("since", "datetime", nullable=True, format="%d/%m/%Y"),
+        Column("id", "id", unused="id-like"),
+    ),
+    Target("y", "binary", "string", ("no", "yes")),
+)
+ROW = {"age": 39, "job": "a", "member": True, "since": "2020-02-29"}
+
+
+def refused(rows: list[Any]) -> tuple[str, ...]:
+    with pytest.raises(RowsError) as caught:
+        feeds_from_rows(SCHEMA, rows)
+    return caught.value.problems
+
+
+def test_rows_and_columns_agree() -> None:
+    rows = [ROW, {"age": 1.5}]
+    columns: dict[str, Any] = {
+        "age": [39, 1.5], "job": ["a", None], "member": [True, None], "since": ["29/02/2020", None],
+    }  # fmt: skip
+    by_row, by_column = feeds_from_rows(SCHEMA, rows), feeds_from_columns(SCHEMA, columns)
+    for name, values in by_row.items():
+        np.testing.assert_array_equal(values, by_column[name])
+    assert by_row["since"].tolist() == [1582934400000000, MISSING_TIME]
+
+
+def test_target_and_unused_columns_are_tolerated() -> None:
+    assert len(feeds_from_rows(SCHEMA, [{**ROW, "y": "no", "id": 7}])["age"]) == 1
+
+
+def test_every_problem_is_named() -> None:
+    found = refused(
+        [{**ROW, "age": "39"}, {"job": "a", "agee": 2}, 5, {**ROW, "member": "perhaps"},
+         {**ROW, "since": "31/02/2020"}, {**ROW, "job": ["a"]}, {**ROW, "age": True}]
+    )  # fmt: skip
+    text = "\n".join(found)
+    assert "row 1: unknown column 'agee': did you mean 'age'?" in text
+    assert "row 1: column 'age' is missing" in text
+    assert "row 2: wanted an object, found int" in text
+    values = "\n".join(
+        refused([{**ROW, "age": "39"}, {**ROW, "member": "perhaps"}, {**ROW, "since": "x"},
+                 {**ROW, "job": ["a"]}, {**ROW, "age": True}])
+    )  # fmt: skip
+    assert "row 0, column 'age': wanted a number, found '39' (str)" in values
+    assert "row 1, column 'member': wanted true or false, found 'perhaps'" in values
+    assert "row 2, column 'since': wanted a date-time in ISO 8601 or %d/%m/%Y, found 'x'" in values
+    assert "row 3, column 'job': wanted text" in values
+    assert "row 4, column 'age': wanted a number, found 'True' (bool)" in values
+
+
+def test_twenty_problems_are_spelled_out() -> None:
+    found = refused([{**ROW, "age": "x"} for _ in range(50)])
+    assert len(found) == 21 and found[-1] == "... and 30 more"
+
+
+def test_columns_of_unequal_length() -> None:
+    with pytest.raises(RowsError, match="has 1 values, another has 2"):
+        feeds_from_columns(SCHEMA, {"age": [1, 2], "job": ["a"]})
+    with pytest.raises(RowsError, match="wanted a list of values"):
+        feeds_from_columns(SCHEMA, {"age": "12"})
+
+
+def test_moments_in_every_form_are_equal() -> None:
+    moments = [
+        "2020-03-01T12:00:00", "2020-03-01 12:00:00", "2020-03-01T13:00:00+01:00",
+        dt.datetime(2020, 3, 1, 12), dt.datetime(2020, 3, 1, 12, tzinfo=dt.UTC),
+    ]  # fmt: skip
+    values = feeds_from_rows(SCHEMA, [{**ROW, "since": moment} for moment in moments])["since"]
+    array = np.array(["2020-03-01T12:00:00"], "datetime64[ns]")
+    columns = {"age": [1], "since": array}
+    assert set(values) == set(feeds_from_columns(SCHEMA, columns)["since"])
+
+
+def test_dates_before_1970_and_missing_ones() -> None:
+    values = feeds_from_rows(
+        SCHEMA, [{**ROW, "since": v} for v in ("1969-12-31T23:59:59.999999", "", None, math.nan)]
+    )["since"]
+    assert values.tolist() == [-1, MISSING_TIME, MISSING_TIME, MISSING_TIME]
+
+
+def test_categories_from_numbers() -> None:
+    given_values = [1, 1.0, 1.5, True, None, math.nan, "1"]
+    found = feeds_from_rows(SCHEMA, [{**ROW, "job": value} for value in given_values])["job"]
+    assert found.tolist() == ["1", "1", "1.5", "true", "", "", "1"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from([*ROW, "id", "q"]), JSON) | JSON, max_size=4))
+def test_any_json_is_taken_or_refused(rows: list[Any]) -> None:
+    try:
+        feeds = feeds_from_rows(SCHEMA, rows)
+    except RowsError:
+        return
+    assert {len(values) for values in feeds.values()} == {len(rows)}

@@ -1,0 +1,130 @@
+"""Spec to Dataset on real and small tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from modelwright.core.errors import DataError
+from modelwright.core.spec_file import read_spec
+from modelwright.data.dataset import load
+from projects import EXAMPLES, mixed_table, spec_for
+
+REAL = {
+    "income": ("binary", 14, "stratified"),
+    "mammography": ("binary", 6, "stratified"),
+    "wildlife": ("multiclass", 15, "stratified"),
+    "cnae9": ("multiclass", 856, "stratified"),
+    "ames": ("regression", 79, "random"),
+    "beijing": ("regression", 8, "time by datetime"),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_tables_open_right(name: str) -> None:
+    task, features, split = REAL[name]
+    found = load(read_spec(EXAMPLES / name / "modelwright.yaml"))
+    assert found.schema.target.task == task
+    assert len(found.schema.features) == features
+    assert found.record.split.startswith(split)
+    assert 0.12 < found.record.holdout_rows / found.record.rows < 0.22
+    assert not [f for f in found.record.findings if f.severity == "error"]
+
+
+def write(folder: Path, table: pl.DataFrame) -> None:
+    table.write_csv(folder / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("target", "more", "said"),
+    [
+        ("boughtt", "", "did you mean 'bought'?"),
+        ("bought", "  drop: colr\n", "data.drop names 'colr'"),
+        ("bought", "  drop: bought\n", "names the target"),
+        ("bought", "  kinds: {colur: number}\n", "data.kinds names 'colur'"),
+        ("bought", "  positive: maybe\n", "data.positive is 'maybe'"),
+        ("bought", "  task: regression\n", "wants numbers"),
+        ("colour", "  task: binary\n", "wants two values, but 'colour' has 4"),
+        ("bought", "  split: {method: time, by: colour}\n", "wanted a date-time or a number"),
+        ("bought", "  split: {method: time, by: start}\n", "has missing values"),
+        ("bought", "  kinds: {colour: number}\n", "wanted a number"),
+    ],
+)
+def test_wrong_specs_for_a_table(tmp_path: Path, target: str, more: str, said: str) -> None:
+    write(tmp_path, mixed_table(200))
+    with pytest.raises(DataError) as caught:
+        load(spec_for(tmp_path, "t.csv", target, more))
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (["a"] * 50, "has one value ('a')"),
+        ([None] * 50, "has no values"),
+        ([f"t{i}" for i in range(50)], "50 distinct values"),
+        (["a", "b"] * 5 + [None] * 40, "10 rows with a target"),
+    ],
+)
+def test_targets_that_cannot_be_learned(tmp_path: Path, values: list[object], said: str) -> None:
+    write(tmp_path, pl.DataFrame({"x": np.arange(50) % 7, "y": pl.Series(values, dtype=pl.String)}))
+    with pytest.raises(DataError) as caught:
+        load(spec_for(tmp_path, "t.csv", "y"))
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "kind", "levels"),
+    [
+        (["no", "yes"], "binary", "string", ("no", "yes")),
+        (["good", "bad"], "binary", "string", ("good", "bad")),
+        ([0, 1], "binary", "integer", ("0", "1")),
+        ([True, False], "binary", "boolean", ("false", "true")),
+        ([0.0, 1.0], "binary", "integer", ("0", "1")),
+        ([3, 1, 2], "multiclass", "integer", ("1", "2", "3")),
+        ([10, 9, 2], "multiclass", "integer", ("2", "9", "10")),
+        (["x", "y", "z"], "multiclass", "string", ("x", "y", "z")),
+        ([0.5, 1.25, 2.0], "regression", "number", ()),
+    ],
+)
+def test_tasks_and_labels(
+    tmp_path: Path, values: list[object], task: str, kind: str, levels: tuple[str, ...]
+) -> None:
+    write(tmp_path, pl.DataFrame({"x": np.arange(240) % 11, "y": (values * 240)[:240]}))
+    target = load(spec_for(tmp_path, "t.csv", "y")).schema.target
+    assert (target.task, target.label_type, target.levels) == (task, kind, levels)
+
+
+def test_rows_without_target_are_left_out_and_said(tmp_path: Path) -> None:
+    table = mixed_table(300).with_columns(
+        pl.when(pl.int_range(300) < 7).then(None).otherwise(pl.col("bought")).alias("bought")
+    )
+    write(tmp_path, table)
+    record = load(spec_for(tmp_path, "t.csv", "bought")).record
+    assert record.rows == 293
+    assert any(
+        f.check == "rows without target" and "7 of 300" in f.measured for f in record.findings
+    )
+
+
+def test_the_schema_is_from_the_training_part_alone(tmp_path: Path) -> None:
+    table = pl.DataFrame({"x": np.arange(400.0) + 0.5, "y": np.arange(400.0) * 1.5})
+    write(tmp_path, table)
+    found = load(spec_for(tmp_path, "t.csv", "y", "  split: {method: time, by: x}\n"))
+    assert found.ordered
+    assert found.schema.column("x").maximum == 319.5
+    assert found.train.feeds["x"].max() < found.holdout.features().feeds["x"].min()
+
+
+def test_uses_of_the_holdout_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, mixed_table(200))
+    spec = spec_for(tmp_path, "t.csv", "bought")
+    holdout = load(spec).holdout
+    assert len(holdout.features().target) == 0
+    assert [holdout.open("one")[1], load(spec).holdout.open("two")[1]] == [1, 2]
+    ledger = tmp_path / ".modelwright" / "holdout-uses.jsonl"
+    ledger.write_bytes(ledger.read_bytes() + b'{"holdout": "cut')
+    assert load(spec).holdout.open("three")[1] == 3

@@ -1,0 +1,57 @@
+"""Content only: not the order of rows or columns, not the file's format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from modelwright.data.dataset import load
+from modelwright.data.fingerprint import fingerprint, row_hashes
+from projects import mixed_table, spec_for
+
+FLOATS = hnp.arrays(np.float64, st.integers(1, 30))
+
+
+@given(FLOATS, st.randoms())
+def test_order_of_rows_does_not_count(values: np.ndarray, random: object) -> None:
+    order = np.random.default_rng(0).permutation(len(values))
+    text = np.array([str(v) for v in values], dtype=object)
+    one = {"a": values, "b": text}
+    assert fingerprint(one) == fingerprint({"b": text[order], "a": values[order]})
+
+
+@given(FLOATS)
+def test_any_change_counts(values: np.ndarray) -> None:
+    changed = values.copy()
+    changed[0] = 1.0 if values[0] != 1.0 else 2.0
+    assert fingerprint({"a": values}) != fingerprint({"a": changed})
+    assert fingerprint({"a": values}) != fingerprint({"b": values})
+    assert fingerprint({"a": values}) != fingerprint({"a": np.append(values, 0.0)})
+
+
+def test_signs_of_zero_and_kinds_of_nan_are_one() -> None:
+    odd = np.array([np.uint64(0x7FF8000000000001)]).view(np.float64)
+    assert fingerprint({"a": np.array([-0.0])}) == fingerprint({"a": np.array([0.0])})
+    assert fingerprint({"a": odd}) == fingerprint({"a": np.array([np.nan])})
+
+
+def test_salt_makes_independent_hashes() -> None:
+    values = {"a": np.arange(1000.0)}
+    one, two = row_hashes(values, salt="1"), row_hashes(values, salt="2")
+    assert abs(np.corrcoef(one.astype(float), two.astype(float))[0, 1]) < 0.1
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_csv_parquet_and_shuffled_rows_agree(tmp_path: Path, shuffled: bool) -> None:
+    table = mixed_table(300)
+    table.write_csv(tmp_path / "a.csv")
+    other = table.sample(fraction=1.0, shuffle=True, seed=1) if shuffled else table
+    other.select(reversed(other.columns)).write_parquet(tmp_path / "b.parquet")
+    one, two = (load(spec_for(tmp_path, name, "bought")) for name in ("a.csv", "b.parquet"))
+    assert one.record.fingerprint == two.record.fingerprint
+    assert one.record.holdout_fingerprint == two.record.holdout_fingerprint

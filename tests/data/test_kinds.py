@@ -1,0 +1,88 @@
+"""What each column is."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from modelwright.core.errors import DataError, RowsError
+from modelwright.core.schema import MISSING_TIME
+from modelwright.data.kinds import infer
+
+N = 200
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [
+        ("x", [1.5, 2.5, None], "number"),
+        ("x", [1, 2, 2], "number"),
+        ("x", [True, False, None], "boolean"),
+        ("x", ["yes", "No", "yes"], "boolean"),
+        ("x", ["T", "F", "T"], "boolean"),
+        ("x", ["a", "b", "a"], "category"),
+        ("x", ["yes", "no", "maybe"], "category"),
+        ("x", ["2020-01-01", "2021-02-03", None], "datetime"),
+        ("x", ["2020-01-01T10:00:00Z", "2021-02-03T10:00:00Z"], "datetime"),
+        ("x", ["12/31/2020", "1/2/2021"], "datetime"),
+        ("x", ["31.12.2020", "1.2.2021"], "datetime"),
+        ("x", ["a", "a", None], "constant"),
+        ("x", [None, None], "constant"),
+        ("x", [float("nan"), None, float("nan")], "constant"),
+        ("x", list(range(N)), "id"),
+        ("customer_id", RNG.permutation(N).tolist(), "id"),
+        ("PID", RNG.permutation(N).tolist(), "id"),
+        ("customerId", RNG.permutation(N).tolist(), "id"),
+        ("paid", RNG.permutation(N).tolist(), "number"),
+        ("x", [f"user-{i}" for i in range(N)], "id"),
+        ("x", [f"a note about thing number {i}" for i in range(N)], "text"),
+        ("x", [dt.date(2020, 1, 1), dt.date(2021, 1, 1)], "datetime"),
+        ("x", [dt.timedelta(seconds=1), dt.timedelta(seconds=2)], "number"),
+        ("x", [["a"], ["b"]], "text"),
+    ],
+)
+def test_kinds(name: str, values: list[Any], kind: str) -> None:
+    found = infer(pl.Series(name, values))
+    assert found.column.kind == kind
+    assert len(found.values) == len(values)
+    assert found.column.is_feature == (kind in ("number", "category", "boolean", "datetime"))
+
+
+def test_empty_text_is_missing() -> None:
+    found = infer(pl.Series("x", ["a", "", "b", None]))
+    assert found.values.tolist() == ["a", "", "b", ""] and found.column.nullable
+    assert found.column.levels == ("a", "b")
+
+
+def test_day_first_is_proved_by_the_data_or_by_the_order() -> None:
+    assert infer(pl.Series("x", ["13/1/2020", "2/1/2020"])).column.format == "%d/%m/%Y"
+    assert infer(pl.Series("x", ["1/13/2020", "2/1/2020"])).column.format == "%m/%d/%Y"
+    ordered = [f"{day}/{month}/2020" for month in (1, 2, 3) for day in (1, 2, 3)]
+    assert infer(pl.Series("x", ordered)).column.format == "%d/%m/%Y"
+
+
+def test_text_and_real_dates_give_equal_values() -> None:
+    moments = [dt.datetime(1969, 12, 31, 23), None, dt.datetime(2024, 2, 29)]
+    real = infer(pl.Series("x", moments)).values
+    text = infer(pl.Series("x", [m.isoformat() if m else None for m in moments])).values
+    assert real.tolist() == text.tolist() and real[1] == MISSING_TIME
+    zoned = pl.Series("x", moments).dt.replace_time_zone("Europe/Paris")
+    assert infer(zoned).values[2] == real[2] - 3600 * 1_000_000
+
+
+def test_forced_kinds() -> None:
+    assert infer(pl.Series("zip", [1, 2, 1]), "category").values.tolist() == ["1", "2", "1"]
+    assert infer(pl.Series("x", ["1", "2"]), "number").values.tolist() == [1.0, 2.0]
+    with pytest.raises(RowsError, match="row 1, column 'x': wanted a number, found 'b'"):
+        infer(pl.Series("x", ["1", "b"]), "number")
+    with pytest.raises(DataError, match="not every value is a date-time"):
+        infer(pl.Series("x", ["2020-01-01", "soon"]), "datetime")
+
+
+def test_levels_are_ordered_by_frequency() -> None:
+    assert infer(pl.Series("x", ["b", "a", "b", "c"])).column.levels == ("b", "a", "c")

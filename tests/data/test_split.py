@@ -1,0 +1,89 @@
+"""Honest splits: nothing is on both sides, and what was sealed stays sealed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelwright.core.errors import DataError
+from modelwright.data.fingerprint import row_hashes
+from modelwright.data.split import (
+    folds,
+    group_holdout,
+    random_holdout,
+    stratified_holdout,
+    time_holdout,
+)
+
+
+def hashes(rows: int, seed: int = 0) -> np.ndarray:
+    return row_hashes({"a": np.arange(float(rows))}, salt=str(seed))
+
+
+@given(st.integers(20, 3000), st.floats(0.05, 0.5), st.integers(0, 5))
+def test_random_share(rows: int, share: float, seed: int) -> None:
+    mask = random_holdout(hashes(rows, seed), share)
+    spread = 4 * np.sqrt(rows * share * (1 - share)) + 1
+    assert abs(mask.sum() - rows * share) <= spread
+    assert 0 < mask.sum() < rows
+
+
+def test_growing_tables_keep_their_sealed_rows() -> None:
+    small, large = random_holdout(hashes(2000), 0.2), random_holdout(hashes(5000), 0.2)
+    assert (large[:2000] == small).all()
+
+
+def test_duplicates_stay_on_one_side() -> None:
+    values = np.repeat(np.arange(500.0), 3)
+    mask = random_holdout(row_hashes({"a": values}), 0.3).reshape(500, 3)
+    assert (mask.all(axis=1) | ~mask.any(axis=1)).all()
+
+
+def test_each_class_is_on_both_sides() -> None:
+    classes = np.array([0] * 2000 + [1] * 40 + [2] * 5 + [3])
+    mask = stratified_holdout(hashes(len(classes)), classes, 0.2)
+    assert mask[classes == 1].sum() == 8 and mask[classes == 2].sum() == 1
+    assert not mask[classes == 3].any()
+
+
+def test_groups_stay_together() -> None:
+    groups = np.random.default_rng(0).integers(0, 40, 1000)
+    mask = group_holdout(groups, row_hashes({"g": groups.astype(float)}), 0.25)
+    sides = [set(mask[groups == g].tolist()) for g in range(40)]
+    assert all(len(side) == 1 for side in sides)
+    assert sum(side == {True} for side in sides) == 10
+    with pytest.raises(DataError, match="one value"):
+        group_holdout(np.zeros(5), hashes(5), 0.2)
+
+
+def test_the_holdout_is_newer_than_all_training_rows() -> None:
+    moments = np.random.default_rng(0).integers(0, 50, 1000)
+    mask = time_holdout(moments, 0.2)
+    assert moments[mask].min() > moments[~mask].max()
+    with pytest.raises(DataError, match="one value"):
+        time_holdout(np.ones(5), 0.2)
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_folds_are_a_partition(count: int) -> None:
+    classes = np.array([0] * 90 + [1] * 10)
+    cuts = list(folds(count, 100, 0, classes=classes, groups=None, ordered=False))
+    assert sorted(np.concatenate([valid for _, valid in cuts])) == list(range(100))
+    for train, valid in cuts:
+        assert not set(train) & set(valid)
+        assert classes[valid].sum() == 10 // count
+
+
+def test_ordered_folds_learn_from_the_past_only() -> None:
+    cuts = list(folds(4, 100, 0, classes=None, groups=None, ordered=True))
+    assert len(cuts) == 4 and cuts[-1][1][-1] == 99
+    for train, valid in cuts:
+        assert train.max() < valid.min() and len(train) >= 20
+
+
+def test_grouped_folds_keep_groups_whole() -> None:
+    groups = np.repeat(np.arange(25), 4)
+    for train, valid in folds(5, 100, 0, classes=None, groups=groups, ordered=False):
+        assert not set(groups[train]) & set(groups[valid])

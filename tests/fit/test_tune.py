@@ -1,0 +1,102 @@
+"""The search: defaults first, budgets honoured, Ctrl-C keeps the best so far."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modelwright.core.errors import UsageError
+from modelwright.core.progress import Silent
+from modelwright.data.dataset import Dataset, load
+from modelwright.fit.pipeline import Fit
+from modelwright.fit.tune import search
+from projects import mixed_table, spec_for
+
+
+def prepared(folder: Path, more: str) -> tuple[object, Dataset]:
+    mixed_table(500).write_csv(folder / "t.csv")
+    file = spec_for(folder, "t.csv", "bought", f"fit: {more}\n")
+    return file.spec, load(file)
+
+
+def run(folder: Path, more: str, progress: Silent | None = None) -> Fit:
+    spec, dataset = prepared(folder, more)
+    return search(spec, dataset, progress or Silent())  # type: ignore[arg-type]
+
+
+def test_baselines_and_untuned_defaults_are_always_candidates(tmp_path: Path) -> None:
+    fit = run(tmp_path, "{budget: 5 trials, folds: 3, families: [lightgbm, catboost]}")
+    defaults = [t.family for t in fit.record.trials if t.origin == "default"]
+    assert defaults == ["dummy", "linear", "lightgbm", "catboost"]
+    assert set(fit.baselines) == {"dummy", "linear"}
+    assert len(fit.record.trials) == 5 and fit.record.stopped_by == "trials"
+    assert all(len(t.scores) == 3 for t in fit.record.trials if t.origin == "default")
+
+
+def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
+    spec, dataset = prepared(tmp_path, "{budget: 7 trials, folds: 2, families: [lightgbm]}")
+    one, two = (search(spec, dataset, Silent()) for _ in range(2))  # type: ignore[arg-type]
+    assert one.record.params == two.record.params
+    assert [t.scores for t in one.record.trials] == [t.scores for t in two.record.trials]
+    feeds = dataset.train.feeds
+    np.testing.assert_array_equal(one.best.answer(feeds), two.best.answer(feeds))
+
+
+def test_the_budget_in_seconds_is_honoured(tmp_path: Path) -> None:
+    started = time.monotonic()
+    fit = run(tmp_path, "{budget: 3s, families: [lightgbm, catboost]}")
+    assert time.monotonic() - started < 6.0
+    assert fit.record.stopped_by == "budget"
+
+
+class _PressesCtrlC(Silent):
+    def __init__(self, after: int) -> None:
+        self.steps = 0
+        self.after = after
+        self.said: list[str] = []
+
+    def step(self, done: float, total: float, note: str = "") -> None:
+        self.steps += 1
+        if self.steps == self.after:
+            raise KeyboardInterrupt
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
+def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path) -> None:
+    keys = _PressesCtrlC(after=9)
+    fit = run(tmp_path, "{budget: 500 trials, folds: 2, families: [lightgbm]}", keys)
+    assert fit.record.stopped_by == "interrupt" and "best so far" in keys.said[0]
+    assert fit.best.answer is not None and len(fit.record.trials) < 10
+
+
+def test_fixed_parameters_stay_fixed(tmp_path: Path) -> None:
+    more = (
+        "{budget: 6 trials, folds: 2, families: [lightgbm], "
+        "params: {lightgbm: {num_leaves: 4, encoding.onehot_levels: 2}}}"
+    )
+    trials = [t for t in run(tmp_path, more).record.trials if t.family == "lightgbm"]
+    assert len(trials) > 1 and all(t.params["num_leaves"] == 4 for t in trials)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("{families: [ligthgbm]}", "did you mean 'lightgbm'"),
+        ("{families: [linear], params: {linear: {solver: nothing}}}", "Look at fit.params.linear"),
+    ],
+)
+def test_wrong_settings(tmp_path: Path, more: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        run(tmp_path, more)
+
+
+def test_a_goal_of_another_task_is_refused(tmp_path: Path) -> None:
+    mixed_table(100).write_csv(tmp_path / "t.csv")
+    file = spec_for(tmp_path, "t.csv", "bought", "goal: rmse\n")
+    with pytest.raises(UsageError, match="goal: rmse is not for a binary target"):
+        search(file.spec, load(file), Silent())

@@ -1,0 +1,59 @@
+"""Small projects that the tests are made on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from modelwright.core.spec_file import SpecFile, parse_spec
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+QUICK = ("fit.budget=4 trials", "fit.folds=2", "pack.seconds=0.4")
+
+
+def mixed_table(rows: int = 600, seed: int = 0) -> pl.DataFrame:
+    """Numbers, integers, booleans, categories, dates; gaps in each; two noisy classes."""
+    rng = np.random.default_rng(seed)
+    size = rng.normal(50, 20, rows).round(2)
+    colour = rng.choice(
+        ["red", "green", "blue", "d\u00e9j\u00e0 vu"], rows, p=[0.5, 0.3, 0.15, 0.05]
+    )
+    big = rng.integers(2**24, 2**25, rows)
+    member = rng.choice([True, False], rows)
+    start = np.datetime64("2020-01-01") + rng.integers(0, 900, rows).astype("timedelta64[D]")
+    score = (size - 50) / 20 + (colour == "red") + member + rng.normal(0, 1, rows)
+    table = pl.DataFrame(
+        {
+            "size, cm": size,
+            "colour": colour,
+            "big": big,
+            "member": member,
+            "start": start.astype("datetime64[us]"),
+            "bought": np.where(score > 1, "yes", "no"),
+        }
+    )
+    gaps = rng.random((3, rows)) < 0.08
+    return table.with_columns(
+        pl.when(pl.Series(gaps[0])).then(None).otherwise(pl.col("size, cm")).alias("size, cm"),
+        pl.when(pl.Series(gaps[1])).then(None).otherwise(pl.col("colour")).alias("colour"),
+        pl.when(pl.Series(gaps[2])).then(None).otherwise(pl.col("start")).alias("start"),
+    )
+
+
+def spec_for(folder: Path, source: str, target: str, more: str = "") -> SpecFile:
+    """A spec file's object for a table in `folder`."""
+    text = f"name: shop\ndata:\n  source: {source}\n  target: {target}\n{more}"
+    return parse_spec(text, folder / "modelwright.yaml")
+
+
+def make_shop(folder: Path) -> Path:
+    """Write the small project."""
+    mixed_table().write_csv(folder / "shop.csv")
+    (folder / "modelwright.yaml").write_text(
+        "name: shop\ndata: {source: shop.csv, target: bought, positive: 'yes'}\n"
+        "limits: {roc_auc: 0.6, latency_p95: 1 s, memory: 2 GB}\n"
+        "fit: {families: [lightgbm]}\n"
+    )
+    return folder

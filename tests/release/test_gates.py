@@ -1,0 +1,166 @@
+"""Gates: three verdicts, each limit judged by its interval."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from modelwright.core.errors import UsageError
+from modelwright.core.limits import Limit
+from modelwright.core.records import Finding, Interval, Measured, Parity
+from modelwright.core.schema import Column, Schema, Target
+from modelwright.core.spec import ReleaseSpec
+from modelwright.core.table import Table
+from modelwright.release.gates import Evidence, check_slices, judge, verdict_of
+
+SCHEMA = Schema(
+    (Column("sex", "category", levels=("f", "m")), Column("age", "number")),
+    Target("y", "binary", "string", ("no", "yes")),
+)
+
+
+def evidence(rows: int = 2000, accuracy: float = 0.8, **changes: object) -> Evidence:
+    """A holdout on which the model is right at exactly this rate, evenly over both slices."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, rows)
+    right = rng.permutation(np.arange(rows) < round(accuracy * rows))
+    said = np.where(right, y, 1 - y)
+    answers = np.stack([1 - said, said], axis=1) * 0.8 + 0.1
+    shares = np.tile([1 - y.mean(), y.mean()], (rows, 1))
+    flat = Interval(0.005, 0.004, 0.006)
+    base = Evidence(
+        schema=SCHEMA,
+        goal="accuracy",
+        limits=(),
+        policy=ReleaseSpec(),
+        holdout=Table({"sex": np.array(["f", "m"] * (rows // 2), dtype=object)}, y),
+        answers=answers,
+        baselines={"dummy": shares},
+        champion=None,
+        champion_version="",
+        champion_problem="",
+        chosen="lightgbm",
+        parity=Parity(rows, 10, 0.0, 0, 1e-6),
+        measured=Measured("here", 1e-5, 1000, 0.1, flat, flat, flat, Interval(500, 400, 600)),
+        seed=0,
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def find(found: tuple[Finding, ...], check: str, subject: str = "") -> Finding:
+    return next(f for f in found if f.check == check and subject in f.subject)
+
+
+@pytest.mark.parametrize(
+    ("bound", "verdict"),
+    [(0.75, "pass"), (0.799, "undecided"), (0.801, "undecided"), (0.85, "fail")],
+)
+def test_quality_is_judged_by_its_interval(bound: float, verdict: str) -> None:
+    limit = Limit("accuracy", "at_least", bound)
+    found = find(judge(evidence(limits=(limit,))), "limit")
+    assert found.verdict == verdict
+    assert found.interval and found.interval.low < 0.8 < found.interval.high
+
+
+def test_undecided_says_how_many_rows_would_decide() -> None:
+    found = find(judge(evidence(limits=(Limit("accuracy", "at_least", 0.79),))), "limit")
+    assert found.verdict == "undecided" and "more holdout rows would decide it" in found.advice
+    over = find(judge(evidence(limits=(Limit("accuracy", "at_least", 0.801),))), "limit")
+    assert "at or over the line" in over.advice
+
+
+@pytest.mark.parametrize(
+    ("metric", "bound", "verdict"),
+    [
+        ("latency_p95", 0.01, "pass"),
+        ("latency_p95", 0.005, "undecided"),
+        ("latency_p95", 0.001, "fail"),
+        ("throughput", 300, "pass"),
+        ("throughput", 700, "fail"),
+        ("size", 2000, "pass"),
+        ("size", 999, "fail"),
+        ("memory", 1e9, "undecided"),
+    ],
+)
+def test_costs(metric: str, bound: float, verdict: str) -> None:
+    direction = "at_least" if metric == "throughput" else "at_most"
+    limit = Limit(metric, direction, bound)  # type: ignore[arg-type]
+    assert find(judge(evidence(limits=(limit,))), "limit").verdict == verdict
+
+
+def test_each_slice_is_judged() -> None:
+    found = judge(evidence(limits=(Limit("accuracy", "at_least", 0.7, "sex"),)))
+    slices = [f for f in found if f.check == "slice"]
+    assert [f.subject for f in slices] == ["accuracy where sex is f", "accuracy where sex is m"]
+    assert all(f.verdict == "pass" and "on 1000 rows" in f.measured for f in slices)
+    with pytest.raises(UsageError, match="Wanted a category or boolean column: sex"):
+        check_slices([Limit("accuracy", "at_least", 0.7, "age")], SCHEMA)
+
+
+def test_the_dummy_must_be_beaten_for_certain() -> None:
+    assert find(judge(evidence()), "baseline").verdict == "pass"
+    assert find(judge(evidence(accuracy=0.5)), "baseline").verdict in ("fail", "undecided")
+    assert find(judge(evidence(accuracy=0.3)), "baseline").blocks
+
+
+def test_a_linear_model_as_good_is_a_warning_a_better_one_blocks() -> None:
+    good = evidence().answers
+    same = find(judge(evidence(baselines={"linear": good})), "baseline")
+    assert same.verdict == "undecided" and not same.blocks and "simpler" in same.advice
+    worse = find(judge(evidence(accuracy=0.6, baselines={"linear": good})), "baseline")
+    assert worse.verdict == "fail" and worse.blocks
+
+
+def test_the_champion_is_compared_on_the_same_rows() -> None:
+    champion = {"champion": evidence().answers, "champion_version": "3"}
+    assert find(judge(evidence(**champion)), "champion").verdict == "pass"
+    worse = find(judge(evidence(accuracy=0.7, **champion)), "champion", "version 3")
+    assert worse.verdict == "fail" and worse.blocks
+    margin = ReleaseSpec(champion_margin=0.2)
+    assert (
+        find(judge(evidence(accuracy=0.7, policy=margin, **champion)), "champion").verdict == "pass"
+    )
+
+
+def test_a_champion_that_cannot_be_compared_is_not_passed_over() -> None:
+    found = find(
+        judge(evidence(champion_problem="other classes", champion_version="3")), "champion"
+    )
+    assert found.verdict == "undecided" and found.blocks and found.why == "other classes"
+
+
+def test_relative_limits() -> None:
+    limit = Limit("log_loss", "at_most", 0.01, relative=True)
+    assert find(judge(evidence(limits=(limit,))), "champion").severity == "info"
+    champion = {"champion": evidence().answers, "champion_version": "1"}
+    found = judge(evidence(accuracy=0.7, limits=(limit,), **champion))
+    assert sum(f.check == "champion" and f.verdict == "fail" for f in found) == 2
+
+
+def test_the_policy_decides_what_undecided_does() -> None:
+    findings = (
+        Finding("limit", "f1", "undecided"),
+        Finding("baseline", "x", "undecided", severity="warning"),
+    )
+    assert verdict_of(findings, ReleaseSpec()) == "undecided"
+    assert verdict_of(findings, ReleaseSpec(undecided="allow")) == "pass"
+    assert verdict_of(findings[1:], ReleaseSpec()) == "pass"
+    assert verdict_of((*findings, Finding("limit", "f1", "fail")), ReleaseSpec()) == "fail"
+
+
+def test_a_model_at_its_limit_minus_two_errors_seldom_passes() -> None:
+    """alpha = 5 %: of 100 truly worse models at most about five may pass."""
+    limit, rows = Limit("accuracy", "at_least", 0.8), 1000
+    passed = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        y = np.zeros(rows, int)
+        right = rng.random(rows) < 0.8 - 2 * np.sqrt(0.16 / rows)
+        answers = np.where(right[:, None], [[0.9, 0.1]], [[0.1, 0.9]])
+        found = judge(
+            evidence(limits=(limit,), holdout=Table({}, y), answers=answers, baselines={})
+        )
+        passed += find(found, "limit").verdict == "pass"
+    assert passed <= 3

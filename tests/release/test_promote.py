@@ -1,0 +1,122 @@
+"""Production changes with an audit line and a way back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+import modelwright as mw
+from modelwright.core.errors import ArtefactError, RegistryError
+from modelwright.release.audit import AuditLog
+from projects import QUICK
+
+
+def again(project: Path) -> mw.Released:
+    """A second run, which becomes challenger."""
+    return mw.run(project / "modelwright.yaml", overrides=(*QUICK, "release.champion_margin=0.5"))
+
+
+def champion(project: Path) -> str:
+    found = mw.Registry(project).aliased("shop", "champion")
+    assert found
+    return found.number
+
+
+@pytest.mark.slow
+def test_a_second_release_waits_and_there_is_a_way_back(project: Path) -> None:
+    assert champion(project) == "1"
+    second = again(project)
+    assert (second.record.version, second.record.alias, second.record.replaces) == (
+        "2",
+        "challenger",
+        "1",
+    )
+    assert champion(project) == "1"
+    change = mw.promote("shop", why="tested by hand", folder=project)
+    assert (change.version, change.replaces, champion(project)) == ("2", "1", "2")
+    with pytest.raises(RegistryError, match="no challenger to promote"):
+        mw.promote("shop", folder=project)
+    with pytest.raises(RegistryError, match="is the champion already"):
+        mw.promote("shop", "2", folder=project)
+    assert mw.rollback("shop", folder=project).version == "1"
+    with pytest.raises(RegistryError, match="had no champion before version 1"):
+        mw.rollback("shop", folder=project)
+    mw.promote("shop", "2", folder=project)
+    assert mw.rollback("shop", folder=project).version == champion(project) == "1"
+    versions, changes = mw.history("shop", folder=project)
+    assert [v.number for v in versions] == ["2", "1"] and versions[1].aliases == ("champion",)
+    assert [(c.action, c.version) for c in changes] == [
+        ("promote", "1"), ("promote", "2"), ("rollback", "1"), ("promote", "2"), ("rollback", "1"),
+    ]  # fmt: skip
+    assert changes[1].why == "tested by hand" and changes[1].who
+    assert AuditLog(project).broken_at() is None
+
+
+def test_a_cut_promotion_does_not_mislead_a_rollback(project: Path) -> None:
+    AuditLog(project).record(
+        "promote", "shop", "2", replaces="1", why="killed before the alias moved"
+    )
+    with pytest.raises(RegistryError, match="had no champion before version 1"):
+        mw.rollback("shop", folder=project)
+
+
+def test_a_version_whose_files_are_not_those_released_is_not_promoted(project: Path) -> None:
+    registry = mw.Registry(project)
+    client = MlflowClient(registry.uri)
+    client.set_model_version_tag("shop", "1", "modelwright.digest", "0" * 64)
+    registry.remove_alias("shop", "champion")
+    with pytest.raises(ArtefactError, match="is not the model that was released"):
+        mw.promote("shop", "1", folder=project)
+    assert registry.aliased("shop", "champion") is None
+
+
+def test_a_changed_file_is_never_served(project: Path, released: mw.Released) -> None:
+    changed = list(project.glob("runs/*/artefact/model.onnx"))
+    for path in changed:
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    found = mw.load("shop", folder=project)
+    assert found.digest == released.record.artefact and found.folder != changed[0].parent
+
+
+def test_the_registry_brings_a_lost_folder_back(project: Path, released: mw.Released) -> None:
+    for folder in project.glob("runs/*/artefact"):
+        folder.rename(folder.with_name("gone"))
+    found = mw.load("shop", folder=project)
+    assert found.digest == released.record.artefact
+    assert found.folder.parent.name == "artefacts"
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("shoop", "did you mean 'shop'"),
+        ("shop@canary", "shop has no canary"),
+        ("shop/9", "no version 9 of shop"),
+        ("../etc", "is not a model"),
+        ("shop; DROP", "is not a model"),
+    ],
+)
+def test_unknown_references(project: Path, reference: str, said: str) -> None:
+    with pytest.raises(RegistryError, match=said):
+        mw.load(reference, folder=project)
+
+
+def test_the_audit_chain_shows_an_edit(project: Path) -> None:
+    log = AuditLog(project)
+    log.record("promote", "shop", "1", replaces="", why="b")
+    log.record("promote", "shop", "1", replaces="", why="c")
+    path = project / ".modelwright" / "audit.jsonl"
+    path.write_text(path.read_text().replace('"why":"b"', '"why":"x"'))
+    assert log.broken_at() == 3
+
+
+def test_a_line_cut_by_a_crash_never_counts(project: Path) -> None:
+    log = AuditLog(project)
+    path = project / ".modelwright" / "audit.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"at":"now","who":"m')
+    assert len(log.lines("shop")) == 1
+    log.record("promote", "shop", "7", replaces="1", why="")
+    assert [line.version for line in log.lines("shop")] == ["1", "7"]
+    assert log.broken_at() is None
