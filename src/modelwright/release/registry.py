@@ -27,6 +27,7 @@ import numpy as np
 
 from modelwright.core.errors import ArtefactError, MissingExtra, RegistryError, did_you_mean
 from modelwright.core.records import DatasetRecord, FitRecord, Measured, ReleaseRecord
+from modelwright.core.store import locked
 from modelwright.pack.artefact import MODEL, Artefact
 from modelwright.pack.convert import input_type
 
@@ -39,6 +40,7 @@ try:
     from mlflow.exceptions import MlflowException
     from mlflow.models.signature import ModelSignature
     from mlflow.types import ColSpec, Schema
+    from sqlalchemy.exc import SQLAlchemyError
 except ImportError as error:
     raise MissingExtra("mlflow", "train") from error
 
@@ -71,11 +73,11 @@ class Registry:
     """
 
     def __init__(self, folder: Path) -> None:
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         self._home = folder / HOME
         self._runs = folder / "runs"
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or self._local_uri()
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)
         with _quiet(self.uri):
             self._client = mlflow.MlflowClient(self.uri)
 
@@ -227,7 +229,16 @@ class Registry:
         return re.sub(r"//[^/@]*@", "//", self.uri)
 
     def _local_uri(self) -> str:
-        return f"sqlite:///{(self._made(self._home) / 'mlflow.db').resolve()}"
+        """The project's SQLite store; made aside and renamed, so that a kill leaves none or all."""
+        path = (self._made(self._home) / "mlflow.db").resolve()
+        with locked(self._home / "mlflow.lock"):
+            if not path.exists():
+                part = path.with_name(f".{path.name}.part")
+                part.unlink(missing_ok=True)
+                with _quiet(f"sqlite:///{part}"):
+                    mlflow.MlflowClient(f"sqlite:///{part}").search_experiments()
+                part.rename(path)
+        return f"sqlite:///{path}"
 
     def _experiment(self, model: str) -> str:
         found = self._client.get_experiment_by_name(model)
@@ -335,6 +346,11 @@ def _quiet(uri: str) -> Iterator[None]:
         except MlflowException as error:
             first = (str(error).splitlines() or [""])[0][:300]
             raise RegistryError(f"MLflow refused: {first}") from error
+        except SQLAlchemyError as error:
+            first = (str(error).splitlines() or [""])[0][:300]
+            raise RegistryError(
+                f"MLflow's database failed: {first}.", hint="modelwright doctor tells more."
+            ) from error
         except OSError as error:
             shown = re.sub(r"//[^/@]*@", "//", uri)
             raise RegistryError(f"MLflow at {shown} cannot be reached: {error}.") from error

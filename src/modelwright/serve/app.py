@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ Send = Callable[[Message], Awaitable[None]]
 JSON = b"application/json"
 OPEN_ROUTES = frozenset({"/v2/health/live", "/v2/health/ready"})
 BODY_SECONDS = 10.0
+_LOG = logging.getLogger("modelwright.serve")
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,9 @@ class App:
             return _refused(404, self._no_route(path))
         except ProtocolError as error:
             return Reply(error.status, error_body(error.message, error.problems))
+        except Exception:  # noqa: BLE001  the request handler: a fault of ours, details in the log only
+            _LOG.exception("fault in %s %s", scope["method"], path)
+            return _refused(500, "The server met a fault of its own; see its log.")
 
     def _check_token(self, scope: MutableMapping[str, Any]) -> None:
         if self.settings.token is None:

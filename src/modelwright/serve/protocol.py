@@ -213,7 +213,7 @@ def _tensor(schema: Schema, tensor: Any) -> tuple[str, list[Any]]:
         raise ProtocolError(400, f"input {name!r}: 'shape' must be [rows] or [rows, 1].")
     if not isinstance(data, list):
         raise ProtocolError(400, f"input {name!r}: 'data' must be a list.")
-    if column is not None and datatype not in ACCEPTED[column.kind]:
+    if column is not None and str(datatype) not in ACCEPTED[column.kind]:
         wanted = "a numeric type" if column.kind == "number" else DATATYPE[column.kind]
         raise ProtocolError(400, f"input {name!r}: datatype {datatype!r}, wanted {wanted}.")
     values = [v[0] if isinstance(v, list) and len(v) == 1 else v for v in data]

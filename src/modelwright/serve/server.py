@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,9 @@ def serve(
         timeout_graceful_shutdown=DRAIN_SECONDS,
         server_header=False,
     )
+    # After draining, uvicorn raises the signal again; a drained server ends with 0 instead.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     uvicorn.Server(config).run(sockets=[listener])
 
 
