@@ -228,16 +228,16 @@ def is_better(goal: str, challenger: Candidate, incumbent: Candidate) -> bool:
     )
 
 
-def is_hopeless(goal: str, candidate: Candidate, best: Candidate) -> bool:
+def is_hopeless(goal: str, candidate: Candidate, best: Candidate, *, spreads: float = 1.0) -> bool:
     """Whether the folds run so far already show that a candidate cannot win.
 
     One fold must be behind by more than twice the spread of the best one's folds; several by
-    more than the standard deviation of the paired differences.
+    more than the standard deviation of the paired differences; `spreads` times as much.
     """
     common = min(len(candidate.scores), len(best.scores))
     if common == 0:
         return False
     behind = [gain(goal, b, c) for b, c in zip(best.scores, candidate.scores, strict=False)]
     if common == 1:
-        return behind[0] > 2 * float(np.std(best.scores)) > 0
-    return float(np.mean(behind)) > float(np.std(behind))
+        return behind[0] > 2 * spreads * float(np.std(best.scores)) > 0
+    return float(np.mean(behind)) > spreads * float(np.std(behind))

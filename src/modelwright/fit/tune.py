@@ -30,6 +30,8 @@ from modelwright.fit.trials import (
     is_hopeless,
 )
 
+FAR_BEHIND = 5.0
+"""Spreads by which a family's default may be behind before no trial is spent on it."""
 StoppedBy = Literal["budget", "trials", "interrupt", "done"]
 REFIT_COST = 1.4
 """A last fit sees K/(K-1) of a fold's rows and needs an encoder: time of a fold times this."""
@@ -173,7 +175,10 @@ class _Search:
         affordable = [
             c.family
             for c in self.candidates
-            if c.origin == "default" and c.family.name in names and self._fits(c)
+            if c.origin == "default"
+            and c.family.name in names
+            and self._fits(c)
+            and not is_hopeless(self.goal, c, self._best(), spreads=FAR_BEHIND)
         ]
         if not affordable:
             return None
