@@ -198,7 +198,8 @@ def _baseline(evidence: Evidence, name: str, answers: Array) -> Finding:
     if name != "dummy":
         severity = "error" if verdict == "fail" else "warning"
         if verdict != "pass":
-            advice = f"{name} is simpler and not clearly worse: fit.families: [{name}]"
+            how = "better on the holdout" if verdict == "fail" else "not clearly worse"
+            advice = f"{name} is simpler and {how}: fit.families: [{name}]"
     return Finding(
         "baseline", name, verdict, f"{evidence.goal} better by {_written(evidence.goal, found)}",
         "better by more than its noise", "paired on the same holdout rows", advice, severity, found,
