@@ -14,11 +14,11 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from modelwright.core.version import __version__ as __version__
+
 # Waiting OpenMP threads spin by default: beside another busy process a booster became up to 200
 # times slower. It must be set before any booster's library is loaded, so it stands here.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-__version__ = "0.1.0"
 
 _WHERE = {
     "Artefact": "modelwright.pack.artefact",

@@ -37,7 +37,7 @@ def test_five_lines_suffice() -> None:
 def test_everything_wrong_is_said_at_once_with_line_and_column() -> None:
     text = problems(
         "name: not ok!\ndat: 1\ndata:\n  source: a.csv\n  tagret: y\n"
-        "goal: auc_roc\nlimits:\n  latency_p95: 10\n  f1: '<= 2'\nfit: {budget: soon}\n"
+        "goal: auc_roc\nlimits:\n  latency_p95: 10\n  f1: '<= 0.2'\nfit: {budget: soon}\n"
     )
     assert "line 1, column 1: name: wanted up to 64 letters" in text
     assert "line 2, column 1: unknown key 'dat'; did you mean 'data'?" in text
@@ -45,7 +45,7 @@ def test_everything_wrong_is_said_at_once_with_line_and_column() -> None:
     assert "line 5, column 3: unknown key 'data.tagret'; did you mean 'target'?" in text
     assert "line 6, column 1: goal: unknown metric 'auc_roc'" in text
     assert "line 8, column 3: limits.latency_p95: " in text and "has no unit" in text
-    assert "line 9, column 3: limits.f1: higher is better, so write '>= 2'" in text
+    assert "line 9, column 3: limits.f1: higher is better, so write '>= 0.2'" in text
     assert "line 10, column 7: fit.budget: wanted a time such as '60s' or '40 trials'" in text
 
 

@@ -41,7 +41,7 @@ def evidence(rows: int = 2000, accuracy: float = 0.8, **changes: object) -> Evid
         champion=None,
         champion_version="",
         champion_problem="",
-        chosen="lightgbm",
+        champion_note="",
         parity=Parity(rows, 10, 0.0, 0, 1e-6),
         measured=Measured("here", 1e-5, 1000, 0.1, flat, flat, flat, Interval(500, 400, 600)),
         seed=0,
@@ -94,7 +94,7 @@ def test_each_slice_is_judged() -> None:
     found = judge(evidence(limits=(Limit("accuracy", "at_least", 0.7, "sex"),)))
     slices = [f for f in found if f.check == "slice"]
     assert [f.subject for f in slices] == ["accuracy where sex is f", "accuracy where sex is m"]
-    assert all(f.verdict == "pass" and "on 1000 rows" in f.measured for f in slices)
+    assert all(f.verdict == "pass" and "on 1,000 rows" in f.measured for f in slices)
     with pytest.raises(UsageError, match="Wanted a category or boolean column: sex"):
         check_slices([Limit("accuracy", "at_least", 0.7, "age")], SCHEMA)
 

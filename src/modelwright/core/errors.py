@@ -35,7 +35,10 @@ class ModelwrightError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip()
+        hint = self.hint
+        if hint and self.message.endswith("."):
+            hint = hint[0].upper() + hint[1:]
+        return f"{self.message} {hint}".strip()
 
     @property
     def problems(self) -> tuple[str, ...]:

@@ -211,6 +211,8 @@ def _boolean(_column: Column, value: object) -> float:
         word = value.strip().lower()
         if word in TRUE_WORDS or word in FALSE_WORDS or word == "":
             return math.nan if word == "" else float(word in TRUE_WORDS)
+        if word in ("1.0", "0.0"):
+            return float(word)
     raise ValueError("not a boolean")
 
 

@@ -56,6 +56,7 @@ METRICS: dict[str, Metric] = {
     )
 }
 QUALITY = {name for name, metric in METRICS.items() if metric.unit in ("score", "target")}
+AT_MOST_ONE = {name for name in QUALITY if METRICS[name].better == "higher"}
 DEFAULT_GOAL: dict[Task, str] = {
     "binary": "roc_auc",
     "multiclass": "log_loss",

@@ -162,6 +162,7 @@ class Manifest(msgspec.Struct, frozen=True):
     example: dict[str, Any]
     spec_digest: str
     data_fingerprint: str
+    split: str
     seed: int
     code: str
     versions: dict[str, str]

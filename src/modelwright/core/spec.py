@@ -17,14 +17,14 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from modelwright.core.errors import did_you_mean
-from modelwright.core.limits import METRICS, QUALITY, Limit, Task, parse_quantity
+from modelwright.core.limits import AT_MOST_ONE, METRICS, QUALITY, Limit, Task, parse_quantity
 from modelwright.core.schema import Kind
 
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def _name(text: str) -> str:
-    if not NAME.match(text):
+    if not NAME.fullmatch(text):
         raise ValueError(
             "wanted up to 64 letters, digits, dots, dashes or underscores, "
             "the first a letter or digit"
@@ -32,18 +32,20 @@ def _name(text: str) -> str:
     return text
 
 
-def _fallback_names(value: object) -> object:
+def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
 def _budget(text: object) -> str:
     """Normalise '60s', '5 min' or '40 trials'; a bare number is refused."""
     if isinstance(text, str) and (match := re.match(r"^\s*(\d+)\s*trials?\s*$", text)):
+        if int(match[1]) == 0:
+            raise ValueError("a budget must be at least 1 trial")
         return f"{int(match[1])} trials"
     try:
         seconds, _ = parse_quantity(text, "seconds")
     except ValueError as error:
-        raise ValueError(f"wanted a time such as '60s' or '40 trials': {error}") from error
+        raise ValueError(f"wanted a time such as '60s' or '40 trials', found {text!r}") from error
     if seconds <= 0:
         raise ValueError("a budget must be longer than 0 s")
     return f"{seconds:g}s"
@@ -53,7 +55,7 @@ def _bytes(text: object) -> int:
     return text if isinstance(text, int) else int(parse_quantity(text, "bytes")[0])
 
 
-Names = Annotated[list[str], BeforeValidator(_fallback_names)]
+Names = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
@@ -61,10 +63,13 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
 
 
+Method = Literal["auto", "random", "stratified", "group", "time"]
+
+
 class SplitSpec(_Strict):
     """How the sealed holdout is set apart."""
 
-    method: Literal["auto", "random", "stratified", "group", "time"] = Field(
+    method: Method = Field(
         "auto",
         description="auto: stratified for classes, random for numbers. group: rows that share "
         "`by` stay on one side. time: the newest rows by `by` are the holdout.",
@@ -92,7 +97,9 @@ class DataSpec(_Strict):
     target: str = Field(description="The column to predict.")
     task: Task | None = Field(None, description="Taken from the target when not given.")
     positive: str | int | bool | None = Field(
-        None, description="Binary: the class to find; default the rarer one."
+        None,
+        description="Binary: the class to find. Default: the one that a word such as yes, true or "
+        "fraud gives away, else the rarer one.",
     )
     drop: Names = Field([], description="Columns that the model must not read.")
     private: Names = Field([], description="Columns never written to journals or reports.")
@@ -100,7 +107,9 @@ class DataSpec(_Strict):
     kinds: dict[str, Kind] = Field(
         {}, description="column: kind, where the kind was guessed wrong (see `modelwright check`)."
     )
-    split: Annotated[SplitSpec, BeforeValidator(_short_split)] = Field(
+    split: Annotated[
+        SplitSpec, BeforeValidator(_short_split, json_schema_input_type=Method | SplitSpec)
+    ] = Field(
         SplitSpec(), description="A method by name, or a mapping with method, by and holdout."
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of the split and of everything after.")
@@ -119,7 +128,13 @@ class LimitSpec(_Strict):
     )
 
 
-LimitValue = str | float | LimitSpec
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(f"wanted a quantity such as '10 ms', found {value!r}")
+    return value
+
+
+LimitValue = Annotated[str | float | LimitSpec, BeforeValidator(_no_boolean)]
 
 
 class FitSpec(_Strict):
@@ -157,7 +172,7 @@ class PackSpec(_Strict):
         "only the model in process (limits on the server then stay undecided).",
     )
     seconds: float = Field(
-        4.0, gt=0, le=600, description="How long to load the server while measuring, in seconds."
+        4.0, ge=0.2, le=600, description="How long to load the server while measuring, in seconds."
     )
     drop_at_most: float | None = Field(
         None, ge=0, description="Reserved: quality that shrinking may cost. No effect yet."
@@ -167,14 +182,20 @@ class PackSpec(_Strict):
 class ReleaseSpec(_Strict):
     """How a model is judged."""
 
-    alpha: Share = Field(
-        0.05, description="Risk of passing a model that is in truth worse than a quality limit."
+    alpha: float = Field(
+        0.05,
+        gt=0,
+        lt=0.5,
+        description="Risk of passing a model that is in truth worse than a quality limit.",
     )
     undecided: Literal["block", "allow"] = Field(
         "block", description="What an undecided gate does: data too few to tell, or not measured."
     )
-    champion_margin: float = Field(
-        0.0, ge=0, description="Loss in the goal metric that is accepted against the champion."
+    champion_margin: float | None = Field(
+        None,
+        ge=0,
+        description="Loss in the goal metric that is accepted against the champion; default 1 % of "
+        "the champion's lead over the dummy.",
     )
 
 
@@ -183,7 +204,7 @@ class ServeSpec(_Strict):
 
     host: str = Field("127.0.0.1", description="Anything but loopback needs a token.")
     port: int = Field(8000, ge=0, le=65535, description="0: any free port.")
-    max_body: Annotated[int, BeforeValidator(_bytes)] = Field(
+    max_body: Annotated[int, BeforeValidator(_bytes, json_schema_input_type=int | str)] = Field(
         16 * 2**20, gt=0, description="Largest request body, such as '16 MiB'."
     )
     max_rows: int = Field(100_000, gt=0, description="Most rows in one request.")
@@ -279,6 +300,8 @@ def _limit(name: str, value: object, *, column: str | None = None) -> Limit:
         sign = ">=" if metric.direction == "at_least" else "<="
         bare = str(value).lstrip("<>=≤≥ ")
         raise ValueError(f"limits.{name}: {metric.better} is better, so write '{sign} {bare}'")
+    if name in AT_MOST_ONE and bound > 1:
+        raise ValueError(f"limits.{name}: {value!r} is over 1; did you mean '{bound:g} %'?")
     return Limit(name, metric.direction, bound, column)
 
 

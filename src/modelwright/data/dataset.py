@@ -67,7 +67,8 @@ def load(spec_file: SpecFile) -> Dataset:
         DataError: the file, the target or a named column does not fit; or too little memory.
     """
     data = spec_file.spec.data
-    read = read_source(data.source, spec_file.folder)
+    as_text = [name for name, kind in data.kinds.items() if kind in ("category", "text", "id")]
+    read = read_source(data.source, spec_file.folder, text_columns=as_text)
     frame = read.frame
     _check_memory(frame)
     _check_named_columns(frame, data)
@@ -85,21 +86,29 @@ def load(spec_file: SpecFile) -> Dataset:
     train_rows = np.flatnonzero(~mask) if order is None else order[~mask[order]]
     holdout_rows = np.flatnonzero(mask)
     train, sealed = everything.take(train_rows), everything.take(holdout_rows)
+    if not train.rows or not sealed.rows:
+        raise DataError(
+            f"The split leaves {train.rows} rows to learn from and {sealed.rows} to judge by.",
+            hint="Choose another data.split, or a larger table.",
+        )
     _check_classes(train, parsed.target)
     schema = Schema(_from_training(parsed.columns, values, train_rows), parsed.target.target)
     noted = [*read.findings, *parsed.notes, *findings.of_split(schema, sealed)]
-    holdout_print = fingerprint(take_feeds(values, holdout_rows) | {data.target: sealed.target})
+    labelled = values | {data.target: _label_texts(parsed.target)}
+    holdout_print = fingerprint(take_feeds(labelled, holdout_rows))
     record = DatasetRecord(
         source=data.source,
         rows=len(y),
         train_rows=train.rows,
         holdout_rows=sealed.rows,
-        fingerprint=fingerprint(values | {data.target: y}),
+        fingerprint=fingerprint(labelled),
         holdout_fingerprint=holdout_print,
         split=_split_name(data, schema),
         seed=data.seed,
         schema=schema,
-        baseline={c.name: baseline_of(train.feeds[c.name]) for c in schema.features},
+        baseline={
+            c.name: baseline_of(train.feeds[c.name]) for c in schema.features if not c.private
+        },
         findings=tuple(noted),
     )
     holdout = SealedHoldout(sealed, holdout_print, spec_file.folder / LEDGER)
@@ -142,7 +151,7 @@ def _parse(frame: pl.DataFrame, data: DataSpec) -> _Parsed:
             f"{data.source} has {kept.height} rows with a target.",
             hint=f"Wanted at least {FEWEST_ROWS}, to learn from some and judge by others.",
         )
-    columns, values = [], {}
+    columns, values, notes = [], {}, []
     for name in kept.columns:
         if name == data.target:
             continue
@@ -153,8 +162,10 @@ def _parse(frame: pl.DataFrame, data: DataSpec) -> _Parsed:
         if name in data.drop:
             column = msgspec.structs.replace(column, unused="data.drop names it")
         columns.append(column)
+        if found.doubt and column.is_feature:
+            notes.append(findings.doubtful(column, found.doubt))
         values[name] = found.values
-    notes = findings.of_columns(columns, values, frame, read)
+    notes += findings.of_columns(columns, values, frame, read)
     return _Parsed(columns, values, read, notes)
 
 
@@ -184,7 +195,7 @@ def _split(
         _, groups = np.unique(values[how.by], return_inverse=True)
         hashes = row_hashes({how.by: values[how.by]}, salt=salt)
         return split.group_holdout(groups, hashes, how.holdout), None, groups
-    hashes = row_hashes(values, salt=salt)
+    hashes = split.parted(row_hashes(values, salt=salt), y)
     classes = parsed.target.target.task != "regression" and how.method != "random"
     if classes:
         return split.stratified_holdout(hashes, y, how.holdout), None, None
@@ -199,6 +210,12 @@ def _split_name(data: DataSpec, schema: Schema) -> str:
         method = "random" if schema.target.task == "regression" else "stratified"
     by = f" by {data.split.by}" if data.split.by else ""
     return f"{method}{by}, {data.split.holdout:.0%} sealed"
+
+
+def _label_texts(read: target.ReadTarget) -> Array:
+    """The target as the file has it, so that the choice of a positive class changes no digest."""
+    levels = read.target.levels
+    return np.array(levels, dtype=object)[read.values] if levels else read.values
 
 
 def _check_classes(train: Table, read: target.ReadTarget) -> None:

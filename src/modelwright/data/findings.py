@@ -57,6 +57,12 @@ def _of_column(column: Column, values: Array) -> list[Finding]:
     ]
 
 
+def doubtful(column: Column, doubt: str) -> Finding:
+    """Something that was decided about a column although the data do not prove it."""
+    advice = "write such values in a form that has one meaning"
+    return _warning("doubtful values", column.name, doubt, "the data do not prove it", advice)
+
+
 def of_split(schema: Schema, holdout: Table) -> list[Finding]:
     """Findings about the two sides of the split."""
     notes = []
@@ -93,7 +99,7 @@ def _duplicates(values: Feeds) -> list[Finding]:
     if not copies:
         return []
     measured = f"{copies:,} of {len(hashes):,}"
-    why = "equal rows are on one side of the split"
+    why = "equal rows share a side of the split, unless over 1 % of all are alike"
     return [_note("duplicate rows", "table", measured, why, "make sure that they are real")]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import dataclass
 
@@ -28,6 +27,8 @@ DATE_FORMATS = (
     "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%m-%d-%Y", "%d-%m-%Y",
 )  # fmt: skip
 ID_NAME = re.compile(r"(^|[^a-zA-Z])(?i:id|uuid|guid|key|index|rowid|row)$|[a-z]I[Dd]$|^PID$")
+MISSING_WORDS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "?", "-", "--"})
+"""Words that mean missing in a column that otherwise holds numbers."""
 MOST_LEVELS = 10_000
 """Levels kept for one category column; rarer ones count as unseen."""
 
@@ -38,6 +39,7 @@ class Inferred:
 
     column: Column
     values: Array
+    doubt: str = ""
 
 
 def infer(series: pl.Series, forced: Kind | None = None) -> Inferred:
@@ -57,24 +59,33 @@ def infer(series: pl.Series, forced: Kind | None = None) -> Inferred:
         '%d/%m/%Y'
     """
     series = plain(series)
+    if not _is_supported(series.dtype):
+        empty = pl.Series(series.name, [None] * series.len(), dtype=pl.String)
+        return _unused(empty, "text", f"type {series.dtype} is not supported")
     if forced is not None:
         return _as_forced(series, forced)
     present = series.drop_nulls()
     if present.len() == 0:
         return _unused(series, "constant", "it has no values")
+    found = _guessed(series, present)
     if present.n_unique() == 1:
-        note = f"it has one value: {str(present[0])[:40]}"
-        return _unused(series, "constant", note)
+        column = Column(series.name, "constant", found.column.nullable, unused="it has one value")
+        return Inferred(column, found.values)
+    return found
+
+
+def _is_supported(dtype: pl.DataType) -> bool:
+    return dtype.is_numeric() or dtype in (pl.Boolean, pl.Datetime, pl.String, pl.Null)
+
+
+def _guessed(series: pl.Series, present: pl.Series) -> Inferred:
     if series.dtype == pl.Boolean:
         return _finished(series, "boolean")
     if series.dtype.is_numeric():
         return _number(series, present)
     if series.dtype == pl.Datetime:
         return _finished(series, "datetime")
-    if series.dtype == pl.String:
-        return _text(series, present)
-    return _unused(pl.Series(series.name, [None] * series.len(), dtype=pl.String), "text",
-                   f"type {series.dtype} is not supported")  # fmt: skip
+    return _text(series, present)
 
 
 def plain(series: pl.Series) -> pl.Series:
@@ -113,6 +124,9 @@ def _text(series: pl.Series, present: pl.Series) -> Inferred:
     unique = present.n_unique()
     if len(words) == 2 and words & TRUE_WORDS and words & FALSE_WORDS:
         return _finished(series, "boolean")
+    numbers = _nearly_numbers(series)
+    if numbers is not None:
+        return numbers
     format = _date_format(present)
     if format is not None:
         return _dates(series, format or None)
@@ -134,9 +148,7 @@ def _date_format(present: pl.Series) -> str | None:
         return ""
     unique = present.unique().to_list()
     fitting = [f for f in DATE_FORMATS if _all_parse(sample, f) and _all_parse(unique, f)]
-    if len(fitting) > 1:  # day and month can be exchanged: believe the order of the file
-        fitting.sort(key=lambda f: not _is_sorted(present.to_list(), f))
-    return fitting[0] if fitting else None
+    return min(fitting, key=lambda f: _span(unique, f)) if fitting else None
 
 
 def _all_parse(values: list[str], format: str | None) -> bool:
@@ -152,16 +164,56 @@ def _all_parse(values: list[str], format: str | None) -> bool:
     return True
 
 
-def _is_sorted(values: list[str], format: str) -> bool:
+def _span(values: list[str], format: str) -> int:
+    """Time from the first to the last date: where day and month can change places, the reading
+    that keeps the dates close together is the likelier one, whatever the order of the rows."""
     moments = [parse_time(value, format) for value in values]
-    return all(a <= b for a, b in itertools.pairwise(moments))
+    return max(moments) - min(moments)
 
 
 def _dates(series: pl.Series, format: str | None) -> Inferred:
     known = {text: parse_time(text, format) for text in series.drop_nulls().unique().to_list()}
     values = np.array([known.get(text, MISSING_TIME) for text in series.to_list()], np.int64)
     column = Column(series.name, "datetime", format=format)
-    return Inferred(describe(column, values), values)
+    return Inferred(describe(column, values), values, _doubt(format, list(known)))
+
+
+def _doubt(format: str | None, values: list[str]) -> str:
+    """Said when the same text could also be read with day and month exchanged."""
+    if format is None or format[:2] not in ("%d", "%m"):
+        return ""
+    other = format.translate(str.maketrans("dm", "md"))
+    if not _all_parse(values, other):
+        return ""
+    return f"day and month can be exchanged; read as {format}"
+
+
+def _nearly_numbers(series: pl.Series) -> Inferred | None:
+    """Text that is numbers but for words such as NA, which then mean missing."""
+    numbers, words = numbers_in(series)
+    if words is None:
+        return None
+    found = infer(numbers)
+    return Inferred(found.column, found.values, f"{', '.join(sorted(words))} read as missing")
+
+
+def numbers_in(series: pl.Series) -> tuple[pl.Series, set[str] | None]:
+    """Numbers out of text, and the words among them that stand for missing.
+
+    Returns:
+        (numbers, the words); (the series itself, None) when it holds other text as well.
+
+    Example:
+        >>> numbers, words = numbers_in(pl.Series("x", ["1", "NA", "2"]))
+        >>> numbers.to_list(), words
+        ([1.0, None, 2.0], {'NA'})
+    """
+    numbers = series.str.strip_chars().cast(pl.Float64, strict=False)
+    words = set(series.filter(numbers.is_null() & series.is_not_null()).unique().to_list())
+    missing = all(word.strip().lower() in MISSING_WORDS for word in words)
+    if not missing or numbers.null_count() > 0.5 * series.len():
+        return series, None
+    return numbers, words
 
 
 def _as_forced(series: pl.Series, kind: Kind) -> Inferred:

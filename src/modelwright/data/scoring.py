@@ -11,7 +11,7 @@ import polars as pl
 from modelwright.core.errors import RowsError
 from modelwright.core.intake import SHOWN_PROBLEMS, Array, Feeds, feeds_from_columns, refuse
 from modelwright.core.schema import Column, Schema
-from modelwright.data.kinds import plain, raw_values
+from modelwright.data.kinds import MISSING_WORDS, plain, raw_values
 from modelwright.data.sources import read_file
 
 
@@ -48,7 +48,8 @@ def read_rows(path: Path, schema: Schema) -> Feeds:
 def _numbers(column: Column, series: pl.Series, problems: list[str]) -> pl.Series:
     """Text to numbers; every text that is none is named with its row."""
     numbers = series.str.strip_chars().cast(pl.Float64, strict=False)
-    wrong = numbers.is_null() & series.is_not_null()
+    missing = series.str.strip_chars().str.to_lowercase().is_in(list(MISSING_WORDS))
+    wrong = numbers.is_null() & series.is_not_null() & ~missing
     if wrong.any():
         rows = wrong.arg_true().to_list()
         problems += [

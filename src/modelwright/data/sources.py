@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,25 +36,29 @@ class Read:
     findings: tuple[Finding, ...] = ()
 
 
-def read_source(source: str, folder: Path) -> Read:
+_OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def read_source(source: str, folder: Path, *, text_columns: Sequence[str] = ()) -> Read:
     """Read what `data.source` names: a file, or `package.module:Name` with a `read()`.
 
     Raises:
         DataError: the file is absent, empty, or not of a known format.
     """
-    if ":" in source and not Path(source).suffix and "/" not in source:
+    if _OBJECT.fullmatch(source) and not (folder / source).exists():
         reader: Any = resolve(source, {}, kind="source")
         frame = (reader() if isinstance(reader, type) else reader).read()
         return Read(frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame))
-    return read_file(folder / source)
+    return read_file(folder / source, text_columns=text_columns)
 
 
-def read_file(path: Path, *, as_text: bool = False) -> Read:
+def read_file(path: Path, *, as_text: bool = False, text_columns: Sequence[str] = ()) -> Read:
     """Read a table file by its ending.
 
     Args:
         path: a CSV (also .gz) or Parquet file.
         as_text: leave every CSV column as text, for rows that a Schema will check.
+        text_columns: CSV columns to leave as text: 01234 stays 01234.
 
     Raises:
         DataError: the file is absent, empty, broken, or of an unknown ending.
@@ -66,13 +71,29 @@ def read_file(path: Path, *, as_text: bool = False) -> Read:
     if name.endswith(PARQUET_ENDINGS):
         read = Read(_parquet(path))
     elif name.endswith(CSV_ENDINGS):
-        read = _csv(path, as_text=as_text)
+        read = _csv(path, as_text, text_columns)
     else:
         known = ", ".join((*CSV_ENDINGS, *PARQUET_ENDINGS))
         raise DataError(f"{path.name} has no ending that is known.", hint=f"Known: {known}.")
     if read.frame.height == 0 or read.frame.width == 0:
         raise DataError(f"{path.name} has no rows.", hint="Wanted a header line and data below it.")
-    return read
+    return _named(read, path)
+
+
+def _named(read: Read, path: Path) -> Read:
+    """Leave out a column without a name (pandas writes its index so); refuse a name given twice."""
+    frame = read.frame
+    for name in frame.columns:
+        first = re.sub(r"_duplicated_\d+$", "", name)
+        if first != name and first in frame.columns:
+            raise DataError(
+                f"{path.name} has two columns named {first!r}.", hint="Give each its own name."
+            )
+    blank = [name for name in frame.columns if not name.strip()]
+    if not blank:
+        return read
+    note = _note("column without a name", path.name, "left out")
+    return Read(frame.drop(blank), (*read.findings, note))
 
 
 def write_file(frame: pl.DataFrame, path: Path) -> None:
@@ -112,7 +133,7 @@ def _parquet(path: Path) -> pl.DataFrame:
         ) from error
 
 
-def _csv(path: Path, *, as_text: bool) -> Read:
+def _csv(path: Path, as_text: bool, text_columns: Sequence[str]) -> Read:
     data, findings = _decoded(path)
     if not data.strip():
         raise DataError(f"{path.name} is empty.", hint="Wanted a header line and data below it.")
@@ -124,6 +145,7 @@ def _csv(path: Path, *, as_text: bool) -> Read:
             io.BytesIO(data),
             separator=delimiter,
             infer_schema=not as_text,
+            schema_overrides=dict.fromkeys(text_columns, pl.String),
             infer_schema_length=None,
             try_parse_dates=False,
         )

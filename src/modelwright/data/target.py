@@ -12,6 +12,7 @@ from modelwright.core.intake import Array, level_text
 from modelwright.core.limits import Task
 from modelwright.core.schema import FALSE_WORDS, TRUE_WORDS, LabelType, Target
 from modelwright.core.spec import DataSpec
+from modelwright.data.kinds import numbers_in
 
 MOST_INTEGER_CLASSES = 20
 MOST_CLASSES = 1000
@@ -50,6 +51,7 @@ def read_target(frame: pl.DataFrame, spec: DataSpec) -> ReadTarget:
     series = frame[spec.target]
     if series.dtype == pl.String:
         series = series.set(series.str.strip_chars() == "", None)
+        series, _ = numbers_in(series)
     if series.dtype.is_float():
         series = series.fill_nan(None)
     kept = series.is_not_null().to_numpy()

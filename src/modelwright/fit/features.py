@@ -211,10 +211,10 @@ def _category(
     lookup = CategoryTable(column.name, levels, np.empty((len(levels) + 2, 0)))
     codes = lookup.codes(values)
     size = len(levels) + 2
-    onehot = np.eye(size)[:, : min(len(levels) + 1, encoding.onehot_levels + 1)]
+    onehot = np.eye(size, min(len(levels), encoding.onehot_levels) + 1)
     if targets is None:
         if len(levels) > encoding.onehot_levels:
-            onehot = np.eye(size)[:, : encoding.onehot_levels]
+            onehot = np.eye(size, encoding.onehot_levels)
         return replace(lookup, table=onehot), onehot[codes]
     blocks = [onehot] if len(levels) <= encoding.onehot_levels else []
     shares = np.bincount(codes, minlength=size) / max(1, len(codes))

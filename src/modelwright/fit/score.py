@@ -13,6 +13,10 @@ from modelwright.core.records import Interval
 
 RESAMPLES = 300
 EPSILON = 1e-15
+SHARES = frozenset(
+    {"accuracy", "balanced_accuracy", "f1", "f1_macro", "precision", "recall", "roc_auc", "pr_auc"}
+)
+"""Metrics between 0 and 1 that small samples often put right at the end."""
 
 
 def score(metric: str, y: Array, answers: Array, weights: Array | None = None) -> float:
@@ -62,7 +66,8 @@ def interval(
     """
     value = score(metric, y, answers)
     draws = [score(metric, y, answers, w) for w in _resamples(len(y), seed)]
-    return _percentiles(value, np.array(draws), confidence)
+    found = _percentiles(value, np.array(draws), confidence)
+    return _at_the_edge(found, len(y)) if metric in SHARES else found
 
 
 def paired_gain(
@@ -93,6 +98,19 @@ def _percentiles(value: float, draws: Array, confidence: float) -> Interval:
     tail = (1 - confidence) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     return Interval(value, float(low), float(high), confidence)
+
+
+def _at_the_edge(found: Interval, rows: int) -> Interval:
+    """Resamples of rows that are all right are all right: use the exact binomial end instead.
+
+    At a value of 0 or 1 the interval of Clopper and Pearson (1934) has this closed form.
+    """
+    reach = 1 - ((1 - found.confidence) / 2) ** (1 / max(1, rows))
+    if found.value == 1.0:
+        return Interval(1.0, min(found.low, 1 - reach), 1.0, found.confidence)
+    if found.value == 0.0:
+        return Interval(0.0, 0.0, max(found.high, reach), found.confidence)
+    return found
 
 
 def labels(answers: Array) -> Array:

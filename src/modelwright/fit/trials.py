@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from modelwright.core.errors import UsageError
+from modelwright.core.errors import DataError, UsageError
 from modelwright.core.intake import Array
 from modelwright.core.records import Trial
 from modelwright.core.schema import Schema
@@ -73,16 +73,23 @@ class Folds:
     def __post_init__(self) -> None:
         train = self.dataset.train
         classes = train.target if self.dataset.schema.target.levels else None
-        self._cuts = list(
-            folds(
-                self.count,
-                train.rows,
-                self.dataset.record.seed,
-                classes=classes,
-                groups=train.groups,
-                ordered=self.dataset.ordered,
-            )
+        if train.groups is not None:
+            self.count = min(self.count, len(np.unique(train.groups)))
+        cuts = folds(
+            self.count,
+            train.rows,
+            self.dataset.record.seed,
+            classes=classes,
+            groups=train.groups,
+            ordered=self.dataset.ordered,
         )
+        self._cuts = [cut for cut in cuts if classes is None or _can_teach(classes, *cut)]
+        self.count = len(self._cuts)
+        if self.count == 0 or (train.groups is not None and self.count < 2):
+            raise DataError(
+                "The training rows cannot be cut into folds that each hold two classes or groups.",
+                hint="Choose another data.split, or a smaller fit.folds.",
+            )
 
     def get(self, number: int, encoding: Encoding) -> Fold:
         """Fold `number` under an encoding."""
@@ -106,6 +113,12 @@ class Folds:
         how = "expanding in time" if self.dataset.ordered else "shuffled"
         how = "by group" if self.dataset.train.groups is not None else how
         return f"{self.count} folds, {how}"
+
+
+def _can_teach(classes: Array, train_rows: Array, valid_rows: Array) -> bool:
+    """Whether both sides of a fold have more than one class."""
+    sides = (train_rows, valid_rows)
+    return all(len(np.unique(classes[rows])) > 1 for rows in sides)
 
 
 def fold_count(spec: FitSpec, rows: int) -> int:

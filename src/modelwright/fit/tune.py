@@ -6,13 +6,15 @@ search beat its own default on one set of six (shared notes, "What was learned",
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import optuna
 
-from modelwright.core.errors import FitError, UsageError
+from modelwright.core.errors import FitError, UsageError, did_you_mean
 from modelwright.core.limits import DEFAULT_GOAL, METRICS
 from modelwright.core.progress import Progress
 from modelwright.core.records import FitRecord
@@ -91,6 +93,7 @@ class _Search:
         self.budget = Budget(fit.budget)
         names = dict.fromkeys([*BASELINES, *fit.families])
         self.families = [family_of(name) for name in names]
+        self.fixed = _fixed_params(fit.params, dict(zip(names, self.families, strict=True)))
         self.folds = Folds(self.dataset, fold_count(fit, self.dataset.train.rows))
         self.trainer = Trainer(
             self.dataset.schema,
@@ -144,7 +147,7 @@ class _Search:
             self._search_trial(study, trial, family)
 
     def _search_trial(self, study: Any, trial: Any, family: Family) -> None:
-        fixed = self.spec.fit.params.get(family.name, {})
+        fixed = self.fixed[family.name]
         space = {name: r for name, r in family.space.items() if name not in fixed}
         params = {name: _suggest(trial, name, r) for name, r in space.items()}
         candidate = self._open(family, "search", params)
@@ -158,7 +161,7 @@ class _Search:
                 break
         else:
             candidate.outcome = "complete"
-        failed = not candidate.scores
+        failed = not candidate.scores or math.isnan(candidate.freeze().score)
         study.tell(
             trial,
             None if failed else candidate.freeze().score,
@@ -190,7 +193,7 @@ class _Search:
         return others[(turn // 2) % len(others)]
 
     def _open(self, family: Family, origin: Literal["default", "search"], params: Any) -> Candidate:
-        fixed = self.spec.fit.params.get(family.name, {})
+        fixed = self.fixed[family.name]
         chosen = {**family.defaults, **params, **fixed}
         candidate = Candidate(len(self.candidates), family, origin, chosen)
         self.candidates.append(candidate)
@@ -258,6 +261,21 @@ class _Search:
             stopped_by=self.stopped_by,
         )
         return Fit(record, pipeline, baselines)
+
+
+def _fixed_params(
+    given: Mapping[str, dict[str, Any]], families: Mapping[str, Family]
+) -> dict[str, dict[str, Any]]:
+    """`fit.params` by family name; a family of your own goes by its name in the spec too."""
+    known = {name: family.name for name, family in families.items()}
+    known |= {family.name: family.name for family in families.values()}
+    found: dict[str, dict[str, Any]] = {family.name: {} for family in families.values()}
+    for name, params in given.items():
+        if name not in known:
+            hint = did_you_mean(name, known) or f"Families of this spec: {', '.join(families)}."
+            raise UsageError(f"fit.params names the family {name!r}.", hint=hint)
+        found[known[name]] |= params
+    return found
 
 
 def _suggest(trial: Any, name: str, r: Range) -> float | int:

@@ -82,10 +82,11 @@ def _manifest(
         scores={f"cv_{record.goal}": best.score},
         parity=parity,
         limits=spec_file.spec.parsed_limits(),
-        baseline=_public(dataset.record.baseline, schema),
+        baseline=dataset.record.baseline,
         example=example_row(schema, dataset.record.baseline),
         spec_digest=spec_file.digest,
         data_fingerprint=dataset.record.fingerprint,
+        split=dataset.record.split,
         seed=record.seed,
         code=code_version(spec_file.folder),
         versions=versions(),
@@ -93,19 +94,18 @@ def _manifest(
     )
 
 
-def _public(baseline: Mapping[str, ColumnBaseline], schema: Schema) -> dict[str, ColumnBaseline]:
-    private = {column.name for column in schema.columns if column.private}
-    return {name: values for name, values in baseline.items() if name not in private}
-
-
 def example_row(schema: Schema, baseline: Mapping[str, ColumnBaseline]) -> dict[str, Any]:
-    """A typical request made of medians and most frequent levels: nobody's real row."""
-    return {c.name: _typical(c, baseline[c.name]) for c in schema.features}
+    """A typical request made of medians and most frequent levels: nobody's real row.
+
+    A private column, which has no baseline, gets a neutral value.
+    """
+    unknown = ColumnBaseline(0.0)
+    return {c.name: _typical(c, baseline.get(c.name, unknown)) for c in schema.features}
 
 
 def _typical(column: Column, baseline: ColumnBaseline) -> Any:
     if column.kind == "category":
-        return column.levels[0] if column.levels else ""
+        return baseline.levels[0] if baseline.levels else ""
     middle = baseline.edges[len(baseline.edges) // 2] if baseline.edges else 0.0
     if column.kind == "boolean":
         return middle >= 0.5

@@ -17,7 +17,7 @@ from modelwright.core.errors import PackError
 from modelwright.core.schema import MISSING_TIME, Column, Schema
 from modelwright.fit import calendar as cal
 from modelwright.fit.calendar import Part
-from modelwright.fit.decision import Affine, Decision, Forest
+from modelwright.fit.decision import Affine, Decision, Forest, Link
 from modelwright.fit.features import CategoryTable, Encoder, Scaling
 from modelwright.fit.pipeline import Pipeline
 from modelwright.pack.graph import ML, GraphWriter, strings
@@ -47,8 +47,9 @@ def convert(pipeline: Pipeline, *, with_features: bool = False) -> Converted:
     writer = GraphWriter(frozenset(column.name for column in schema.columns))
     inputs = _inputs(writer, schema)
     features = _encode(writer, pipeline.encoder, inputs)
-    scores = _decide(writer, pipeline.model.decision(), features)
-    outputs = _answer(writer, schema, scores, pipeline.model.decision().link)
+    decision = pipeline.model.decision()
+    scores = _decide(writer, decision, features)
+    outputs = _answer(writer, schema, scores, decision.link)
     if with_features:
         outputs["features"] = _free("features", schema)
         writer.output(features, outputs["features"], "float64", [None, pipeline.encoder.width])
@@ -286,7 +287,7 @@ def _trees(
     )
 
 
-def _answer(writer: GraphWriter, schema: Schema, scores: str, link: str) -> dict[str, str]:
+def _answer(writer: GraphWriter, schema: Schema, scores: str, link: Link) -> dict[str, str]:
     target = schema.target
     if target.task == "regression":
         name = _free("value", schema)
@@ -297,8 +298,10 @@ def _answer(writer: GraphWriter, schema: Schema, scores: str, link: str) -> dict
         positive = writer.add("Sigmoid", scores)
         negative = writer.add("Sub", writer.constant(1.0, np.float64), positive)
         shares = writer.add("Concat", negative, positive, axis=1)
-    else:
+    elif link == "softmax":
         shares = writer.add("Softmax", scores, axis=1)
+    else:
+        shares = scores  # leaves hold shares already, as in a forest of averaged trees
     index = writer.add("ArgMax", shares, axis=1, keepdims=0)
     whole = target.label_type == "integer"
     levels = [int(v) for v in target.levels] if whole else strings(list(target.levels))

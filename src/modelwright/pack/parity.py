@@ -211,5 +211,6 @@ def _explained(
     return ParityError(
         f"The packed {pipeline.family} model differs from the trained one on {len(bad)} rows:",
         problems,
-        hint="Nothing was released. Please report this: it is a fault of modelwright.",
+        hint="Nothing was released. For a family of your own look at its decision(); "
+        "else please report this as a fault of modelwright.",
     )

@@ -31,7 +31,7 @@ class Evidence:
         baselines: name -> answers of each baseline.
         champion: answers of the champion, or None without one it can be compared with.
         champion_problem: why a champion that exists cannot be compared with; empty otherwise.
-        chosen: the family of the model.
+        champion_note: what makes the comparison with it less fair; empty otherwise.
     """
 
     schema: Schema
@@ -44,7 +44,7 @@ class Evidence:
     champion: Array | None
     champion_version: str
     champion_problem: str
-    chosen: str
+    champion_note: str
     parity: Parity
     measured: Measured
     seed: int
@@ -75,7 +75,8 @@ def judge(evidence: Evidence) -> tuple[Finding, ...]:
     if evidence.champion_problem:
         findings.append(_incomparable(evidence))
     elif evidence.champion is not None:
-        margin = evidence.policy.champion_margin or _default_margin(evidence)
+        margin = evidence.policy.champion_margin
+        margin = _default_margin(evidence) if margin is None else margin
         wanted = f"{evidence.goal} at most {show(evidence.goal, margin)} worse"
         findings.append(_against_champion(evidence, evidence.goal, margin, wanted))
     return (*findings, _parity(evidence.parity))
@@ -111,6 +112,12 @@ def check_slices(limits: Sequence[Limit], schema: Schema) -> None:
                 f"limits.{limit.metric}.slices names {limit.slice_column!r}.",
                 hint=f"Wanted a category or boolean column: {', '.join(names[:20]) or 'none'}.",
             )
+        levels = len(schema.column(limit.slice_column).levels)
+        if levels > MOST_SLICES:
+            raise UsageError(
+                f"limits.{limit.metric}.slices names {limit.slice_column!r}, "
+                f"which has {levels:,} levels; at most {MOST_SLICES} can be judged."
+            )
 
 
 def _goal(evidence: Evidence) -> Finding:
@@ -141,7 +148,7 @@ def _quality(evidence: Evidence, limit: Limit) -> Finding:
 def _slices(evidence: Evidence, limit: Limit) -> list[Finding]:
     assert limit.slice_column is not None
     values = evidence.holdout.feeds[limit.slice_column]
-    levels = sorted({str(value) for value in values.tolist()})[:MOST_SLICES]
+    levels = sorted({str(value) for value in values.tolist()})
     findings = []
     for level in levels:
         rows = np.flatnonzero(values.astype(str) == level)
@@ -149,15 +156,13 @@ def _slices(evidence: Evidence, limit: Limit) -> list[Finding]:
         found = interval(
             limit.metric, y, answers, confidence=evidence.confidence, seed=evidence.seed
         )
-        if np.isnan(found.value):
-            continue
-        verdict = _compare(limit, found)
+        verdict = "undecided" if np.isnan(found.value) else _compare(limit, found)
         findings.append(
             Finding(
                 "slice",
                 f"{limit.metric} where {limit.slice_column} is {level or '(missing)'}",
                 verdict,
-                f"{_written(limit.metric, found)} on {len(rows)} rows",
+                f"{_written(limit.metric, found)} on {len(rows):,} rows",
                 str(limit),
                 "each declared slice must meet its limit",
                 _advice(verdict, limit, found, len(rows)),
@@ -220,7 +225,8 @@ def _against_champion(evidence: Evidence, metric: str, margin: float, wanted: st
     return Finding(
         "champion", f"version {evidence.champion_version}", verdict,
         f"{metric} better by {_written(metric, found)}", wanted,
-        "paired on the same sealed rows", advice, "error", found,
+        ". ".join(filter(None, ("paired on the same sealed rows", evidence.champion_note))),
+        advice, "error", found,
     )  # fmt: skip
 
 
@@ -303,6 +309,8 @@ def _more_rows(limit: Limit, found: Interval, rows: int) -> str:
 
 def _written(metric: str, found: Interval) -> str:
     value, low, high = (show(metric, v) for v in (found.value, found.low, found.high))
+    if found.value != found.value:
+        return "cannot be measured (one class only)"
     if low == high:
         return value
     return f"{value} ({found.confidence:.0%}: {low} to {high})"

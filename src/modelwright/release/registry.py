@@ -81,6 +81,11 @@ class Registry:
         with _quiet(self.uri):
             self._client = mlflow.MlflowClient(self.uri)
 
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        """Whether a project has a registry, without making one."""
+        return bool(os.environ.get("MLFLOW_TRACKING_URI")) or (folder / HOME / "mlflow.db").exists()
+
     def log_run(
         self,
         artefact: Artefact,

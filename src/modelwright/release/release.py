@@ -92,12 +92,12 @@ def _evidence(
     baselines = {
         name: pipeline.answer(feeds)
         for name, pipeline in judged.fit.baselines.items()
-        if pipeline is not chosen
+        if name == "dummy" or pipeline is not chosen
     }
     answered = judged.artefact.answer(feeds)
     answers = answered.values if answered.values is not None else answered.probabilities
     assert answers is not None
-    champion_answers, problem = _champion_answers(judged, holdout, champion, registry)
+    champion_answers, problem, note = _champion_answers(judged, holdout, champion, registry)
     return Evidence(
         schema=judged.dataset.schema,
         goal=judged.fit.record.goal,
@@ -109,7 +109,7 @@ def _evidence(
         champion=champion_answers,
         champion_version=champion.number if champion else "",
         champion_problem=problem,
-        chosen=chosen.family,
+        champion_note=note,
         parity=judged.artefact.manifest.parity,
         measured=judged.measured,
         seed=judged.dataset.record.seed,
@@ -118,23 +118,29 @@ def _evidence(
 
 def _champion_answers(
     judged: Judged, holdout: Table, champion: Version | None, registry: Registry
-) -> tuple[Array | None, str]:
-    """The champion's answers on the same rows, or why there are none."""
+) -> tuple[Array | None, str, str]:
+    """The champion's answers on the same rows, why there are none, and what is unfair in it."""
     if champion is None:
-        return None, ""
+        return None, "", ""
     try:
         model = Artefact.load(registry.fetch(champion), digest=champion.digest)
     except ModelwrightError as error:
-        return None, str(error)
+        return None, str(error), ""
     now, then = judged.dataset.schema, model.schema
     if now.target.levels != then.target.levels:
-        return None, "it predicts other classes"
+        return None, "it predicts other classes", ""
     kinds = {column.name: column.kind for column in now.features}
     changed = [c.name for c in then.features if kinds.get(c.name) != c.kind]
     if changed:
-        return None, f"columns it reads are gone or of another kind: {', '.join(changed[:5])}"
+        named = ", ".join(changed[:5])
+        return None, f"columns it reads are gone or of another kind: {named}", ""
     answered = model.answer({c.name: holdout.feeds[c.name] for c in then.features})
-    return answered.values if answered.values is not None else answered.probabilities, ""
+    found = answered.values if answered.values is not None else answered.probabilities
+    moved = model.manifest.split != judged.dataset.record.split or (
+        model.manifest.seed != judged.dataset.record.seed
+    )
+    note = "The champion was trained under another split, so it may know some of them"
+    return found, "", note if moved else ""
 
 
 def _write(judged: Judged, release: ReleaseRecord) -> None:
@@ -144,7 +150,7 @@ def _write(judged: Judged, release: ReleaseRecord) -> None:
         judged.fit.record,
         judged.artefact.manifest,
         judged.measured,
-        judged.spec_file.overrides,
+        judged.spec_file,
     )
     write_atomic(judged.run / REPORT, render(given).encode())
     write_atomic(judged.run / "release.json", to_json(release))

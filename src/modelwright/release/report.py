@@ -15,6 +15,7 @@ from modelwright.core.records import (
     Measured,
     ReleaseRecord,
 )
+from modelwright.core.spec_file import SpecFile
 
 MOST_TRIALS = 40
 MOST_COLUMNS = 200
@@ -30,7 +31,7 @@ class ReportInput:
     fit: FitRecord
     manifest: Manifest
     measured: Measured
-    overrides: dict[str, str]
+    spec_file: SpecFile
 
 
 def headline(release: ReleaseRecord) -> str:
@@ -69,9 +70,15 @@ def render(given: ReportInput) -> str:
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>"
         f"<p class='eyebrow'>{escape(title)} &middot; {escape(release.at)}</p>"
-        f"<h1 class='{release.verdict}'>{escape(headline(release))}</h1>{body}"
+        f"<h1 class='{release.verdict}'>{escape(headline(release))}</h1>{_purpose(given)}{body}"
         "</main></body></html>\n"
     )
+
+
+def _purpose(given: ReportInput) -> str:
+    spec = given.spec_file.spec
+    lines = [("For", spec.intent), ("Not for", spec.out_of_scope), ("Owner", spec.owner)]
+    return "".join(f"<p><b>{a}:</b> {escape(b)}</p>" for a, b in lines if b)
 
 
 def _limits(given: ReportInput) -> str:
@@ -203,14 +210,15 @@ def _columns(dataset: DatasetRecord) -> str:
     for column in dataset.schema.columns[:MOST_COLUMNS]:
         base = dataset.baseline.get(column.name)
         missing = f"{base.missing:.1%}" if base else ""
+        marks = ", ".join(filter(None, ("protected" if column.protected else "", column.unused)))
         seen = ", ".join(column.levels[:5]) if not column.private else "(private)"
         if column.minimum is not None and column.kind == "number" and not column.private:
             seen = f"{column.minimum:g} to {column.maximum:g}"
         rows.append(
             f"<tr><th scope='row'>{escape(column.name)}</th><td>{column.kind}</td>"
-            f"<td>{missing}</td><td>{escape(seen)}</td><td>{escape(column.unused)}</td></tr>"
+            f"<td>{missing}</td><td>{escape(seen)}</td><td>{escape(marks)}</td></tr>"
         )
-    return _table(("column", "kind", "missing", "values", "not used because"), rows)
+    return _table(("column", "kind", "missing", "values", "note"), rows)
 
 
 def _reproduce(given: ReportInput) -> str:
@@ -219,7 +227,10 @@ def _reproduce(given: ReportInput) -> str:
         ("run", manifest.run),
         ("code", manifest.code or "not in git"),
         ("spec sha256", manifest.spec_digest),
-        ("overrides", ", ".join(f"{k}={v}" for k, v in given.overrides.items()) or "none"),
+        (
+            "overrides",
+            ", ".join(f"{k}={v}" for k, v in given.spec_file.overrides.items()) or "none",
+        ),
         ("data fingerprint", manifest.data_fingerprint),
         ("seed", str(manifest.seed)),
         ("uses of the sealed holdout", str(given.release.holdout_uses)),

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from modelwright.core.intake import Feeds
+from modelwright.core.version import __version__
 from modelwright.pack.artefact import Artefact
 from modelwright.serve.metrics import Metrics
 from modelwright.serve.openapi import openapi
@@ -169,7 +170,7 @@ class App:
         name, version = self.settings.name, self.settings.version
         base = f"/v2/models/{name}"
         about = model_metadata(name, version, self.artefact.schema)
-        server = {"name": "modelwright", "version": "0.1.0", "extensions": []}
+        server = {"name": "modelwright", "version": __version__, "extensions": []}
         ready = {"name": name, "ready": True}
         pages: dict[str, Any] = {
             "/": {"model": name, "version": version, "openapi": "/openapi.json"},

@@ -277,9 +277,9 @@ def column_type(column: Column) -> dict[str, Any]:
         "datetime": {"type": "string", "format": "date-time"},
     }[column.kind]
     described = {**base}
-    if column.kind == "number" and column.minimum is not None:
+    if column.kind == "number" and column.minimum is not None and not column.private:
         described["description"] = f"In training: {column.minimum:g} to {column.maximum:g}."
-    if column.kind == "category":
+    if column.kind == "category" and not column.private:
         described["examples"] = list(column.levels[:20])
     if column.nullable:
         described["type"] = [base["type"], "null"]

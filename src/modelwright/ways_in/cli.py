@@ -15,9 +15,10 @@ from pydantic.fields import FieldInfo
 
 from modelwright.core.errors import ModelwrightError
 from modelwright.core.progress import Silent
-from modelwright.ways_in.operations import OPERATIONS, Operation, RunResult
+from modelwright.ways_in.operations import OPERATIONS, DoctorResult, Operation, RunResult
 
 INTERRUPTED = 130
+TERMINATED = 143
 GATE_FAILED = 1
 
 app = typer.Typer(
@@ -36,7 +37,8 @@ def main() -> None:
 
 
 def _terminated(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+    """A supervisor wants the process to end: unlike Ctrl-C, nothing is released."""
+    raise SystemExit(TERMINATED)
 
 
 def command(operation: Operation) -> Callable[..., None]:
@@ -75,8 +77,15 @@ def perform(operation: Operation, given: dict[str, Any], *, as_json: bool) -> in
     except Exception as error:  # noqa: BLE001  the process boundary: a fault of ours, no traceback
         return _crash(operation, error, as_json)
     _print(result, as_json)
-    failed = isinstance(result, RunResult) and result.verdict != "pass"
-    return GATE_FAILED if failed else 0
+    return GATE_FAILED if _has_failed(result) else 0
+
+
+def _has_failed(result: BaseModel) -> bool:
+    if isinstance(result, RunResult):
+        return result.verdict != "pass"
+    if isinstance(result, DoctorResult):
+        return any(f.verdict == "fail" and f.severity == "error" for f in result.findings)
+    return False
 
 
 def _act(operation: Operation, arguments: BaseModel, *, as_json: bool) -> BaseModel:

@@ -53,6 +53,8 @@ def _disk(folder: Path) -> Finding:
 
 
 def _models(folder: Path) -> list[Finding]:
+    if not mw.Registry.exists(folder):
+        return [_finding("registry", "MLflow", True, "none yet: modelwright run makes it", "")]
     try:
         registry = mw.Registry(folder)
         names = registry.models()

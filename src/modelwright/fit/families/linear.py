@@ -48,11 +48,11 @@ class Linear:
             strength = 1.0 / params.pop("C")
             params.pop("max_iter", None)
             ridge = Ridge(alpha=strength, random_state=job.seed, **params)
-            return FittedLinear(ridge.fit(x, job.y), False)
+            return FittedLinear(ridge.fit(x, job.y), 1)
         model = LogisticRegression(random_state=job.seed, **params)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return FittedLinear(model.fit(x, job.y), True)
+            return FittedLinear(model.fit(x, job.y), job.classes)
 
 
 @dataclass
@@ -60,17 +60,21 @@ class FittedLinear:
     """A fitted estimator of scikit-learn."""
 
     model: Any
-    classes: bool
+    classes: int
     rounds: int = 0
     settled: Mapping[str, Any] = field(default_factory=dict)
 
     def answer(self, x: Array) -> Array:
         """Probabilities, or values."""
-        return np.asarray(self.model.predict_proba(x) if self.classes else self.model.predict(x))
+        if self.classes == 1:
+            return np.asarray(self.model.predict(x))
+        shares = np.zeros((len(x), self.classes))  # a fold may lack a rare class
+        shares[:, self.model.classes_] = self.model.predict_proba(x)
+        return shares
 
     def decision(self) -> Decision:
-        """Its coefficients."""
-        if not self.classes:
+        """Its coefficients; trained on all rows, it has seen every class."""
+        if self.classes == 1:
             weights = np.asarray(self.model.coef_, np.float64).reshape(-1, 1)
             return Affine(weights, np.atleast_1d(np.float64(self.model.intercept_)), "identity")
         link = "sigmoid" if len(self.model.classes_) == 2 else "softmax"
