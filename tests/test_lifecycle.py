@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 import modelwright as mw
 from modelwright.data.sources import read_file
-from projects import EXAMPLES
+from projects import EXAMPLES, QUICK
 
 CASES = {
     "income": ("binary", ("p_<=50K", "p_>50K")),
@@ -78,3 +81,58 @@ def test_mlflow_holds_what_people_expect_to_find(released: mw.Released) -> None:
     files = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert {"artefact", "model", "report.html", "fit.json"} <= files
     assert run.info.status == "FINISHED"
+
+
+def noise(folder: Path) -> Path:
+    """A project without anything to learn."""
+    rng = np.random.default_rng(0)
+    columns = {f"c{i}": rng.normal(size=400) for i in range(8)}
+    pl.DataFrame({**columns, "y": rng.integers(0, 2, 400)}).write_csv(folder / "noise.csv")
+    spec = folder / "modelwright.yaml"
+    spec.write_text(
+        "name: noise\ndata: {source: noise.csv, target: y}\ngoal: log_loss\n"
+        "fit: {families: [linear]}\npack: {measure: process}\n"
+    )
+    return spec
+
+
+def test_noise_is_never_released_even_where_the_dummy_wins(tmp_path: Path) -> None:
+    released = mw.run(noise(tmp_path), overrides=("fit.budget=2 trials",))
+    assert released.record.verdict != "pass" and not released.record.version
+    dummy = next(f for f in released.record.evidence if f.subject == "dummy")
+    assert dummy.verdict != "pass" and dummy.blocks
+
+
+@pytest.mark.slow
+def test_a_champion_of_another_split_is_not_compared(project: Path) -> None:
+    more = (*QUICK, "data.seed=1")
+    released = mw.run(project / "modelwright.yaml", overrides=more)
+    found = next(f for f in released.record.evidence if f.check == "champion")
+    assert found.verdict == "undecided" and "another split" in found.why
+    assert released.record.verdict == "undecided"
+
+
+def test_codes_of_digits_are_read_alike_at_training_and_at_scoring(tmp_path: Path) -> None:
+    codes = [f"{i % 40:05d}" for i in range(800)]
+    labels = ["yes" if int(code) % 3 else "no" for code in codes]
+    flags = ["0.0" if i % 2 else "1.0" for i in range(800)]
+    pl.DataFrame({"zip": codes, "flag": flags, "y": labels}).write_csv(tmp_path / "t.csv")
+    (tmp_path / "modelwright.yaml").write_text(
+        "name: zip\ndata:\n  source: t.csv\n  target: y\n  kinds: {zip: category, flag: boolean}\n"
+        "pack: {measure: process}\nfit: {budget: 3 trials, folds: 2, families: [lightgbm]}\n"
+    )
+    released = mw.run(tmp_path / "modelwright.yaml")
+    assert released.record.version
+    mw.predict_file("zip", tmp_path / "t.csv", tmp_path / "o.csv", folder=tmp_path)
+    found = pl.read_csv(tmp_path / "o.csv")["prediction"].to_list()
+    assert found == labels
+
+
+@pytest.mark.slow
+def test_two_first_runs_at_once_make_one_champion(shop: Path) -> None:
+    command = [sys.executable, "-m", "modelwright", "run", *(f"--set={text}" for text in QUICK)]
+    both = [subprocess.Popen(command, cwd=shop, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait(120) for process in both] == [0, 0]
+    versions, changes = mw.history("shop", folder=shop)
+    assert len(versions) == 2 and len(changes) == 1
+    assert sorted(alias for v in versions for alias in v.aliases) == ["challenger", "champion"]

@@ -1,6 +1,12 @@
-"""`python -m modelwright`."""
+"""`python -m modelwright`, and the console script."""
 
-from modelwright.ways_in.cli import main
+import signal
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while libraries load ends without a trace
+
+from modelwright.ways_in.cli import main  # noqa: E402
+
+__all__ = ["main"]
 
 if __name__ == "__main__":
     main()

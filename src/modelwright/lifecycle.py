@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from modelwright.core.errors import RegistryError
 from modelwright.core.progress import Progress, Silent
 from modelwright.core.records import AuditLine, DatasetRecord, FitRecord, Measured, ReleaseRecord
 from modelwright.core.spec_file import DEFAULT_NAME, SpecFile, read_spec
@@ -85,6 +86,8 @@ def run(
     dataset = load_data(spec_file)
     goal_of(spec_file.spec, dataset)
     check_slices(spec_file.spec.parsed_limits(), dataset.schema)
+    registry = Registry(spec_file.folder)
+    registry.models()  # an unreachable registry is better found before the search than after it
     folder = new_run(spec_file.folder)
     write_atomic(folder / "spec.json", to_json(_resolved(spec_file)))
     write_atomic(folder / "dataset.json", to_json(dataset.record))
@@ -99,7 +102,7 @@ def run(
     write_atomic(folder / "measured.json", to_json(measured))
     tell.stage("release", "gates, report, registry")
     judged = Judged(spec_file, dataset, fit, artefact, measured, folder)
-    release = judge_and_register(judged, Registry(spec_file.folder))
+    release = judge_and_register(judged, registry)
     return Released(release, fit.record, measured, folder)
 
 
@@ -136,9 +139,9 @@ def load(reference: str, *, folder: str | Path = ".") -> Artefact:
 
 def locate(reference: str, *, folder: str | Path = ".") -> tuple[Path, Version | None]:
     """Where a model's folder is, and its version when it is a registered one."""
-    if (Path(reference) / "manifest.json").is_file():
+    if len(reference) < 4096 and (Path(reference) / "manifest.json").is_file():
         return Path(reference), None
-    registry = Registry(Path(folder))
+    registry = _registry(folder, reference)
     version = registry.resolve(reference)
     return registry.fetch(version), version
 
@@ -147,12 +150,14 @@ def promote(
     model: str, version: str | None = None, *, why: str = "", folder: str | Path = "."
 ) -> Change:
     """Make a version the champion; default the challenger. See `release.promote`."""
-    return promote_version(Registry(Path(folder)), Path(folder), model, version, why=why)
+    change = promote_version(_registry(folder, model), Path(folder), model, version, why=why)
+    assert change is not None
+    return change
 
 
 def rollback(model: str, *, why: str = "", folder: str | Path = ".") -> Change:
     """Make the champion before the present one the champion again."""
-    return roll_back(Registry(Path(folder)), Path(folder), model, why=why)
+    return roll_back(_registry(folder, model), Path(folder), model, why=why)
 
 
 def history(model: str, *, folder: str | Path = ".") -> tuple[list[Version], list[AuditLine]]:
@@ -161,7 +166,7 @@ def history(model: str, *, folder: str | Path = ".") -> tuple[list[Version], lis
     Raises:
         RegistryError: there is no such model.
     """
-    registry = Registry(Path(folder))
+    registry = _registry(folder, model)
     versions = registry.versions(model)
     if not versions:
         registry.resolve(model)
@@ -190,6 +195,16 @@ def predict_file(
     frame = pl.DataFrame(answers.columns())
     write_file(frame, Path(out))
     return frame.height
+
+
+def _registry(folder: str | Path, model: str) -> Registry:
+    """The registry of a project that has one; looking for a model makes none."""
+    if not Registry.exists(Path(folder)):
+        raise RegistryError(
+            f"There is no model {model[:80]!r}: {Path(folder).resolve()} has no registry.",
+            hint="Begin with modelwright run, or name the project's folder (--project).",
+        )
+    return Registry(Path(folder))
 
 
 def _resolved(spec_file: SpecFile) -> dict[str, Any]:

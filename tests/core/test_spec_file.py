@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
 
 from modelwright.core.errors import SpecError
 from modelwright.core.limits import METRICS
 from modelwright.core.spec_file import SpecFile, parse_spec, read_spec, spec_json_schema
+from projects import EXAMPLES
 
 FIVE_LINES = "name: a\ndata:\n  source: a.csv\n  target: y\ngoal: roc_auc\n"
 
@@ -63,6 +66,11 @@ def test_everything_wrong_is_said_at_once_with_line_and_column() -> None:
         (FIVE_LINES + "limits: {size: {slices: {a: 1 MB}}}\n", "are for quality metrics"),
         (FIVE_LINES + "limits: {memory: 5 ms}\n", "unknown unit 'ms'"),
         (FIVE_LINES + "fit: {families: []}\n", "fit.families"),
+        (FIVE_LINES + "fit: {budget: 0 trials}\n", "at least 1 trial"),
+        (FIVE_LINES + "limits: {accuracy: 85}\n", "did you mean '85 %'?"),
+        (FIVE_LINES + "limits: {accuracy: true}\n", "wanted a quantity"),
+        (FIVE_LINES + "release: {alpha: 0.9}\n", "less than 0.5"),
+        (FIVE_LINES.replace("name: a", 'name: "a\\n"'), "wanted up to 64 letters"),
         (FIVE_LINES + "serve: {port: 99999}\n", "serve.port"),
     ],
 )
@@ -136,3 +144,16 @@ def test_no_limit_makes_anything_but_a_spec_error(metric: str, value: object) ->
     )
     with contextlib.suppress(SpecError):
         parse(document)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(EXAMPLES.glob("*/modelwright.yaml")), ids=lambda p: p.parent.name
+)
+def test_the_json_schema_takes_what_the_parser_takes(path: Path) -> None:
+    Draft202012Validator.check_schema(spec_json_schema())
+    validator = Draft202012Validator(spec_json_schema())
+    validator.validate(YAML(typ="safe", pure=True).load(path.read_text()))
+    short = {"name": "a", "data": {"source": "a", "target": "b", "split": "auto", "drop": "c"},
+             "serve": {"max_body": "16 MiB"}}  # fmt: skip
+    validator.validate(short)
+    assert not validator.is_valid({**short, "nmae": 1})

@@ -41,7 +41,7 @@ def write(folder: Path, table: pl.DataFrame) -> None:
 @pytest.mark.parametrize(
     ("target", "more", "said"),
     [
-        ("boughtt", "", "did you mean 'bought'?"),
+        ("boughtt", "", "id you mean 'bought'?"),
         ("bought", "  drop: colr\n", "data.drop names 'colr'"),
         ("bought", "  drop: bought\n", "names the target"),
         ("bought", "  kinds: {colur: number}\n", "data.kinds names 'colur'"),
@@ -128,3 +128,41 @@ def test_uses_of_the_holdout_are_counted(tmp_path: Path) -> None:
     ledger = tmp_path / ".modelwright" / "holdout-uses.jsonl"
     ledger.write_bytes(ledger.read_bytes() + b'{"holdout": "cut')
     assert load(spec).holdout.open("three")[1] == 3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_table_of_few_combinations_still_has_two_sides(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    table = pl.DataFrame({"cls": rng.integers(1, 4, 2000), "sex": rng.choice(["f", "m"], 2000)})
+    write(tmp_path, table.with_columns(y=pl.Series(rng.integers(0, 2, 2000))))
+    record = load(spec_for(tmp_path, "t.csv", "y", f"  seed: {seed}\n")).record
+    assert 0.15 < record.holdout_rows / record.rows < 0.25
+
+
+def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
+    table = mixed_table(100)
+    table.write_csv(tmp_path / "a.csv")
+    table.with_columns(pl.col("bought").replace({"yes": "x", "no": "w"})).write_csv(
+        tmp_path / "b.csv"
+    )
+    one, other = (load(spec_for(tmp_path, n, "bought")).record for n in ("a.csv", "b.csv"))
+    turned = load(spec_for(tmp_path, "a.csv", "bought", "  positive: 'no'\n")).record
+    assert one.fingerprint == turned.fingerprint != other.fingerprint
+    assert one.holdout_fingerprint == turned.holdout_fingerprint
+
+
+def test_names_that_no_column_can_have(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{i % 7},{i % 2}\n" for i in range(60))
+    (tmp_path / "t.csv").write_text(",a,y\n" + rows)
+    record = load(spec_for(tmp_path, "t.csv", "y")).record
+    assert [c.name for c in record.schema.columns] == ["a"]
+    assert any(f.check == "column without a name" for f in record.findings)
+    (tmp_path / "t.csv").write_text("a,a,y\n" + rows)
+    with pytest.raises(DataError, match="two columns named 'a'"):
+        load(spec_for(tmp_path, "t.csv", "y"))
+
+
+def test_private_values_stay_out_of_the_records(tmp_path: Path) -> None:
+    write(tmp_path, mixed_table(200))
+    record = load(spec_for(tmp_path, "t.csv", "bought", "  private: colour\n")).record
+    assert "colour" not in record.baseline and "size, cm" in record.baseline

@@ -38,7 +38,11 @@ RNG = np.random.default_rng(0)
         ("customer_id", RNG.permutation(N).tolist(), "id"),
         ("PID", RNG.permutation(N).tolist(), "id"),
         ("customerId", RNG.permutation(N).tolist(), "id"),
-        ("paid", RNG.permutation(N).tolist(), "number"),
+        ("paid", (RNG.permutation(N) * 7).tolist(), "number"),
+        ("x", RNG.permutation(N).tolist(), "id"),
+        ("x", ["1", "NA", "2.5", "?"], "number"),
+        ("x", ["01234", "00007", "12345"], "category"),
+        ("x", [["a"], ["a"]], "text"),
         ("x", [f"user-{i}" for i in range(N)], "id"),
         ("x", [f"a note about thing number {i}" for i in range(N)], "text"),
         ("x", [dt.date(2020, 1, 1), dt.date(2021, 1, 1)], "datetime"),
@@ -59,11 +63,13 @@ def test_empty_text_is_missing() -> None:
     assert found.column.levels == ("a", "b")
 
 
-def test_day_first_is_proved_by_the_data_or_by_the_order() -> None:
+def test_day_first_is_proved_by_the_data_or_likelier_and_said() -> None:
     assert infer(pl.Series("x", ["13/1/2020", "2/1/2020"])).column.format == "%d/%m/%Y"
     assert infer(pl.Series("x", ["1/13/2020", "2/1/2020"])).column.format == "%m/%d/%Y"
-    ordered = [f"{day}/{month}/2020" for month in (1, 2, 3) for day in (1, 2, 3)]
-    assert infer(pl.Series("x", ordered)).column.format == "%d/%m/%Y"
+    dense = [f"{day}/{month}/2020" for month in (1, 2, 3) for day in range(1, 13)]
+    for values in (dense, dense[::-1]):
+        found = infer(pl.Series("x", values))
+        assert found.column.format == "%d/%m/%Y" and "can be exchanged" in found.doubt
 
 
 def test_text_and_real_dates_give_equal_values() -> None:
@@ -86,3 +92,7 @@ def test_forced_kinds() -> None:
 
 def test_levels_are_ordered_by_frequency() -> None:
     assert infer(pl.Series("x", ["b", "a", "b", "c"])).column.levels == ("b", "a", "c")
+
+
+def test_words_for_missing_are_said() -> None:
+    assert infer(pl.Series("x", ["1", "NA", "2.5", "?"])).doubt == "?, NA read as missing"

@@ -12,6 +12,7 @@ from modelwright.data.fingerprint import row_hashes
 from modelwright.data.split import (
     folds,
     group_holdout,
+    parted,
     random_holdout,
     stratified_holdout,
     time_holdout,
@@ -87,3 +88,29 @@ def test_grouped_folds_keep_groups_whole() -> None:
     groups = np.repeat(np.arange(25), 4)
     for train, valid in folds(5, 100, 0, classes=None, groups=groups, ordered=False):
         assert not set(groups[train]) & set(groups[valid])
+
+
+@pytest.mark.parametrize("values", [1, 2, 6, 40])
+def test_small_domains_are_parted_at_about_the_share(values: int) -> None:
+    rng = np.random.default_rng(values)
+    column = rng.integers(0, values, 3000).astype(float)
+    y = rng.integers(0, 2, 3000)
+    hashes = parted(row_hashes({"a": column}), y)
+    assert abs(random_holdout(hashes, 0.2).mean() - 0.2) < 0.04
+    assert abs(stratified_holdout(hashes, y, 0.2).mean() - 0.2) < 0.04
+    order = rng.permutation(3000)
+    again = parted(row_hashes({"a": column[order]}), y[order])
+    assert sorted(again) == sorted(hashes)
+
+
+def test_ties_in_time_go_to_the_nearer_side() -> None:
+    moments = np.array([2019] * 100 + [2020] * 900)
+    assert time_holdout(moments, 0.2).mean() == 0.9
+    moments = np.array([2018] * 700 + [2019] * 200 + [2020] * 100)
+    assert time_holdout(moments, 0.15).mean() == 0.1
+
+
+def test_fewer_groups_than_folds_leave_no_empty_fold() -> None:
+    groups = np.array([0] * 70 + [1] * 20 + [2] * 10)
+    cuts = list(folds(3, 100, 0, classes=None, groups=groups, ordered=False))
+    assert sorted(len(valid) for _, valid in cuts) == [10, 20, 70]

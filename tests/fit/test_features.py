@@ -53,5 +53,5 @@ def test_width_is_what_comes_out(task: str, numbers: str) -> None:
 
 
 def test_unknown_setting() -> None:
-    with pytest.raises(UsageError, match=r"encoding\.clop.*did you mean 'clip'"):
+    with pytest.raises(UsageError, match=r"encoding\.clop.*id you mean 'clip'"):
         Encoding().changed({"clop": 1})

@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
-from modelwright.core.errors import UsageError
+from modelwright.core.errors import DataError, UsageError
 from modelwright.core.progress import Silent
 from modelwright.data.dataset import Dataset, load
 from modelwright.fit.pipeline import Fit
@@ -99,4 +100,39 @@ def test_a_goal_of_another_task_is_refused(tmp_path: Path) -> None:
     mixed_table(100).write_csv(tmp_path / "t.csv")
     file = spec_for(tmp_path, "t.csv", "bought", "goal: rmse\n")
     with pytest.raises(UsageError, match="goal: rmse is not for a binary target"):
+        search(file.spec, load(file), Silent())
+
+
+@pytest.mark.parametrize(
+    ("family", "params", "said"),
+    [
+        ("catboost", "{depth: 99}", "Look at fit.params.catboost"),
+        ("lightgbm", "{num_leaves: 1}", "Look at fit.params.lightgbm"),
+        ("lightgmb", "{num_leaves: 9}", "id you mean 'lightgbm'"),
+    ],
+)
+def test_parameters_that_a_library_refuses(
+    tmp_path: Path, family: str, params: str, said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        run(tmp_path, f"{{budget: 4 trials, params: {{{family}: {params}}}}}")
+
+
+def test_a_class_that_a_fold_lacks(tmp_path: Path) -> None:
+    table = mixed_table(400)
+    rare = [f"{'rare' if i in (3, 200) else value}" for i, value in enumerate(table["bought"])]
+    table.with_columns(bought=pl.Series(rare)).write_csv(tmp_path / "t.csv")
+    file = spec_for(tmp_path, "t.csv", "bought", "fit: {budget: 4 trials, folds: 3}\n")
+    fit = search(file.spec, load(file), Silent())
+    assert all(np.isfinite(t.scores).all() for t in fit.record.trials)
+
+
+def test_folds_of_one_class_are_left_out_or_named(tmp_path: Path) -> None:
+    y = ["no"] * 320 + ["no", "yes"] * 40
+    pl.DataFrame({"t": range(0, 800, 2), "x": [i % 7 for i in range(400)], "y": y}).write_csv(
+        tmp_path / "t.csv"
+    )
+    more = "  split: {method: time, by: t}\nfit: {budget: 3 trials}\n"
+    file = spec_for(tmp_path, "t.csv", "y", more)
+    with pytest.raises(DataError, match="no row to learn from|cannot be cut into folds"):
         search(file.spec, load(file), Silent())

@@ -41,7 +41,6 @@ def evidence(rows: int = 2000, accuracy: float = 0.8, **changes: object) -> Evid
         champion=None,
         champion_version="",
         champion_problem="",
-        champion_note="",
         parity=Parity(rows, 10, 0.0, 0, 1e-6),
         measured=Measured("here", 1e-5, 1000, 0.1, flat, flat, flat, Interval(500, 400, 600)),
         seed=0,
@@ -164,3 +163,25 @@ def test_a_model_at_its_limit_minus_two_errors_seldom_passes() -> None:
         )
         passed += find(found, "limit").verdict == "pass"
     assert passed <= 3
+
+
+def test_three_right_of_three_prove_little() -> None:
+    limit = Limit("accuracy", "at_least", 0.6, "sex")
+    y = np.zeros(2000, int)
+    sex = np.array(["f"] * 3 + ["m"] * 1997, dtype=object)
+    answers = np.tile([0.9, 0.1], (2000, 1))
+    found = judge(evidence(limits=(limit,), holdout=Table({"sex": sex}, y), answers=answers))
+    few, many = (f for f in found if f.check == "slice")
+    assert (few.verdict, many.verdict) == ("undecided", "pass")
+    assert few.interval and few.interval.low == pytest.approx(0.05 ** (1 / 3))
+
+
+def test_slices_that_cannot_be_measured_or_counted_are_not_passed_over() -> None:
+    limit = Limit("roc_auc", "at_least", 0.6, "sex")
+    y = np.zeros(2000, int)
+    holdout = Table({"sex": np.array(["f", "m"] * 1000, dtype=object)}, y)
+    found = judge(evidence(limits=(limit,), holdout=holdout, goal="accuracy"))
+    assert [f.verdict for f in found if f.check == "slice"] == ["undecided", "undecided"]
+    many = Column("city", "category", levels=tuple(f"c{i}" for i in range(60)))
+    with pytest.raises(UsageError, match="has 60 levels; at most 50"):
+        check_slices([Limit("f1", "at_least", 0.5, "city")], Schema((many,), SCHEMA.target))

@@ -91,7 +91,7 @@ def test_the_registry_brings_a_lost_folder_back(project: Path, released: mw.Rele
 @pytest.mark.parametrize(
     ("reference", "said"),
     [
-        ("shoop", "did you mean 'shop'"),
+        ("shoop", "id you mean 'shop'"),
         ("shop@canary", "shop has no canary"),
         ("shop/9", "no version 9 of shop"),
         ("../etc", "is not a model"),

@@ -77,7 +77,7 @@ def test_a_failed_gate_exits_1_and_registers_nothing(shop: Path) -> None:
         (["run", "none.yaml"], 2, "modelwright init data.csv --target COLUMN"),
         (["run", "--set=fit.bugdet=3s"], 2, "did you mean 'budget'?"),
         (["run", "--set=data.source=shp.csv"], 2, "Tables there: shop.csv"),
-        (["run", "--set=data.target=bougth"], 2, "did you mean 'bought'?"),
+        (["run", "--set=data.target=bougth"], 2, "id you mean 'bought'?"),
         (["run", "--set=goal=rmse"], 2, "rmse is not for a binary target"),
         (["run", "--set=fit.families=[xgboost]"], 2, "Unknown family 'xgboost'"),
         (["run", "--set=limits.f1.slices={big: 0.5}"], 2, "Wanted a category or boolean column"),
@@ -187,6 +187,40 @@ def test_serve_by_name(project: Path) -> None:
     finally:
         process.terminate()
         assert process.wait(20) == 0
+
+
+def test_a_project_elsewhere_is_named(project: Path, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    refused(cli(here, "predict", "shop", "../project/shop.csv"), 3, "has no registry", "--project")
+    assert not list(here.iterdir())
+    done = cli(here, "predict", "shop", "../project/shop.csv", "--project", "../project")
+    assert done.returncode == 0 and (here / "predictions.csv").exists()
+    assert cli(here, "doctor").returncode == 0
+    assert [p.name for p in here.iterdir()] == ["predictions.csv"]
+
+
+def test_ctrl_c_ends_the_server_quietly(project: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "modelwright", "serve", "shop", "--port", "0"],
+        cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout and process.stdout.readline().startswith("Serving")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 0 and "Traceback" not in err
+
+
+def test_sigterm_ends_a_run_without_a_release(shop: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "modelwright", "run", "--set=fit.budget=100000 trials"],
+        cwd=shop, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr and process.stderr.readline().startswith("data")
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143 and "Traceback" not in out + err
+    refused(cli(shop, "history", "shop"), 3, "There is no model 'shop'")
 
 
 def test_help_version_and_completion(tmp_path: Path) -> None:

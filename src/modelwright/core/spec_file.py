@@ -130,7 +130,7 @@ def _apply(content: dict[str, Any], overrides: Sequence[str]) -> dict[str, str]:
             raise SpecError("--set wants key=value:", [f"found {text!r}, such as fit.budget=60s"])
         try:
             parsed = YAML(typ="safe", pure=True).load(value)
-        except YAMLError as error:
+        except (YAMLError, ValueError) as error:
             raise SpecError(
                 "--set wants key=value:", [f"{text!r}: the value is no YAML"]
             ) from error

@@ -113,8 +113,9 @@ def plain(series: pl.Series) -> pl.Series:
 def _number(series: pl.Series, present: pl.Series) -> Inferred:
     unique = present.n_unique()
     if present.dtype.is_integer() and unique == series.len() and unique >= 50:
-        steps = present.cast(pl.Float64).diff().drop_nulls()
-        if ID_NAME.search(series.name) or (bool((steps > 0).all()) and bool((steps == 1).all())):
+        low, high = present.min(), present.max()
+        counts = int(high) - int(low) + 1 == unique  # type: ignore[arg-type]
+        if ID_NAME.search(series.name) or counts:
             return _unused(series, "id", "each row has its own number")
     return _finished(series, "number")
 
@@ -194,7 +195,8 @@ def _nearly_numbers(series: pl.Series) -> Inferred | None:
     if words is None:
         return None
     found = infer(numbers)
-    return Inferred(found.column, found.values, f"{', '.join(sorted(words))} read as missing")
+    doubt = f"{', '.join(sorted(words))} read as missing" if words else ""
+    return Inferred(found.column, found.values, doubt)
 
 
 def numbers_in(series: pl.Series) -> tuple[pl.Series, set[str] | None]:
@@ -211,7 +213,8 @@ def numbers_in(series: pl.Series) -> tuple[pl.Series, set[str] | None]:
     numbers = series.str.strip_chars().cast(pl.Float64, strict=False)
     words = set(series.filter(numbers.is_null() & series.is_not_null()).unique().to_list())
     missing = all(word.strip().lower() in MISSING_WORDS for word in words)
-    if not missing or numbers.null_count() > 0.5 * series.len():
+    codes = bool(series.str.contains(r"^\s*0\d").any())  # 01234 is a code, not a number
+    if not missing or codes or numbers.null_count() > 0.5 * series.len():
         return series, None
     return numbers, words
 

@@ -136,10 +136,16 @@ def _server(artefact: Artefact) -> Iterator[_Server]:
     command = [
         sys.executable, "-m", "modelwright.serve", "--artefact", str(artefact.folder),
         "--name", artefact.manifest.model, "--version", "0", "--port", "0", "--quiet",
+        "--until-stdin-closes",
     ]  # fmt: skip
     environment = {k: v for k, v in os.environ.items() if k != "MODELWRIGHT_TOKEN"}
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
     )
     try:
         assert process.stdout is not None and process.stderr is not None
@@ -217,6 +223,8 @@ async def _answer(reader: asyncio.StreamReader) -> None:
 
 def _blocks(latencies: Array, statistic: Callable[[Array], float]) -> Interval:
     """A statistic over everything, with the range over blocks of requests."""
+    if not len(latencies):
+        raise PackError("No request was answered in time.", hint="Set a larger pack.seconds.")
     parts = [part for part in np.array_split(latencies, BLOCKS) if len(part)]
     spread = _spread(np.array([statistic(part) for part in parts]))
     return Interval(statistic(latencies), spread.low, spread.high, spread.confidence)

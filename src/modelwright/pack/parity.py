@@ -206,7 +206,9 @@ def _explained(
         step = "the model" if same[place].all() else "the encoding"
         what = "another label" if flips[row] else f"off by {size[row]:.3g}"
         kind = f"row {row}" if row < rows else f"edge row {row - rows}"
-        values = {name: values[place] for name, values in list(shown.items())[:6]}
+        private = {column.name for column in pipeline.schema.columns if column.private}
+        open_names = [name for name in shown if name not in private][:6]
+        values = {name: shown[name][place] for name in open_names}
         problems.append(f"{kind}: {what} in step {step}; it begins {values}")
     return ParityError(
         f"The packed {pipeline.family} model differs from the trained one on {len(bad)} rows:",

@@ -31,7 +31,6 @@ class Evidence:
         baselines: name -> answers of each baseline.
         champion: answers of the champion, or None without one it can be compared with.
         champion_problem: why a champion that exists cannot be compared with; empty otherwise.
-        champion_note: what makes the comparison with it less fair; empty otherwise.
     """
 
     schema: Schema
@@ -44,7 +43,6 @@ class Evidence:
     champion: Array | None
     champion_version: str
     champion_problem: str
-    champion_note: str
     parity: Parity
     measured: Measured
     seed: int
@@ -225,7 +223,7 @@ def _against_champion(evidence: Evidence, metric: str, margin: float, wanted: st
     return Finding(
         "champion", f"version {evidence.champion_version}", verdict,
         f"{metric} better by {_written(metric, found)}", wanted,
-        ". ".join(filter(None, ("paired on the same sealed rows", evidence.champion_note))),
+        "paired on the same sealed rows",
         advice, "error", found,
     )  # fmt: skip
 

@@ -23,9 +23,17 @@ class Change:
 
 
 def promote(
-    registry: Registry, folder: Path, model: str, version: str | None = None, *, why: str = ""
-) -> Change:
+    registry: Registry,
+    folder: Path,
+    model: str,
+    version: str | None = None,
+    *,
+    why: str = "",
+    only_first: bool = False,
+) -> Change | None:
     """Make a version the champion; default the challenger.
+
+    With `only_first` nothing is done, and None returned, when there is a champion already.
 
     The audit line is on disk before the alias moves, so that no change goes unrecorded.
 
@@ -35,6 +43,8 @@ def promote(
     """
     with locked(folder / HOME / "promote.lock"):
         champion = registry.aliased(model, CHAMPION)
+        if only_first and champion is not None:
+            return None
         wanted = (
             registry.version(model, version) if version else registry.aliased(model, CHALLENGER)
         )

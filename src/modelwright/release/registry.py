@@ -33,6 +33,8 @@ from modelwright.pack.convert import input_type
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 try:
     import mlflow
     import onnx
@@ -49,6 +51,10 @@ HOME = Path(".modelwright")
 DIGEST, RUN, VERDICT = "modelwright.digest", "modelwright.run", "modelwright.verdict"
 _MLFLOW_TYPE = {"float64": "double", "string": "string", "int64": "long"}
 _REFERENCE = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})(?:@([a-z]+)|/(\d+))?$")
+
+
+class _Absent(RegistryError):
+    """MLflow has no such model, version or alias (old servers call that an invalid parameter)."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +173,7 @@ class Registry:
         try:
             with _quiet(self.uri):
                 return _version(self._client.get_model_version(_name(model), number))
-        except RegistryError as error:
+        except _Absent as error:
             raise RegistryError(f"There is no version {number} of {model}.") from error
 
     def aliased(self, model: str, alias: str) -> Version | None:
@@ -175,7 +181,7 @@ class Registry:
         try:
             with _quiet(self.uri):
                 found = self._client.get_model_version_by_alias(_name(model), alias)
-        except RegistryError:
+        except _Absent:
             return None
         return self.version(model, str(found.version))
 
@@ -220,10 +226,10 @@ class Registry:
         for folder in (self._runs / version.run / "artefact", cached):
             with contextlib.suppress(ArtefactError):
                 return Artefact.load(folder, digest=version.digest).folder
-        with tempfile.TemporaryDirectory(dir=self._made(self._home)) as scratch, _quiet(self.uri):
+        with tempfile.TemporaryDirectory(dir=_made(self._home)) as scratch, _quiet(self.uri):
             self._client.download_artifacts(version.mlflow_run, "artefact", scratch)
             Artefact.load(Path(scratch) / "artefact", digest=version.digest)
-            self._made(cached.parent)
+            _made(cached.parent)
             shutil.rmtree(cached, ignore_errors=True)
             (Path(scratch) / "artefact").rename(cached)
         return cached
@@ -235,7 +241,7 @@ class Registry:
 
     def _local_uri(self) -> str:
         """The project's SQLite store; made aside and renamed, so that a kill leaves none or all."""
-        path = (self._made(self._home) / "mlflow.db").resolve()
+        path = (_made(self._home) / "mlflow.db").resolve()
         with locked(self._home / "mlflow.lock"):
             if not path.exists():
                 part = path.with_name(f".{path.name}.part")
@@ -254,9 +260,10 @@ class Registry:
             where = (self._home / "mlartifacts").resolve().as_uri()
         return str(self._client.create_experiment(model, artifact_location=where))
 
-    def _made(self, folder: Path) -> Path:
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _version(found: Any) -> Version:
@@ -350,7 +357,9 @@ def _quiet(uri: str) -> Iterator[None]:
             yield
         except MlflowException as error:
             first = (str(error).splitlines() or [""])[0][:300]
-            raise RegistryError(f"MLflow refused: {first}") from error
+            absent = error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+            kind = _Absent if absent else RegistryError
+            raise kind(f"MLflow refused: {first}") from error
         except SQLAlchemyError as error:
             first = (str(error).splitlines() or [""])[0][:300]
             raise RegistryError(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,15 +76,40 @@ def judge_and_register(judged: Judged, registry: Registry) -> ReleaseRecord:
     )
     if release.verdict != "pass":
         return release
+    with _uninterrupted():
+        return _register(judged, registry, release, champion, mlflow_run)
+
+
+def _register(
+    judged: Judged,
+    registry: Registry,
+    release: ReleaseRecord,
+    champion: Version | None,
+    mlflow_run: str,
+) -> ReleaseRecord:
+    spec = judged.spec_file.spec
     version = registry.register(judged.artefact, release, mlflow_run)
     release = msgspec.structs.replace(release, version=version, alias=CHALLENGER)
     registry.set_alias(spec.name, CHALLENGER, version)
-    if champion is None:
-        why = "first release that passed its gates"
-        promote(registry, judged.spec_file.folder, spec.name, version, why=why)
+    why = "first release that passed its gates"
+    folder = judged.spec_file.folder
+    if champion is None and promote(registry, folder, spec.name, version, why=why, only_first=True):
         release = msgspec.structs.replace(release, alias=CHAMPION)
     _write(judged, release)
     return release
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C off, so that a registration is done or was never begun."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _evidence(
@@ -97,7 +126,7 @@ def _evidence(
     answered = judged.artefact.answer(feeds)
     answers = answered.values if answered.values is not None else answered.probabilities
     assert answers is not None
-    champion_answers, problem, note = _champion_answers(judged, holdout, champion, registry)
+    champion_answers, problem = _champion_answers(judged, holdout, champion, registry)
     return Evidence(
         schema=judged.dataset.schema,
         goal=judged.fit.record.goal,
@@ -109,7 +138,6 @@ def _evidence(
         champion=champion_answers,
         champion_version=champion.number if champion else "",
         champion_problem=problem,
-        champion_note=note,
         parity=judged.artefact.manifest.parity,
         measured=judged.measured,
         seed=judged.dataset.record.seed,
@@ -118,29 +146,27 @@ def _evidence(
 
 def _champion_answers(
     judged: Judged, holdout: Table, champion: Version | None, registry: Registry
-) -> tuple[Array | None, str, str]:
-    """The champion's answers on the same rows, why there are none, and what is unfair in it."""
+) -> tuple[Array | None, str]:
+    """The champion's answers on the same rows, or why there can be none."""
     if champion is None:
-        return None, "", ""
+        return None, ""
     try:
         model = Artefact.load(registry.fetch(champion), digest=champion.digest)
     except ModelwrightError as error:
-        return None, str(error), ""
+        return None, str(error)
     now, then = judged.dataset.schema, model.schema
-    if now.target.levels != then.target.levels:
-        return None, "it predicts other classes", ""
+    if (now.target.name, now.target.levels) != (then.target.name, then.target.levels):
+        return None, "it predicts another target or other classes"
+    ours = (judged.dataset.record.split, judged.dataset.record.seed)
+    if (model.manifest.split, model.manifest.seed) != ours:
+        return None, "it was trained under another split, so it may know the sealed rows"
     kinds = {column.name: column.kind for column in now.features}
     changed = [c.name for c in then.features if kinds.get(c.name) != c.kind]
     if changed:
         named = ", ".join(changed[:5])
-        return None, f"columns it reads are gone or of another kind: {named}", ""
+        return None, f"columns it reads are gone or of another kind: {named}"
     answered = model.answer({c.name: holdout.feeds[c.name] for c in then.features})
-    found = answered.values if answered.values is not None else answered.probabilities
-    moved = model.manifest.split != judged.dataset.record.split or (
-        model.manifest.seed != judged.dataset.record.seed
-    )
-    note = "The champion was trained under another split, so it may know some of them"
-    return found, "", note if moved else ""
+    return answered.values if answered.values is not None else answered.probabilities, ""
 
 
 def _write(judged: Judged, release: ReleaseRecord) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 from modelwright.core.errors import ModelwrightError
@@ -24,10 +27,15 @@ def main() -> int:
     parser.add_argument("--max-rows", type=int, default=100_000)
     parser.add_argument("--token-env", default="MODELWRIGHT_TOKEN")
     parser.add_argument("--quiet", action="store_true")
+    parser.add_argument(
+        "--until-stdin-closes", action="store_true", help="end with the process that started this"
+    )
     given = parser.parse_args()
     settings = Settings(
         given.name, given.version, given.max_body, given.max_rows, token_from(given.token_env)
     )
+    if given.until_stdin_closes:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         serve(
             given.artefact,
@@ -36,10 +44,18 @@ def main() -> int:
             digest=given.digest,
             quiet=given.quiet,
         )
+    except KeyboardInterrupt:
+        return 130
     except ModelwrightError as error:
         print(f"modelwright: {error}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def _end_with_parent() -> None:
+    """The pipe closes however the parent ends, kill -9 included."""
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

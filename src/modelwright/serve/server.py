@@ -59,9 +59,6 @@ def serve(
     port = listener.getsockname()[1]
     name = f"{settings.name} version {settings.version}"
     shown = f"[{bind.host}]" if ":" in bind.host else bind.host
-    print(f"Serving {name} on http://{shown}:{port}", flush=True)
-    if not quiet:
-        print(f"  try: curl http://{shown}:{port}/openapi.json    stop: Ctrl-C", flush=True)
     config = uvicorn.Config(
         warmed,
         lifespan="off",
@@ -70,10 +67,14 @@ def serve(
         timeout_graceful_shutdown=DRAIN_SECONDS,
         server_header=False,
     )
-    # After draining, uvicorn raises the signal again; a drained server ends with 0 instead.
+    server = uvicorn.Server(config)
+    # uvicorn raises the signal again after draining; its own handler, set here, then ends with 0.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listener])
+        signal.signal(number, server.handle_exit)
+    print(f"Serving {name} on http://{shown}:{port}", flush=True)
+    if not quiet:
+        print(f"  try: curl http://{shown}:{port}/openapi.json    stop: Ctrl-C", flush=True)
+    server.run(sockets=[listener])
 
 
 def token_from(variable: str) -> str | None:

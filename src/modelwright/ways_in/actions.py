@@ -69,6 +69,7 @@ def run(given: op.SpecFileArguments, progress: Progress) -> op.RunResult:
         family=released.fit.family,
         trials=sum(bool(trial.scores) for trial in released.fit.trials),
         report=_near(released.report),
+        project=_near(released.run.parents[1]),
         run=record.run,
         artefact=record.artefact,
         replaces=record.replaces,
@@ -78,7 +79,7 @@ def run(given: op.SpecFileArguments, progress: Progress) -> op.RunResult:
 
 def serve(given: op.ServeArguments, progress: Progress) -> op.ServeResult:
     """Find the model, then become the thin server: this process is replaced."""
-    folder, version = mw.locate(given.model)
+    folder, version = mw.locate(given.model, folder=given.project)
     model = mw.Artefact.load(folder, digest=version.digest if version else None)
     saved = read_saved_spec(folder)
     command = [
@@ -105,25 +106,27 @@ def read_saved_spec(folder: Path) -> dict[str, object]:
 def predict(given: op.PredictArguments, progress: Progress) -> op.PredictResult:
     """Answer a file."""
     progress.stage("predict", given.data)
-    rows = mw.predict_file(given.model, given.data, given.out)
+    rows = mw.predict_file(given.model, given.data, given.out, folder=given.project)
     return op.PredictResult(rows=rows, out=given.out)
 
 
 def promote(given: op.PromoteArguments, progress: Progress) -> op.ChangeResult:
     """Make a version the champion."""
     progress.stage("promote", given.model)
-    return _change(mw.promote(given.model, given.version, why=given.why).audit)
+    return _change(
+        mw.promote(given.model, given.version, why=given.why, folder=given.project).audit
+    )
 
 
 def rollback(given: op.RollbackArguments, progress: Progress) -> op.ChangeResult:
     """Go back to the champion before."""
     progress.stage("rollback", given.model)
-    return _change(mw.rollback(given.model, why=given.why).audit)
+    return _change(mw.rollback(given.model, why=given.why, folder=given.project).audit)
 
 
 def history(given: op.HistoryArguments, progress: Progress) -> op.HistoryResult:
     """Versions and changes."""
-    versions, changes = mw.history(given.model)
+    versions, changes = mw.history(given.model, folder=given.project)
     return op.HistoryResult(
         model=given.model,
         versions=[
@@ -150,7 +153,7 @@ def spec(given: op.SpecArguments, progress: Progress) -> op.SpecResult:
 
 def doctor(given: op.DoctorArguments, progress: Progress) -> op.DoctorResult:
     """Look at this machine and this project."""
-    return op.DoctorResult(findings=lines(examine(Path())))
+    return op.DoctorResult(findings=lines(examine(Path(given.project))))
 
 
 def lines(findings: Iterable[Finding]) -> list[op.FindingLine]:

@@ -32,6 +32,7 @@ app = typer.Typer(
 
 def main() -> None:
     """The entry point: exit code 0 done, 1 a gate failed, 2 usage, spec or data, 3 the rest."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminated)
     app()
 

@@ -29,6 +29,12 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class ProjectArguments(Arguments):
+    """What works on a project: the folder that holds its spec, runs and registry."""
+
+    project: str = _option(".", "Folder of the project.")
+
+
 class InitArguments(Arguments):
     """Arguments of init."""
 
@@ -48,7 +54,7 @@ class SpecFileArguments(Arguments):
     )
 
 
-class ServeArguments(Arguments):
+class ServeArguments(ProjectArguments):
     """Arguments of serve."""
 
     model: str = _argument(..., "NAME, NAME@challenger, NAME/3, or a model folder.")
@@ -56,7 +62,7 @@ class ServeArguments(Arguments):
     port: int | None = _option(None, "Port; 0 takes a free one.")
 
 
-class PredictArguments(Arguments):
+class PredictArguments(ProjectArguments):
     """Arguments of predict."""
 
     model: str = _argument(..., "NAME, NAME@challenger, NAME/3, or a model folder.")
@@ -64,7 +70,7 @@ class PredictArguments(Arguments):
     out: str = _option("predictions.csv", "CSV or Parquet file to write.", short="-o")
 
 
-class PromoteArguments(Arguments):
+class PromoteArguments(ProjectArguments):
     """Arguments of promote."""
 
     model: str = _argument(..., "NAME of the model.")
@@ -72,14 +78,14 @@ class PromoteArguments(Arguments):
     why: str = _option("", "Reason, for the audit.")
 
 
-class RollbackArguments(Arguments):
+class RollbackArguments(ProjectArguments):
     """Arguments of rollback."""
 
     model: str = _argument(..., "NAME of the model.")
     why: str = _option("", "Reason, for the audit.")
 
 
-class HistoryArguments(Arguments):
+class HistoryArguments(ProjectArguments):
     """Arguments of history."""
 
     model: str = _argument(..., "NAME of the model.")
@@ -95,8 +101,8 @@ class SpecArguments(Arguments):
     overrides: list[str] = _option([], "key=value; repeatable.", flag="--set")
 
 
-class DoctorArguments(Arguments):
-    """Arguments of doctor: none."""
+class DoctorArguments(ProjectArguments):
+    """Arguments of doctor."""
 
 
 class FindingLine(BaseModel):
@@ -159,6 +165,7 @@ class RunResult(BaseModel):
     family: str
     trials: int
     report: str
+    project: str
     run: str
     artefact: str
     replaces: str

@@ -82,13 +82,14 @@ def _run(result: op.RunResult, console: Console) -> None:
             f"Registered as version {result.version} ({result.alias}), {result.family}, "
             f"best of {result.trials} candidates."
         )
+    there = "" if result.project == "." else f" --project {escape(result.project)}"
     if result.alias == "challenger":
         console.print(
             f"The champion is still version {result.replaces}. "
-            f"Next: [bold]modelwright promote {result.model}[/]"
+            f"Next: [bold]modelwright promote {result.model}{there}[/]"
         )
     elif result.version:
-        console.print(f"Next: [bold]modelwright serve {result.model}[/]")
+        console.print(f"Next: [bold]modelwright serve {result.model}{there}[/]")
     console.print(f"Report: {escape(result.report)}")
 
 

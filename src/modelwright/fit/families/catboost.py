@@ -59,12 +59,15 @@ class CatBoost:
         valid = None
         if job.x_valid is not None and job.rounds is None:
             valid = catboost.Pool(job.x_valid, job.y_valid)
-        model.fit(
-            catboost.Pool(job.x, job.y),
-            eval_set=valid,
-            early_stopping_rounds=job.patience if valid is not None else None,
-            callbacks=None if job.seconds == float("inf") else [_StopAfter(job.seconds)],
-        )
+        try:
+            model.fit(
+                catboost.Pool(job.x, job.y),
+                eval_set=valid,
+                early_stopping_rounds=job.patience if valid is not None else None,
+                callbacks=None if job.seconds == float("inf") else [_StopAfter(job.seconds)],
+            )
+        except catboost.CatBoostError as error:
+            raise ValueError(str(error).splitlines()[0]) from error
         settled = {"learning_rate": float(model.learning_rate_)}
         return FittedCatBoost(model, int(model.tree_count_), job.classes, settled)
 

@@ -62,9 +62,12 @@ class LightGBM:
             valid = [lgb.Dataset(job.x_valid, job.y_valid, reference=train)]
             callbacks = [lgb.early_stopping(job.patience, verbose=False)]
         callbacks.append(_stop_after(job.seconds))
-        booster = lgb.train(
-            params, train, job.rounds or MOST_ROUNDS, valid_sets=valid, callbacks=callbacks
-        )
+        try:
+            booster = lgb.train(
+                params, train, job.rounds or MOST_ROUNDS, valid_sets=valid, callbacks=callbacks
+            )
+        except lgb.basic.LightGBMError as error:
+            raise ValueError(str(error)) from error
         rounds = int(booster.best_iteration)
         if rounds <= 0:
             rounds = booster.current_iteration()
