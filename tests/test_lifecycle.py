@@ -109,7 +109,7 @@ def test_a_champion_of_another_split_is_not_compared(project: Path) -> None:
     released = mw.run(project / "modelwright.yaml", overrides=more)
     found = next(f for f in released.record.evidence if f.check == "champion")
     assert found.verdict == "undecided" and "another split" in found.why
-    assert released.record.verdict == "undecided"
+    assert released.record.verdict != "pass" and not released.record.version
 
 
 def test_codes_of_digits_are_read_alike_at_training_and_at_scoring(tmp_path: Path) -> None:

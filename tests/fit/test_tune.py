@@ -134,5 +134,5 @@ def test_folds_of_one_class_are_left_out_or_named(tmp_path: Path) -> None:
     )
     more = "  split: {method: time, by: t}\nfit: {budget: 3 trials}\n"
     file = spec_for(tmp_path, "t.csv", "y", more)
-    with pytest.raises(DataError, match="no row to learn from|cannot be cut into folds"):
+    with pytest.raises(DataError, match=r"no row to learn from|cannot be cut into folds"):
         search(file.spec, load(file), Silent())
