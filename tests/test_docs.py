@@ -84,7 +84,9 @@ def test_the_quickstart_runs(tmp_path: Path) -> None:
 def test_the_family_of_contributing_is_exact(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [code] = [b for b in blocks("CONTRIBUTING.md", "python") if "class MyTree" in b]
+    [code] = [
+        b for b in blocks("CONTRIBUTING.md", 'python title="mytree.py"') if "class MyTree" in b
+    ]
     (tmp_path / "mytree.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "mytree", raising=False)

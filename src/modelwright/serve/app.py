@@ -13,12 +13,14 @@ from typing import Any
 import msgspec
 
 from modelwright.core.intake import Feeds
+from modelwright.core.schema import Schema
 from modelwright.core.version import __version__
-from modelwright.pack.artefact import Artefact
+from modelwright.pack.artefact import Answers, Artefact
 from modelwright.serve.metrics import Metrics
 from modelwright.serve.openapi import openapi
 from modelwright.serve.protocol import (
     ProtocolError,
+    Question,
     error_body,
     model_metadata,
     read_infer,
@@ -30,6 +32,8 @@ from modelwright.serve.protocol import (
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Reader = Callable[[Schema, bytes, int], Question]
+Writer = Callable[[str, str, Question, Answers], bytes]
 JSON = b"application/json"
 OPEN_ROUTES = frozenset({"/v2/health/live", "/v2/health/ready"})
 BODY_SECONDS = 10.0
@@ -138,16 +142,15 @@ class App:
             raise ProtocolError(401, "Wanted the header 'Authorization: Bearer <token>'.")
 
     def _predict(self, body: bytes, started: float) -> bytes:
-        question = read_predict(self.artefact.schema, body, self.settings.max_rows)
-        answers = self.artefact.answer(question.feeds)
-        reply = write_predict(self.settings.name, self.settings.version, question, answers)
-        self._note(question.feeds, question.rows, started)
-        return reply
+        return self._answer(read_predict, write_predict, body, started)
 
     def _infer(self, body: bytes, started: float) -> bytes:
-        question = read_infer(self.artefact.schema, body, self.settings.max_rows)
+        return self._answer(read_infer, write_infer, body, started)
+
+    def _answer(self, read: Reader, write: Writer, body: bytes, started: float) -> bytes:
+        question = read(self.artefact.schema, body, self.settings.max_rows)
         answers = self.artefact.answer(question.feeds)
-        reply = write_infer(self.settings.name, self.settings.version, question, answers)
+        reply = write(self.settings.name, self.settings.version, question, answers)
         self._note(question.feeds, question.rows, started)
         return reply
 
