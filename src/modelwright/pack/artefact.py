@@ -169,7 +169,9 @@ class Artefact:
         return type(data)(columns, **index)
 
     def _run(self, wanted: list[str], feeds: Feeds, at: int) -> list[Array]:
-        part = {name: values[at : at + ROWS_A_RUN] for name, values in feeds.items()}
+        part = feeds
+        if len(next(iter(feeds.values()))) > ROWS_A_RUN:
+            part = {name: values[at : at + ROWS_A_RUN] for name, values in feeds.items()}
         if self._lone:
             part = {name: values.reshape(-1, 1) for name, values in part.items()}
         return list(self._session.run(wanted, part))
