@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from modelwright.core.errors import RegistryError
+from modelwright.core.limits import Limit
 from modelwright.core.progress import Progress, Silent
 from modelwright.core.records import AuditLine, DatasetRecord, FitRecord, Measured, ReleaseRecord
 from modelwright.core.spec_file import DEFAULT_NAME, SpecFile, read_spec
@@ -100,6 +101,7 @@ def run(
     seed = dataset.record.seed
     measured = measure(artefact, dataset.train.feeds, spec_file.spec.pack, seed=seed)
     write_atomic(folder / "measured.json", to_json(measured))
+    tell.step(1, 1, _costs_met(spec_file.spec.parsed_limits(), measured))
     tell.stage("release", "gates, report, registry")
     judged = Judged(spec_file, dataset, fit, artefact, measured, folder)
     release = judge_and_register(judged, registry)
@@ -195,6 +197,16 @@ def predict_file(
     frame = pl.DataFrame(answers.columns())
     write_file(frame, Path(out))
     return frame.height
+
+
+def _costs_met(limits: tuple[Limit, ...], measured: Measured) -> str:
+    """How many limits on latency, throughput, memory and size the measured values keep."""
+    found = {name: getattr(measured, name) for name in ("latency_p95", "throughput", "memory")}
+    values = {name: interval.value for name, interval in found.items() if interval is not None}
+    values["size"] = float(measured.size)
+    asked = [limit for limit in limits if limit.metric in values]
+    met = sum(limit.met_by(values[limit.metric]) for limit in asked)
+    return f"{met} of {len(asked)} limits on cost met" if asked else ""
 
 
 def _registry(folder: str | Path, model: str) -> Registry:

@@ -205,12 +205,20 @@ class _Search:
         if leads and candidate is not self.best:
             self.best = candidate
         best = self._best()
-        note = f"best {best.family.name} {self.goal} {best.freeze().score:.4f}"
+        score = best.freeze().score
+        note = f"best {best.family.name} {self.goal} {score:.4f}{self._limit_note(score)}"
         tried = sum(bool(c.scores) for c in self.candidates)
         done, total = self.budget.spent, self.budget.total
         if self.budget.trials is not None:
             done, total = float(tried), float(self.budget.trials)
         self.progress.step(done, total, f"{tried} candidates, {note}")
+
+    def _limit_note(self, score: float) -> str:
+        """Whether the best so far keeps the limit on the goal metric, where there is one."""
+        for limit in self.spec.parsed_limits():
+            if limit.metric == self.goal and not limit.relative and not limit.slice_column:
+                return f", limit {'met' if limit.met_by(score) else 'not met'}"
+        return ""
 
     def _fits(self, candidate: Candidate) -> bool:
         """Whether the next fold and the last fit of the best one still fit into the budget."""
