@@ -30,7 +30,7 @@ CASES = {
 def test_from_the_table_to_the_service(name: str, tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns("runs", ".modelwright")
     folder = Path(shutil.copytree(EXAMPLES / name, tmp_path / name, ignore=ignored))
-    overrides = ("fit.budget=8s", "pack.seconds=0.5")
+    overrides = ("fit.budget=5s", "pack.seconds=0.4")
     released = mw.run(folder / "modelwright.yaml", overrides=overrides)
     task, shares = CASES[name]
     record = released.record
@@ -50,7 +50,7 @@ def test_from_the_table_to_the_service(name: str, tmp_path: Path) -> None:
         sums = found.select(pl.sum_horizontal(pl.exclude("prediction"))).to_series()
         assert (sums - 1).abs().max() < 1e-9  # type: ignore[operator]
     assert released.report.stat().st_size < 3_000_000
-    assert released.fit.seconds < 8 * 1.5
+    assert released.fit.seconds < 5 * 1.5
 
 
 def test_the_public_function_takes_a_spec_by_name(shop: Path) -> None:

@@ -237,7 +237,7 @@ class Registry:
     @property
     def shown_uri(self) -> str:
         """The tracking address without a password."""
-        return re.sub(r"//[^/@]*@", "//", self.uri)
+        return _without_password(self.uri)
 
     def _local_uri(self) -> str:
         """The project's SQLite store; made aside and renamed, so that a kill leaves none or all."""
@@ -348,6 +348,10 @@ def _flat_outputs(artefact: Artefact) -> Any:
     return model
 
 
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^/@\s]*@", "//", text)
+
+
 @contextlib.contextmanager
 def _quiet(uri: str) -> Iterator[None]:
     """Silence MLflow's chatter and turn its errors into ours."""
@@ -356,15 +360,15 @@ def _quiet(uri: str) -> Iterator[None]:
         try:
             yield
         except MlflowException as error:
-            first = (str(error).splitlines() or [""])[0][:300]
+            first = _without_password(str(error)).partition("\n")[0][:300]
             absent = error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
             kind = _Absent if absent else RegistryError
             raise kind(f"MLflow refused: {first}") from error
         except SQLAlchemyError as error:
-            first = (str(error).splitlines() or [""])[0][:300]
+            first = _without_password(str(error)).partition("\n")[0][:300]
             raise RegistryError(
                 f"MLflow's database failed: {first}.", hint="modelwright doctor tells more."
             ) from error
         except OSError as error:
-            shown = re.sub(r"//[^/@]*@", "//", uri)
-            raise RegistryError(f"MLflow at {shown} cannot be reached: {error}.") from error
+            text = f"MLflow at {uri} cannot be reached: {error}."
+            raise RegistryError(_without_password(text)) from error

@@ -48,11 +48,18 @@ class Screen:
 
     def step(self, done: float, total: float, note: str = "") -> None:
         """Move the bar; the time left follows from the share done."""
+        if not self._live and note and self._best(note) != self._best(self._note):
+            self.say(f"{self._name:<9}{done:6.1f}    {note}")
         self._note = note
         if 0 < total < float("inf"):
             self._share = min(1.0, done / total)
             spent = time.monotonic() - self._stage_start
             self._left = spent * (1 - self._share) / self._share if self._share else None
+
+    @staticmethod
+    def _best(note: str) -> str:
+        """The part of a note that is worth a line where there is no live line."""
+        return note.partition("best ")[2]
 
     def say(self, line: str) -> None:
         """A line that stays."""
