@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from modelwright.core.errors import RegistryError
+from modelwright.core.errors import NoSuchModel, UsageError
 from modelwright.core.limits import Limit
 from modelwright.core.progress import Progress, Silent
 from modelwright.core.records import AuditLine, DatasetRecord, FitRecord, Measured, ReleaseRecord
@@ -87,6 +87,9 @@ def run(
     dataset = load_data(spec_file)
     goal_of(spec_file.spec, dataset)
     check_slices(spec_file.spec.parsed_limits(), dataset.schema)
+    for finding in dataset.record.findings:
+        if finding.severity == "warning":
+            tell.say(f"! {finding.check}, {finding.subject}: {finding.measured}; {finding.advice}")
     registry = Registry(spec_file.folder)
     registry.models()  # an unreachable registry is better found before the search than after it
     folder = new_run(spec_file.folder)
@@ -192,6 +195,8 @@ def predict_file(
     Raises:
         RowsError: rows that do not fit, each named; nothing is written.
     """
+    if Path(out).resolve() == Path(source).resolve():
+        raise UsageError(f"{out} is the file to predict.", hint="Name another file to write.")
     model = load(reference, folder=folder)
     answers = model.answer(read_rows(Path(source), model.schema))
     frame = pl.DataFrame(answers.columns())
@@ -212,7 +217,7 @@ def _costs_met(limits: tuple[Limit, ...], measured: Measured) -> str:
 def _registry(folder: str | Path, model: str) -> Registry:
     """The registry of a project that has one; looking for a model makes none."""
     if not Registry.exists(Path(folder)):
-        raise RegistryError(
+        raise NoSuchModel(
             f"There is no model {model[:80]!r}: {Path(folder).resolve()} has no registry.",
             hint="Begin with modelwright run, or name the project's folder (--project).",
         )

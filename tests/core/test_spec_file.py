@@ -110,6 +110,8 @@ def test_every_key_can_be_overridden_and_is_recorded() -> None:
 
 @pytest.mark.parametrize("override", ["budget", "=1", "fit.threads=many", "fit.nothing=1", "a.b=["])
 def test_wrong_overrides_are_named(override: str) -> None:
+    text = FIVE_LINES + "fit: {threads: 2}\n"
+    assert "--set" in problems(text, override)
     assert "--set" in problems(FIVE_LINES, override)
 
 

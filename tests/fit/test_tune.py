@@ -136,3 +136,26 @@ def test_folds_of_one_class_are_left_out_or_named(tmp_path: Path) -> None:
     file = spec_for(tmp_path, "t.csv", "y", more)
     with pytest.raises(DataError, match=r"no row to learn from|cannot be cut into folds"):
         search(file.spec, load(file), Silent())
+
+
+def test_one_easy_fold_does_not_win(tmp_path: Path) -> None:
+    """Folds in time differ by far; a candidate that ran one of them must not lead."""
+    rng = np.random.default_rng(0)
+    t = np.arange(1500)
+    x = rng.normal(size=1500)
+    y = x * (1 + t / 50) + rng.normal(size=1500) * (1 + t / 20)
+    pl.DataFrame({"t": t * 3, "x": x, "y": y}).write_csv(tmp_path / "t.csv")
+    more = (
+        "  split: {method: time, by: t}\nfit: {budget: 25 trials, families: [lightgbm, linear]}\n"
+    )
+    file = spec_for(tmp_path, "t.csv", "y", more)
+    record = search(file.spec, load(file), Silent()).record
+    best = next(trial for trial in record.trials if trial.number == record.best)
+    assert len(best.scores) == max(len(trial.scores) for trial in record.trials)
+    complete = [t for t in record.trials if len(t.scores) == len(best.scores)]
+    assert best.score == min(trial.score for trial in complete)
+
+
+def test_only_named_families_are_searched(tmp_path: Path) -> None:
+    fit = run(tmp_path, "{budget: 8 trials, folds: 2, families: [lightgbm]}")
+    assert {t.family for t in fit.record.trials if t.origin == "search"} <= {"lightgbm"}

@@ -66,7 +66,7 @@ def test_a_failed_gate_exits_1_and_registers_nothing(shop: Path) -> None:
     done = cli(shop, "run", *FAST, "--set=limits.roc_auc=0.999")
     assert done.returncode == 1, done.stderr
     assert "was not released: limit roc_auc failed" in " ".join(done.stdout.split())
-    refused(cli(shop, "predict", "shop", "shop.csv"), 3, "There is no model 'shop'")
+    refused(cli(shop, "predict", "shop", "shop.csv"), 2, "There is no model 'shop'")
     report = next(shop.glob("runs/*/report.html")).read_text()
     assert "was not released" in report
 
@@ -82,10 +82,10 @@ def test_a_failed_gate_exits_1_and_registers_nothing(shop: Path) -> None:
         (["run", "--set=fit.families=[xgboost]"], 2, "Unknown family 'xgboost'"),
         (["run", "--set=limits.f1.slices={big: 0.5}"], 2, "Wanted a category or boolean column"),
         (["check", "--set=data.drop=[big,colour,member,start,'size, cm']"], 2, "No column is left"),
-        (["predict", "nothing", "shop.csv"], 3, "There is no model 'nothing'"),
-        (["promote", "nothing"], 3, "There is no model 'nothing'"),
-        (["rollback", "nothing"], 3, "There is no model 'nothing'"),
-        (["history", "nothing"], 3, "There is no model 'nothing'"),
+        (["predict", "nothing", "shop.csv"], 2, "There is no model 'nothing'"),
+        (["promote", "nothing"], 2, "There is no model 'nothing'"),
+        (["rollback", "nothing"], 2, "There is no model 'nothing'"),
+        (["history", "nothing"], 2, "There is no model 'nothing'"),
         (["init", "shop.csv"], 2, "--target"),
         (["init", "shop.csv", "--target", "x", "--out", "new.yaml"], 2, "Its columns: size, cm"),
         (["frobnicate"], 2, "No such command"),
@@ -117,6 +117,7 @@ def test_files_that_do_not_fit_the_model(project: Path) -> None:
         "row 0, column 'big': wanted a number, found 'much'",
     )
     refused(cli(project, "predict", "shop", "shop.csv", "-o", "x.pdf"), 2, ".csv or .parquet")
+    refused(cli(project, "predict", "shop", "shop.csv", "-o", "./shop.csv"), 2, "Name another file")
     assert not list(project.glob("predictions*")) and not list(project.glob("*.part"))
 
 
@@ -158,7 +159,7 @@ def test_ctrl_c_before_anything_was_found_leaves_nothing_half_done(shop: Path) -
     if process.returncode:  # it may have come late, and then the first candidate is released
         assert process.returncode == 130 and "nothing was released" in err
         assert "Traceback" not in err + out
-        refused(cli(shop, "history", "shop"), 3, "There is no model 'shop'")
+        refused(cli(shop, "history", "shop"), 2, "There is no model 'shop'")
 
 
 def test_a_killed_run_is_no_hindrance(shop: Path) -> None:
@@ -195,7 +196,7 @@ def test_serve_by_name(project: Path) -> None:
 def test_a_project_elsewhere_is_named(project: Path, tmp_path: Path) -> None:
     here = tmp_path / "here"
     here.mkdir()
-    refused(cli(here, "predict", "shop", "../project/shop.csv"), 3, "has no registry", "--project")
+    refused(cli(here, "predict", "shop", "../project/shop.csv"), 2, "has no registry", "--project")
     assert not list(here.iterdir())
     done = cli(here, "predict", "shop", "../project/shop.csv", "--project", "../project")
     assert done.returncode == 0 and (here / "predictions.csv").exists()
@@ -223,7 +224,7 @@ def test_sigterm_ends_a_run_without_a_release(shop: Path) -> None:
     process.terminate()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143 and "Traceback" not in out + err
-    refused(cli(shop, "history", "shop"), 3, "There is no model 'shop'")
+    refused(cli(shop, "history", "shop"), 2, "There is no model 'shop'")
 
 
 def test_help_version_and_completion(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ ModelwrightError            what was found, what was wanted, what to do next
  ├─ PackError               the trained pipeline could not be converted          exit 3
  │   └─ ParityError         converted, but some row is answered differently      exit 3
  ├─ ArtefactError           a folder that is changed, foreign or unsafe          exit 3
- ├─ RegistryError           MLflow refused, is away, or has no such version      exit 3
+ ├─ RegistryError           MLflow refused or is away                            exit 3
+ │   └─ NoSuchModel         no model, version or alias of that name              exit 2
  └─ MissingExtra            an optional package is not installed                 exit 2
 """
 
@@ -104,6 +105,12 @@ class ArtefactError(ModelwrightError):
 
 class RegistryError(ModelwrightError):
     """MLflow refused, is away, or has no such version."""
+
+
+class NoSuchModel(RegistryError):
+    """No model, version or alias of that name."""
+
+    exit_code = 2
 
 
 class MissingExtra(ModelwrightError):

@@ -78,6 +78,7 @@ def parse_spec(text: str, path: Path, overrides: Sequence[str] = ()) -> SpecFile
         steps = tuple(key.split("."))
         for end in range(1, len(steps) + 1):
             places.setdefault(steps[:end], FROM_OPTION)
+        places[steps] = FROM_OPTION
     try:
         spec = Spec.model_validate(content)
     except ValidationError as error:
@@ -85,7 +86,7 @@ def parse_spec(text: str, path: Path, overrides: Sequence[str] = ()) -> SpecFile
         raise SpecError(
             f"{path.name} has {len(problems)} problem(s):",
             problems,
-            hint="All keys: modelwright spec, or docs/spec.md.",
+            hint="All keys: modelwright spec schema.",
         ) from error
     return SpecFile(spec, path, applied)
 

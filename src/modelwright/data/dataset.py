@@ -93,7 +93,7 @@ def load(spec_file: SpecFile) -> Dataset:
         )
     _check_classes(train, parsed.target)
     schema = Schema(_from_training(parsed.columns, values, train_rows), parsed.target.target)
-    noted = [*read.findings, *parsed.notes, *findings.of_split(schema, sealed)]
+    noted = [*read.findings, *parsed.notes, *findings.of_split(schema, sealed, data.split.method)]
     labelled = values | {data.target: _label_texts(parsed.target)}
     holdout_print = fingerprint(take_feeds(labelled, holdout_rows))
     record = DatasetRecord(

@@ -63,9 +63,14 @@ def doubtful(column: Column, doubt: str) -> Finding:
     return _warning("doubtful values", column.name, doubt, "the data do not prove it", advice)
 
 
-def of_split(schema: Schema, holdout: Table) -> list[Finding]:
+def of_split(schema: Schema, holdout: Table, method: str) -> list[Finding]:
     """Findings about the two sides of the split."""
     notes = []
+    dates = [c.name for c in schema.features if c.kind == "datetime"]
+    if dates and method in ("auto", "random", "stratified"):
+        why = "a random split judges on moments that training has seen around"
+        advice = f"data.split: {{method: time, by: {dates[0]}}} if new rows come later in time"
+        notes.append(_warning("time order", dates[0], "rows have a date", why, advice))
     if holdout.rows < 200:
         notes.append(
             _warning(

@@ -230,7 +230,13 @@ def _fit(family: Family, job: FitJob) -> Fitted:
 
 
 def is_better(goal: str, challenger: Candidate, incumbent: Candidate) -> bool:
-    """Whether a candidate's mean is better on the folds that both have run."""
+    """Whether a candidate's mean is better on the folds that both have run.
+
+    Folds differ, most of all in time, so a searched candidate must have run as many as the one it
+    replaces.
+    """
+    if challenger.origin == "search" and len(challenger.scores) < len(incumbent.scores):
+        return False
     common = min(len(challenger.scores), len(incumbent.scores))
     if common == 0:
         return bool(challenger.scores) and not incumbent.scores
@@ -254,3 +260,17 @@ def is_hopeless(goal: str, candidate: Candidate, best: Candidate, *, spreads: fl
     if common == 1:
         return behind[0] > 2 * spreads * float(np.std(best.scores)) > 0
     return float(np.mean(behind)) > spreads * float(np.std(behind))
+
+
+def leader_of(goal: str, candidates: list[Candidate]) -> Candidate | None:
+    """The best of all, found anew: the next fold of a leader may cost it the lead."""
+    best: Candidate | None = None
+    for candidate in candidates:
+        if candidate.scores and (best is None or is_better(goal, candidate, best)):
+            best = candidate
+    return best
+
+
+def default_of(candidates: list[Candidate], family: Family) -> Candidate:
+    """The untuned candidate of a family."""
+    return next(c for c in candidates if c.family is family and c.origin == "default")

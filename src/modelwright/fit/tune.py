@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import optuna
 
 from modelwright.core.errors import FitError, UsageError, did_you_mean
-from modelwright.core.limits import DEFAULT_GOAL, METRICS
+from modelwright.core.limits import DEFAULT_GOAL, METRICS, QUALITY
 from modelwright.core.progress import Progress
 from modelwright.core.records import FitRecord
 from modelwright.core.spec import Spec
@@ -27,9 +28,10 @@ from modelwright.fit.trials import (
     Candidate,
     Folds,
     Trainer,
+    default_of,
     fold_count,
-    is_better,
     is_hopeless,
+    leader_of,
 )
 
 FAR_BEHIND = 5.0
@@ -52,7 +54,9 @@ def goal_of(spec: Spec, dataset: Dataset) -> str:
         *((limit.metric, "limits") for limit in spec.parsed_limits()),
     ]:
         if task not in METRICS[name].tasks:
-            fitting = ", ".join(m.name for m in METRICS.values() if task in m.tasks)
+            fitting = ", ".join(
+                m.name for m in METRICS.values() if task in m.tasks and m.name in QUALITY
+            )
             raise UsageError(
                 f"{key}: {name} is not for a {task} target.", hint=f"Fitting: {fitting}."
             )
@@ -111,7 +115,9 @@ class _Search:
             if self.best is None:
                 raise
             self.stopped_by = "interrupt"
-            self.progress.say("Stopped by Ctrl-C: going on with the best so far.")
+            self.progress.say(
+                "Stopped by Ctrl-C: going on with the best so far. Once more ends it all."
+            )
         return self._finish()
 
     def _defaults(self) -> None:
@@ -131,7 +137,8 @@ class _Search:
     def _optuna(self) -> None:
         """Suggest, run fold by fold, drop what cannot win; TPE of Bergstra et al. 2011."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        studies = {f.name: self._study() for f in self.families if f.space}
+        named = [family_of(name).name for name in self.spec.fit.families]
+        studies = {f.name: self._study() for f in self.families if f.space and f.name in named}
         turn = 0
         while studies:
             if self.budget.trials is not None and len(self.candidates) >= self.budget.trials:
@@ -164,7 +171,7 @@ class _Search:
         failed = not candidate.scores or math.isnan(candidate.freeze().score)
         study.tell(
             trial,
-            None if failed else candidate.freeze().score,
+            None if failed else _comparable(candidate, default_of(self.candidates, family)),
             state=optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE,
         )
 
@@ -201,16 +208,13 @@ class _Search:
 
     def _run_fold(self, candidate: Candidate) -> None:
         self.trainer.run_fold(candidate, self.folds, self._seconds())
-        leads = self.best is None or is_better(self.goal, candidate, self.best)
-        if leads and candidate is not self.best:
-            self.best = candidate
+        self.best = leader_of(self.goal, self.candidates)
         best = self._best()
         score = best.freeze().score
         note = f"best {best.family.name} {self.goal} {score:.4f}{self._limit_note(score)}"
         tried = sum(bool(c.scores) for c in self.candidates)
-        done, total = self.budget.spent, self.budget.total
-        if self.budget.trials is not None:
-            done, total = float(tried), float(self.budget.trials)
+        trials = self.budget.trials
+        done, total = (tried, trials) if trials else (self.budget.spent, self.budget.total)
         self.progress.step(done, total, f"{tried} candidates, {note}")
 
     def _limit_note(self, score: float) -> str:
@@ -269,6 +273,16 @@ class _Search:
             stopped_by=self.stopped_by,
         )
         return Fit(record, pipeline, baselines)
+
+
+def _comparable(candidate: Candidate, reference: Candidate) -> float:
+    """A candidate's mean as if it had run all folds: those it lacks differ as they do for the
+    reference, its family's default."""
+    run = len(candidate.scores)
+    mean = candidate.freeze().score
+    if run >= len(reference.scores):
+        return mean
+    return mean + reference.freeze().score - float(np.mean(reference.scores[:run]))
 
 
 def _fixed_params(

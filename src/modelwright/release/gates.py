@@ -9,7 +9,7 @@ import numpy as np
 
 from modelwright.core.errors import UsageError
 from modelwright.core.intake import Array
-from modelwright.core.limits import QUALITY, Limit, show
+from modelwright.core.limits import METRICS, QUALITY, Limit, show
 from modelwright.core.records import Finding, Interval, Measured, Parity, Severity, Verdict
 from modelwright.core.schema import Schema
 from modelwright.core.spec import ReleaseSpec
@@ -59,7 +59,7 @@ def judge(evidence: Evidence) -> tuple[Finding, ...]:
     Raises:
         UsageError: a limit for slices names a column that cannot be sliced.
     """
-    findings = [_goal(evidence)]
+    findings = [_goal(evidence), *_metrics(evidence)]
     for limit in evidence.limits:
         if limit.relative:
             findings.append(_against_champion(evidence, limit.metric, limit.bound, str(limit)))
@@ -125,6 +125,17 @@ def _goal(evidence: Evidence) -> Finding:
         "goal", evidence.goal, "pass", _written(evidence.goal, found), "",
         "measured on the holdout", "", "info", found,
     )  # fmt: skip
+
+
+def _metrics(evidence: Evidence) -> list[Finding]:
+    """Every other quality metric of the task, for the report."""
+    task = evidence.schema.target.task
+    names = [n for n in METRICS if n in QUALITY and task in METRICS[n].tasks and n != evidence.goal]
+    y, answers = evidence.holdout.target, evidence.answers
+    return [
+        Finding("metric", name, "pass", show(name, score(name, y, answers)), severity="info")
+        for name in names
+    ]
 
 
 def _quality(evidence: Evidence, limit: Limit) -> Finding:
@@ -218,8 +229,12 @@ def _against_champion(evidence: Evidence, metric: str, margin: float, wanted: st
     verdict: Verdict = (
         "pass" if found.low >= -margin else "fail" if found.high < -margin else "undecided"
     )
-    advice = {"fail": "keep the champion", "undecided": "more holdout rows, or a larger "
-              "release.champion_margin"}.get(verdict, "")  # fmt: skip
+    room = show(metric, max(0.0, -found.low))
+    advice = {
+        "fail": "keep the champion",
+        "undecided": "more holdout rows, release.undecided: allow, or a margin (now "
+        f"{show(metric, margin)}) of at least {room}",
+    }.get(verdict, "")
     return Finding(
         "champion", f"version {evidence.champion_version}", verdict,
         f"{metric} better by {_written(metric, found)}", wanted,
@@ -244,7 +259,7 @@ def _parity(parity: Parity) -> Finding:
     return Finding(
         "parity", "packed model", "pass",
         f"{parity.label_flips} labels differ, largest difference {parity.largest_difference:.1e}",
-        f"equal labels, at most {parity.tolerance:.0e}",
+        f"none, and at most {parity.tolerance:.0e}",
         f"on {parity.rows:,} rows and {parity.edge_rows:,} edge rows", "", "error",
     )  # fmt: skip
 

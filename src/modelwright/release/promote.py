@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelwright.core.errors import RegistryError
+from modelwright.core.errors import NoSuchModel
 from modelwright.core.records import AuditLine
 from modelwright.core.store import locked
 from modelwright.release.audit import AuditLog
@@ -50,14 +50,14 @@ def promote(
         )
         if wanted is None:
             registry.resolve(model)
-            raise RegistryError(
+            raise NoSuchModel(
                 f"{model} has no challenger to promote.",
                 hint=f"Name a version: modelwright promote {model} 1",
             )
         if champion and champion.number == wanted.number:
-            raise RegistryError(f"Version {wanted.number} of {model} is the champion already.")
+            raise NoSuchModel(f"Version {wanted.number} of {model} is the champion already.")
         if wanted.verdict != "pass":
-            raise RegistryError(
+            raise NoSuchModel(
                 f"Version {wanted.number} of {model} did not pass its gates: {wanted.verdict!r}."
             )
         return _move(registry, folder, "promote", wanted, champion, why)
@@ -74,10 +74,10 @@ def rollback(registry: Registry, folder: Path, model: str, *, why: str = "") -> 
         champion = registry.aliased(model, CHAMPION)
         if champion is None:
             registry.resolve(model)
-            raise RegistryError(f"{model} has no champion to roll back from.")
+            raise NoSuchModel(f"{model} has no champion to roll back from.")
         before = _before(champion.number, _stack(AuditLog(folder).lines(model)))
         if not before:
-            raise RegistryError(
+            raise NoSuchModel(
                 f"{model} had no champion before version {champion.number}.",
                 hint=f"Promote another version: modelwright history {model}",
             )

@@ -25,7 +25,13 @@ from typing import Any
 
 import numpy as np
 
-from modelwright.core.errors import ArtefactError, MissingExtra, RegistryError, did_you_mean
+from modelwright.core.errors import (
+    ArtefactError,
+    MissingExtra,
+    NoSuchModel,
+    RegistryError,
+    did_you_mean,
+)
 from modelwright.core.records import DatasetRecord, FitRecord, Measured, ReleaseRecord
 from modelwright.core.store import locked
 from modelwright.pack.artefact import MODEL, Artefact
@@ -174,7 +180,7 @@ class Registry:
             with _quiet(self.uri):
                 return _version(self._client.get_model_version(_name(model), number))
         except _Absent as error:
-            raise RegistryError(f"There is no version {number} of {model}.") from error
+            raise NoSuchModel(f"There is no version {number} of {model}.") from error
 
     def aliased(self, model: str, alias: str) -> Version | None:
         """The version that an alias points at, or None."""
@@ -198,7 +204,7 @@ class Registry:
         """
         match = _REFERENCE.match(reference)
         if not match:
-            raise RegistryError(
+            raise NoSuchModel(
                 f"{reference!r} is not a model.", hint="Wanted NAME, NAME@champion or NAME/3."
             )
         name, alias, number = match.groups()
@@ -210,8 +216,8 @@ class Registry:
         if name not in self.models():
             known = self.models()
             hint = did_you_mean(name, known) or f"Known: {', '.join(known) or 'none yet'}."
-            raise RegistryError(f"There is no model {name!r} in {self.shown_uri}.", hint=hint)
-        raise RegistryError(
+            raise NoSuchModel(f"There is no model {name!r} in {self.shown_uri}.", hint=hint)
+        raise NoSuchModel(
             f"{name} has no {alias or CHAMPION}.", hint=f"See: modelwright history {name}"
         )
 
@@ -282,7 +288,7 @@ def _version(found: Any) -> Version:
 
 def _name(model: str) -> str:
     if not _REFERENCE.match(model) or "@" in model or "/" in model:
-        raise RegistryError(f"{model[:80]!r} is not a model name.")
+        raise NoSuchModel(f"{model[:80]!r} is not a model name.")
     return model
 
 

@@ -43,9 +43,10 @@ def headline(release: ReleaseRecord) -> str:
     """
     blocking = [f for f in release.evidence if f.severity == "error" and f.verdict != "pass"]
     if release.verdict == "pass":
-        count = sum(f.severity == "error" for f in release.evidence)
-        allowed = f" ({len(blocking)} undecided, allowed by the spec)" if blocking else ""
-        return f"{release.model} passed all {count} gates{allowed}."
+        gates = [f for f in release.evidence if f.severity != "info"]
+        passed = sum(f.verdict == "pass" for f in gates)
+        allowed = f" ({len(gates) - passed} undecided, allowed)" if passed < len(gates) else ""
+        return f"{release.model} passed {'all ' * (not allowed)}{passed} gates{allowed}."
     words = {"fail": "failed", "undecided": "is undecided"}
     listed = ", ".join(f"{f.check} {f.subject} {words[f.verdict]}" for f in blocking)
     return f"{release.model} was not released: {listed}."
@@ -56,6 +57,7 @@ def render(given: ReportInput) -> str:
     release = given.release
     title = f"{release.model} {release.version or release.run}"
     sections = [
+        ("Quality on the holdout", _quality(release.evidence)),
         ("Limits", _limits(given)),
         ("Gates", _gates(release.evidence)),
         ("Candidates", _candidates(given.fit)),
@@ -79,6 +81,17 @@ def _purpose(given: ReportInput) -> str:
     spec = given.spec_file.spec
     lines = [("For", spec.intent), ("Not for", spec.out_of_scope), ("Owner", spec.owner)]
     return "".join(f"<p><b>{a}:</b> {escape(b)}</p>" for a, b in lines if b)
+
+
+def _quality(evidence: Sequence[Finding]) -> str:
+    """The goal with its interval first, then every other metric."""
+    rows = [
+        f"<tr><th scope='row'>{escape(f.subject)}</th><td>{escape(f.measured)}</td>"
+        f"<td>{'goal' if f.check == 'goal' else ''}</td></tr>"
+        for f in evidence
+        if f.check in ("goal", "metric")
+    ]
+    return _table(("metric", "value", ""), rows)
 
 
 def _limits(given: ReportInput) -> str:
@@ -145,7 +158,10 @@ def _gates(evidence: Sequence[Finding]) -> str:
 def _candidates(fit: FitRecord) -> str:
     best_first = sorted(
         (t for t in fit.trials if t.scores),
-        key=lambda t: t.score if METRICS[fit.goal].better == "lower" else -t.score,
+        key=lambda t: (
+            -len(t.scores),
+            t.score if METRICS[fit.goal].better == "lower" else -t.score,
+        ),
     )
     rows = []
     for trial in best_first[:MOST_TRIALS]:
@@ -202,6 +218,9 @@ def _data(dataset: DatasetRecord) -> str:
         f"<td>{escape(f.measured)}</td><td>{escape(f.why)}</td><td>{escape(f.advice)}</td></tr>"
         for f in dataset.findings[:MOST_COLUMNS]
     ]
+    target = dataset.schema.target
+    kind = ", ".join(target.levels[:20]) or f"{target.minimum:g} to {target.maximum:g}"
+    intro += f"<p>Target <b>{escape(target.name)}</b> ({target.task}): {escape(kind)}.</p>"
     return intro + (_table(("finding", "of", "measured", "why", "advice"), rows) if rows else "")
 
 

@@ -9,6 +9,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import uvicorn
 
 from modelwright.core.errors import UsageError
@@ -16,6 +17,7 @@ from modelwright.pack.artefact import Artefact
 from modelwright.serve.app import App, Settings
 
 DRAIN_SECONDS = 10
+LONGEST_EXAMPLE = 1000
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,17 @@ def serve(
         signal.signal(number, server.handle_exit)
     print(f"Serving {name} on http://{shown}:{port}", flush=True)
     if not quiet:
-        print(f"  try: curl http://{shown}:{port}/openapi.json    stop: Ctrl-C", flush=True)
+        print(_invitation(model, f"http://{shown}:{port}"), flush=True)
     server.run(sockets=[listener])
+
+
+def _invitation(model: Artefact, address: str) -> str:
+    """A request to paste, made of a typical row; wide tables have theirs in the OpenAPI page."""
+    body = msgspec.json.encode(model.manifest.example).decode().replace("'", "'\\''")
+    if len(body) > LONGEST_EXAMPLE:
+        return f"  an example: curl {address}/openapi.json    stop: Ctrl-C"
+    header = "-H 'content-type: application/json'"
+    return f"  try: curl {address}/predict {header} -d '{body}'\n  stop: Ctrl-C"
 
 
 def token_from(variable: str) -> str | None:

@@ -32,6 +32,8 @@ def print_findings(findings: Iterable[op.FindingLine], console: Console) -> None
     for _ in range(4):
         table.add_column(overflow="fold")
     for f in findings:
+        if f.check == "metric":
+            continue  # for the report
         sign = SIGNS[f.verdict]
         if f.severity == "info":
             sign = "[dim]· note[/]"
@@ -40,8 +42,10 @@ def print_findings(findings: Iterable[op.FindingLine], console: Console) -> None
         wanted = f"[dim]wanted[/] {escape(f.wanted)}" if f.wanted else escape(f.why)
         name = f"{f.check} [bold]{escape(f.subject)}[/]"
         table.add_row(sign, name, escape(f.measured), wanted)
-        if f.advice and f.verdict != "pass":
-            table.add_row("", "", "", f"[dim]→ {escape(f.advice)}[/]")
+        reason = f.why if f.verdict == "undecided" else ""
+        advice = ": ".join(filter(None, (reason, f.advice)))
+        if advice and f.verdict != "pass":
+            table.add_row("", "", "", f"[dim]→ {escape(advice)}[/]")
     console.print(table)
 
 
