@@ -63,4 +63,4 @@ def test_the_python_works(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shop)
     real = mw.run
     monkeypatch.setattr(mw, "run", lambda spec: real(spec, overrides=QUICK), raising=False)
-    exec(text, {"frame": mixed_table(5).drop("bought")})
+    exec(text.replace('"income"', '"shop"'), {"frame": mixed_table(5).drop("bought")})

@@ -220,7 +220,9 @@ def test_sigterm_ends_a_run_without_a_release(shop: Path) -> None:
         [sys.executable, "-m", "modelwright", "run", "--set=fit.budget=100000 trials"],
         cwd=shop, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert process.stderr and process.stderr.readline().startswith("data")
+    assert process.stderr
+    while not process.stderr.readline().startswith("data"):  # the search begins after it
+        assert process.poll() is None
     process.terminate()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143 and "Traceback" not in out + err
@@ -231,7 +233,8 @@ def test_help_version_and_completion(tmp_path: Path) -> None:
     assert "init" in cli(tmp_path, "--help").stdout
     assert "--set" in cli(tmp_path, "run", "--help").stdout
     assert cli(tmp_path, "--version").stdout.strip() == f"modelwright {mw.__version__}"
-    assert "complete" in cli(tmp_path, "--show-completion", "bash").stdout.lower()
+    shell = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    assert "complete" in cli(tmp_path, "--show-completion", "bash", **shell).stdout.lower()
     assert not list(tmp_path.iterdir())
 
 
