@@ -21,7 +21,7 @@ demo: venv  ## the main job on real data: run, report, one live prediction over 
 	@bash examples/income/demo.sh $(BIN)
 
 test: venv  ## the suite
-	@echo "Running the tests (about four minutes on two cores) ..."
+	@echo "Running the tests (about six minutes on two cores) ..."
 	@$(BIN)/python -m pytest
 
 lint: venv  ## style, import direction, types
