@@ -48,7 +48,7 @@ def test_from_the_table_to_the_service(name: str, tmp_path: Path) -> None:
         assert found.columns == ["prediction", *shares]
     else:
         sums = found.select(pl.sum_horizontal(pl.exclude("prediction"))).to_series()
-        assert (sums - 1).abs().max() < 1e-9  # type: ignore[operator]
+        assert (sums - 1).abs().max() < 1e-9
     assert released.report.stat().st_size < 3_000_000
     assert released.fit.seconds < 5 * 1.5
 

@@ -4,7 +4,7 @@ import signal
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while libraries load ends without a trace
 
-from modelwright.ways_in.cli import main  # noqa: E402
+from modelwright.ways_in.cli import main  # noqa: E402  after the signal, on purpose
 
 __all__ = ["main"]
 

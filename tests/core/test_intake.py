@@ -121,3 +121,10 @@ def test_any_json_is_taken_or_refused(rows: list[Any]) -> None:
     except RowsError:
         return
     assert {len(values) for values in feeds.values()} == {len(rows)}
+
+
+def test_numbers_of_numpy_are_numbers_and_its_text_is_not() -> None:
+    for value in (np.float32(1.5), np.int8(3), np.float64(2)):
+        assert feeds_from_rows(SCHEMA, [{**ROW, "age": value}])["age"][0] == value
+    for wrong in (np.str_("39"), np.array([1.0]), np.bool_(True), np.datetime64("2020-01-01")):
+        assert "wanted a number" in refused([{**ROW, "age": wrong}])[0]

@@ -81,3 +81,8 @@ def test_write_is_whole_or_nothing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Cannot write"):
         write_file(frame, tmp_path / "no" / "o.csv")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["o.csv", "o.parquet"]
+
+
+def test_an_object_that_is_no_source(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"has no read\(\)"):
+        read_source("collections:OrderedDict", tmp_path)

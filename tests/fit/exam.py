@@ -36,11 +36,11 @@ def table_for(task: str, rows: int = 400, seed: int = 0) -> tuple[Schema, Table]
              "flag": flag, "when": when}  # fmt: skip
     kinds = ("number", "number", "category", "boolean", "datetime")
     columns = [
-        describe(Column(name, kind), values)  # type: ignore[arg-type]
+        describe(Column(name, kind), values)
         for (name, values), kind in zip(feeds.items(), kinds, strict=True)
     ]
     label = "string" if levels else "number"
-    schema = Schema(tuple(columns), Target("y", task, label, levels))  # type: ignore[arg-type]
+    schema = Schema(tuple(columns), Target("y", task, label, levels))
     return schema, Table(feeds, target)
 
 

@@ -31,6 +31,12 @@ def test_a_booster_stops_when_its_time_is_over(name: str) -> None:
     assert family_of(name).fit(job).rounds < 50
 
 
+@pytest.mark.parametrize("name", ["os:path", "collections:OrderedDict"])
+def test_an_object_that_is_no_family(name: str) -> None:
+    with pytest.raises(UsageError, match=r"is no family: it lacks .*fit"):
+        family_of(name)
+
+
 def test_unknown_family() -> None:
     with pytest.raises(UsageError, match="did you mean 'catboost'"):
         family_of("catbost")

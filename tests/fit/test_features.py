@@ -48,7 +48,7 @@ def test_standard_numbers_are_filled_centred_and_clipped() -> None:
 )
 def test_width_is_what_comes_out(task: str, numbers: str) -> None:
     schema, table = exam.table_for(task, rows=60)
-    encoder, matrix = fit_encoder(schema, table, Encoding(numbers=numbers), seed=0)  # type: ignore[arg-type]
+    encoder, matrix = fit_encoder(schema, table, Encoding(numbers=numbers), seed=0)
     assert matrix.shape == encoder.transform(table.feeds).shape == (60, encoder.width)
 
 

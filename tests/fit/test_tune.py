@@ -25,7 +25,7 @@ def prepared(folder: Path, more: str) -> tuple[object, Dataset]:
 
 def run(folder: Path, more: str, progress: Silent | None = None) -> Fit:
     spec, dataset = prepared(folder, more)
-    return search(spec, dataset, progress or Silent())  # type: ignore[arg-type]
+    return search(spec, dataset, progress or Silent())
 
 
 def test_baselines_and_untuned_defaults_are_always_candidates(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_baselines_and_untuned_defaults_are_always_candidates(tmp_path: Path) ->
 
 def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
     spec, dataset = prepared(tmp_path, "{budget: 7 trials, folds: 2, families: [lightgbm]}")
-    one, two = (search(spec, dataset, Silent()) for _ in range(2))  # type: ignore[arg-type]
+    one, two = (search(spec, dataset, Silent()) for _ in range(2))
     assert one.record.params == two.record.params
     assert [t.scores for t in one.record.trials] == [t.scores for t in two.record.trials]
     feeds = dataset.train.feeds

@@ -79,12 +79,12 @@ GRAPH, CALENDAR = calendar_graph()
 @settings(max_examples=300)
 @given(st.datetimes())
 def test_the_calendar_is_the_same_in_numpy_in_the_graph_and_in_python(moment: object) -> None:
-    value = np.array([np.datetime64(moment, "us")]).astype(np.int64)  # type: ignore[call-overload]
+    value = np.array([np.datetime64(moment, "us")]).astype(np.int64)
     found = {name: values[0] for name, values in calendar(value).items()}
     assert (found["year"], found["month"], found["day"], found["hour"], found["minute"]) == (
-        moment.year, moment.month, moment.day, moment.hour, moment.minute,  # type: ignore[attr-defined]
+        moment.year, moment.month, moment.day, moment.hour, moment.minute,
     )  # fmt: skip
-    assert found["weekday"] == moment.weekday()  # type: ignore[attr-defined]
+    assert found["weekday"] == moment.weekday()
     [graph] = GRAPH.run(["features"], {"t": value, "u": np.zeros(1)})
     np.testing.assert_array_equal(graph[0], list(found.values()))
 

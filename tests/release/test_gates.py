@@ -45,7 +45,7 @@ def evidence(rows: int = 2000, accuracy: float = 0.8, **changes: object) -> Evid
         measured=Measured("here", 1e-5, 1000, 0.1, flat, flat, flat, Interval(500, 400, 600)),
         seed=0,
     )
-    return replace(base, **changes)  # type: ignore[arg-type]
+    return replace(base, **changes)
 
 
 def find(found: tuple[Finding, ...], check: str, subject: str = "") -> Finding:
@@ -85,7 +85,7 @@ def test_undecided_says_how_many_rows_would_decide() -> None:
 )
 def test_costs(metric: str, bound: float, verdict: str) -> None:
     direction = "at_least" if metric == "throughput" else "at_most"
-    limit = Limit(metric, direction, bound)  # type: ignore[arg-type]
+    limit = Limit(metric, direction, bound)
     assert find(judge(evidence(limits=(limit,))), "limit").verdict == verdict
 
 

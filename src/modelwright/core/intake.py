@@ -171,9 +171,7 @@ _WANTED = {
 
 
 def _number(_column: Column, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        if hasattr(value, "dtype") and not isinstance(value, np.bool_):
-            return float(value)  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise ValueError("not a number")
     return float(value)
 

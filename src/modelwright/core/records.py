@@ -85,7 +85,7 @@ class Trial(msgspec.Struct, frozen=True):
 
     number: int
     family: str
-    origin: Literal["default", "preset", "search"]
+    origin: Literal["default", "search"]
     params: dict[str, Any]
     scores: tuple[float, ...]
     seconds: float
@@ -172,7 +172,7 @@ class Manifest(msgspec.Struct, frozen=True):
 class ReleaseRecord(msgspec.Struct, frozen=True):
     """A judged model: registered with a version when its gates passed.
 
-    `version` is empty and `registered` false when a gate failed.
+    `version` is empty when a gate failed: then it cannot be served by name.
     """
 
     model: str
@@ -186,11 +186,6 @@ class ReleaseRecord(msgspec.Struct, frozen=True):
     replaces: str = ""
     report: str = ""
     holdout_uses: int = 0
-
-    @property
-    def registered(self) -> bool:
-        """Whether it can be served by name."""
-        return bool(self.version)
 
 
 class AuditLine(msgspec.Struct, frozen=True):

@@ -113,8 +113,8 @@ def plain(series: pl.Series) -> pl.Series:
 def _number(series: pl.Series, present: pl.Series) -> Inferred:
     unique = present.n_unique()
     if present.dtype.is_integer() and unique == series.len() and unique >= 50:
-        low, high = present.min(), present.max()
-        counts = int(high) - int(low) + 1 == unique  # type: ignore[arg-type]
+        values = present.to_numpy()
+        counts = int(values.max()) - int(values.min()) + 1 == unique
         if ID_NAME.search(series.name) or counts:
             return _unused(series, "id", "each row has its own number")
     return _finished(series, "number")
@@ -131,9 +131,9 @@ def _text(series: pl.Series, present: pl.Series) -> Inferred:
     format = _date_format(present)
     if format is not None:
         return _dates(series, format or None)
-    average_words = present.str.count_matches(r"\S+").mean() or 0
+    average_words = present.str.count_matches(r"\S+").to_numpy().mean()
     if unique > max(50, 0.5 * present.len()):
-        if float(average_words) >= 3:  # type: ignore[arg-type]
+        if average_words >= 3:
             return _unused(series, "text", "it is free text")
         if unique > 0.9 * present.len():
             return _unused(series, "id", "nearly every row has its own text")

@@ -47,7 +47,10 @@ def read_source(source: str, folder: Path, *, text_columns: Sequence[str] = ()) 
     """
     if _OBJECT.fullmatch(source) and not (folder / source).exists():
         reader: Any = resolve(source, {}, kind="source")
-        frame = (reader() if isinstance(reader, type) else reader).read()
+        source_object = reader() if isinstance(reader, type) else reader
+        if not hasattr(source_object, "read"):
+            raise UsageError(f"data.source {source} has no read().", hint="It must return a table.")
+        frame = source_object.read()
         return Read(frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame))
     return read_file(folder / source, text_columns=text_columns)
 

@@ -17,6 +17,18 @@ from modelwright.core.intake import Array
 Link = Literal["identity", "sigmoid", "softmax"]
 
 
+def usual_link(classes: int) -> Link:
+    """The link of models that score one output for two classes, and one a class for more.
+
+    Example:
+        >>> usual_link(1), usual_link(2), usual_link(3)
+        ('identity', 'sigmoid', 'softmax')
+    """
+    if classes == 1:
+        return "identity"
+    return "sigmoid" if classes == 2 else "softmax"
+
+
 @dataclass(frozen=True)
 class Affine:
     """``link(x @ coefficients + intercept)``.

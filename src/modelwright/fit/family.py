@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from modelwright.core.errors import UsageError
 from modelwright.core.extend import resolve
 from modelwright.core.intake import Array
 from modelwright.core.limits import Task
@@ -19,6 +20,7 @@ FAMILIES = {
     "catboost": "modelwright.fit.families.catboost:CatBoost",
 }
 BASELINES = ("dummy", "linear")
+FAMILY_PARTS = ("name", "encoding", "defaults", "space", "fit")
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,17 @@ def family_of(name: str) -> Family:
     """The family that a name in `fit.families` stands for.
 
     Raises:
-        UsageError: unknown name, or a class that cannot be imported.
+        UsageError: unknown name, a class that cannot be imported, or one that is no family.
     """
-    found = resolve(name, FAMILIES, kind="family")
-    return found() if isinstance(found, type) else found  # type: ignore[return-value]
+    found: Any = resolve(name, FAMILIES, kind="family")
+    family: Family = found() if isinstance(found, type) else found
+    absent = [part for part in FAMILY_PARTS if not hasattr(family, part)]
+    if absent:
+        raise UsageError(
+            f"{name} is no family: it lacks {', '.join(absent)}.",
+            hint="CONTRIBUTING.md has a complete one, 'Add a family in 10 minutes'.",
+        )
+    return family
 
 
 def split_params(params: Mapping[str, Any]) -> Settings:

@@ -24,7 +24,7 @@ from modelwright.fit.score import better, gain, score
 
 MANY_ROWS = 100_000
 CACHE_BYTES = 1_000_000_000
-Origin = Literal["default", "preset", "search"]
+Origin = Literal["default", "search"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ both float32 and float64 neighbours of every split threshold.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import onnxruntime as ort
@@ -47,13 +46,6 @@ ODD_TIMES = (
     MISSING_TIME, 0, -1, 1, -62_135_596_800_000_000, 253_402_300_799_999_999,
     951_782_399_999_999, 951_782_400_000_000, 1_709_164_800_000_000, -2_203_891_200_000_000,
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Difference:
-    row: int
-    what: str
-    size: float
 
 
 def prove(

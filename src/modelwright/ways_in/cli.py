@@ -56,6 +56,7 @@ def command(operation: Operation) -> Callable[..., None]:
             "json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, flag]
         )
     )
+    # typer reads __signature__; mypy does not know that functions may have one
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {p.name: p.annotation for p in parameters}
     call.__name__ = operation.name

@@ -14,7 +14,7 @@ import catboost
 import numpy as np
 
 from modelwright.core.intake import Array
-from modelwright.fit.decision import Decision, ForestBuilder, Link
+from modelwright.fit.decision import Decision, ForestBuilder, usual_link
 from modelwright.fit.family import FitJob, Fitted, Range
 from modelwright.fit.features import Encoding
 
@@ -115,8 +115,9 @@ class FittedCatBoost:
             ]
             builder.tree_output.append(0)
             builder.roots.append(_unfold(builder, splits, nan_right, values, 0, len(splits)))
-        link: Link = {1: "identity", 2: "sigmoid"}.get(self.classes, "softmax")  # type: ignore[assignment]
-        return builder.build(np.array(bias, float), link, one_output_a_tree=outputs == 1)
+        return builder.build(
+            np.array(bias, float), usual_link(self.classes), one_output_a_tree=outputs == 1
+        )
 
     def _export(self) -> Any:
         with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ import lightgbm as lgb
 import numpy as np
 
 from modelwright.core.intake import Array
-from modelwright.fit.decision import Decision, ForestBuilder, Link
+from modelwright.fit.decision import Decision, ForestBuilder, usual_link
 from modelwright.fit.family import FitJob, Fitted, Range
 from modelwright.fit.features import Encoding
 
@@ -108,8 +108,7 @@ class FittedLightGBM:
         for number, tree in enumerate(dump["tree_info"]):
             builder.tree_output.append(number % outputs)
             builder.roots.append(_grow(builder, tree["tree_structure"]))
-        link: Link = {1: "identity", 2: "sigmoid"}.get(self.classes, "softmax")  # type: ignore[assignment]
-        return builder.build(np.zeros(outputs), link, one_output_a_tree=True)
+        return builder.build(np.zeros(outputs), usual_link(self.classes), one_output_a_tree=True)
 
 
 def _grow(builder: ForestBuilder, tree: dict[str, Any]) -> int:

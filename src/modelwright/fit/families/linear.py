@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from modelwright.core.intake import Array
-from modelwright.fit.decision import Affine, Decision
+from modelwright.fit.decision import Affine, Decision, usual_link
 from modelwright.fit.family import FitJob, Fitted, Range
 from modelwright.fit.features import Encoding
 
@@ -77,9 +77,8 @@ class FittedLinear:
         if self.classes == 1:
             weights = np.asarray(self.model.coef_, np.float64).reshape(-1, 1)
             return Affine(weights, np.atleast_1d(np.float64(self.model.intercept_)), "identity")
-        link = "sigmoid" if len(self.model.classes_) == 2 else "softmax"
         return Affine(
             np.asarray(self.model.coef_, np.float64).T,
             np.asarray(self.model.intercept_, np.float64),
-            link,  # type: ignore[arg-type]
+            usual_link(self.classes),
         )
