@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
+import threading
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 import modelwright as mw
 from projects import QUICK, make_shop
@@ -41,3 +45,30 @@ def project(released: mw.Released, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     shutil.copytree(released.run.parents[1], folder)
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> str:
+    """URL of a real PostgreSQL; elsewhere than in CI a missing one skips."""
+    url = os.environ.get("TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
+    try:
+        with sqlalchemy.create_engine(url).connect():
+            return url
+    except sqlalchemy.exc.OperationalError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no PostgreSQL at {url} (set TEST_POSTGRES): {str(error).splitlines()[0]}")
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """A real HTTP server over a folder with t.csv; its address."""
+    (tmp_path / "t.csv").write_text("a,b\n1,x\n2,y\n")
+    quiet = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), quiet)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import modelwright as mw
-from modelwright.data.sources import read_file
+from modelwright.data.sources import open_file
 from projects import EXAMPLES, QUICK
 
 CASES = {
@@ -42,8 +42,8 @@ def test_from_the_table_to_the_service(name: str, tmp_path: Path) -> None:
     assert model.digest == record.artefact and model.schema.target.task == task
     source = next(p for p in folder.iterdir() if p.suffix in (".gz", ".parquet"))
     count = mw.predict_file(name, source, tmp_path / "out.csv", folder=folder)
-    found = read_file(tmp_path / "out.csv").frame
-    assert found.height == count == read_file(source).frame.height
+    found = open_file(tmp_path / "out.csv").frame()
+    assert found.height == count == open_file(source).frame().height
     if shares is not None:
         assert found.columns == ["prediction", *shares]
     else:

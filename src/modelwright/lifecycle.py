@@ -14,8 +14,8 @@ from modelwright.core.records import AuditLine, DatasetRecord, FitRecord, Measur
 from modelwright.core.spec_file import DEFAULT_NAME, SpecFile, read_spec
 from modelwright.core.store import new_run, to_json, write_atomic
 from modelwright.data.dataset import load as load_data
-from modelwright.data.scoring import read_rows
-from modelwright.data.sources import write_file
+from modelwright.data.scoring import open_rows, scored_batches
+from modelwright.data.writing import write_batches
 from modelwright.fit.tune import goal_of, search
 from modelwright.pack.artefact import Artefact
 from modelwright.pack.bench import measure
@@ -185,7 +185,7 @@ def predict_file(
 
     Args:
         reference: see `load`.
-        source: CSV (also .gz) or Parquet file.
+        source: a file, folder, glob or URL of any format that `data.source` reads; it is streamed.
         out: CSV or Parquet file by its ending; appears whole or not at all.
         folder: the project folder.
 
@@ -198,10 +198,9 @@ def predict_file(
     if Path(out).resolve() == Path(source).resolve():
         raise UsageError(f"{out} is the file to predict.", hint="Name another file to write.")
     model = load(reference, folder=folder)
-    answers = model.answer(read_rows(Path(source), model.schema))
-    frame = pl.DataFrame(answers.columns())
-    write_file(frame, Path(out))
-    return frame.height
+    batches = scored_batches(open_rows(Path(source)), model.schema)
+    answers = (pl.DataFrame(model.answer(feeds).columns()) for feeds in batches)
+    return write_batches(answers, Path(out))
 
 
 def _costs_met(limits: tuple[Limit, ...], measured: Measured) -> str:

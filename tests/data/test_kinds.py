@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from modelwright.core.errors import DataError, RowsError
-from modelwright.core.schema import MISSING_TIME
+from modelwright.core.schema import FEATURE_KINDS, MISSING_TIME
 from modelwright.data.kinds import infer
 
 N = 200
@@ -42,19 +42,21 @@ RNG = np.random.default_rng(0)
         ("x", RNG.permutation(N).tolist(), "id"),
         ("x", ["1", "NA", "2.5", "?"], "number"),
         ("x", ["01234", "00007", "12345"], "category"),
-        ("x", [["a"], ["a"]], "text"),
+        ("x", [[1], [2, 1]], "list"),
+        ("x", [{"a": 1}, {"a": 2}], "text"),
         ("x", [f"user-{i}" for i in range(N)], "id"),
         ("x", [f"a note about thing number {i}" for i in range(N)], "text"),
         ("x", [dt.date(2020, 1, 1), dt.date(2021, 1, 1)], "datetime"),
         ("x", [dt.timedelta(seconds=1), dt.timedelta(seconds=2)], "number"),
-        ("x", [["a"], ["b"]], "text"),
+        ("x", [["a"], ["b"]], "list"),
+        ("x", ["a|b", "b|c", "a|c", "a|b|c", "c", "b"], "list"),
     ],
 )
 def test_kinds(name: str, values: list[Any], kind: str) -> None:
     found = infer(pl.Series(name, values))
     assert found.column.kind == kind
     assert len(found.values) == len(values)
-    assert found.column.is_feature == (kind in ("number", "category", "boolean", "datetime"))
+    assert found.column.is_feature == (kind in FEATURE_KINDS)
 
 
 def test_empty_text_is_missing() -> None:
@@ -69,7 +71,7 @@ def test_day_first_is_proved_by_the_data_or_likelier_and_said() -> None:
     dense = [f"{day}/{month}/2020" for month in (1, 2, 3) for day in range(1, 13)]
     for values in (dense, dense[::-1]):
         found = infer(pl.Series("x", values))
-        assert found.column.format == "%d/%m/%Y" and "can be exchanged" in found.doubt
+        assert found.column.format == "%d/%m/%Y" and "can be exchanged" in found.notes[0].measured
 
 
 def test_text_and_real_dates_give_equal_values() -> None:
@@ -95,4 +97,5 @@ def test_levels_are_ordered_by_frequency() -> None:
 
 
 def test_words_for_missing_are_said() -> None:
-    assert infer(pl.Series("x", ["1", "NA", "2.5", "?"])).doubt == "?, NA read as missing"
+    [note] = infer(pl.Series("x", ["1", "NA", "2.5", "?"])).notes
+    assert note.measured == "?, NA read as missing"

@@ -25,6 +25,7 @@ def table_for(task: str, rows: int = 400, seed: int = 0) -> tuple[Schema, Table]
     text = rng.choice(["a", "b", "c", "", "long tail"], rows).astype(object)
     flag = rng.choice([0.0, 1.0, np.nan], rows)
     when = rng.integers(0, 10**15, rows)
+    tags = rng.choice(["", "x", "y", "x|y", "y|a.b", "a.b|x|y"], rows).astype(object)
     score = np.nan_to_num(number) + (text == "a") + np.nan_to_num(flag) + rng.normal(0, 0.5, rows)
     levels: tuple[str, ...] = ()
     target = score
@@ -33,8 +34,8 @@ def table_for(task: str, rows: int = 400, seed: int = 0) -> tuple[Schema, Table]
     if task == "multiclass":
         levels, target = ("p", "q", "r"), np.digitize(score, [0.0, 1.0])
     feeds = {"number": number, "integer": rng.integers(0, 9, rows) * 1.0, "text": text,
-             "flag": flag, "when": when}  # fmt: skip
-    kinds = ("number", "number", "category", "boolean", "datetime")
+             "flag": flag, "when": when, "tags": tags}  # fmt: skip
+    kinds = ("number", "number", "category", "boolean", "datetime", "list")
     columns = [
         describe(Column(name, kind), values)
         for (name, values), kind in zip(feeds.items(), kinds, strict=True)

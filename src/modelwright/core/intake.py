@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from modelwright.core.contract import row_breaches
 from modelwright.core.errors import RowsError, did_you_mean
 from modelwright.core.schema import (
     FALSE_WORDS,
@@ -27,7 +28,8 @@ from modelwright.core.schema import (
 Array = npt.NDArray[Any]
 Feeds = dict[str, Array]
 """Column name -> one-dimensional array: float64 (NaN missing) for numbers and booleans, object
-of str ("" missing) for categories, int64 microseconds (-2**63 missing) for date-times."""
+of str ("" missing) for categories and lists, int64 microseconds (-2**63 missing) for
+date-times."""
 
 SHOWN_PROBLEMS = 20
 
@@ -116,6 +118,8 @@ def refuse(problems: Sequence[str]) -> None:
 def _feeds(schema: Schema, columns: Mapping[str, Sequence[Any] | Array]) -> Feeds:
     problems: list[str] = []
     feeds = {c.name: column_feed(c, columns[c.name], problems) for c in schema.features}
+    for column in schema.features:
+        problems += row_breaches(column, feeds[column.name])
     refuse(problems)
     return feeds
 
@@ -128,15 +132,20 @@ def column_feed(column: Column, values: Sequence[Any] | Array, problems: list[st
             return fast
         values = values.tolist()
     convert = _CONVERT[column.kind]
-    dtype: Any = {"category": object, "datetime": np.int64}.get(column.kind, np.float64)
     missing = _MISSING.get(column.kind, math.nan)
-    out: Array = np.empty(len(values), dtype)
+    out: Array = np.empty(len(values), _DTYPE.get(column.kind, np.float64))
+    known: dict[str, Any] = {}
     for index, value in enumerate(values):
         if value is None:
             out[index] = missing
             continue
+        if type(value) is str and value in known:
+            out[index] = known[value]
+            continue
         try:
             out[index] = convert(column, value)
+            if type(value) is str:
+                known[value] = out[index]
         except (ValueError, TypeError, OverflowError):
             out[index] = missing
             wanted = _WANTED[column.kind]
@@ -153,7 +162,7 @@ def _from_array(column: Column, values: Array) -> Array | None:
     """Arrays that already have the right type need no look at each value."""
     if column.kind in ("number", "boolean") and values.dtype.kind in "iuf":
         if column.kind == "number":
-            return values.astype(np.float64)
+            return _without_sentinels(column, values.astype(np.float64))
     elif column.kind == "boolean" and values.dtype.kind == "b":
         return values.astype(np.float64)
     elif column.kind == "datetime" and values.dtype.kind == "M":
@@ -161,22 +170,60 @@ def _from_array(column: Column, values: Array) -> Array | None:
     return None
 
 
-_MISSING: dict[str, Any] = {"category": "", "datetime": MISSING_TIME}
+def _without_sentinels(column: Column, numbers: Array) -> Array:
+    """Numbers such as -999 that the schema says mean missing become missing."""
+    sentinels = sentinels_of(column)
+    return np.where(np.isin(numbers, sentinels), np.nan, numbers) if sentinels else numbers
+
+
+def sentinels_of(column: Column) -> list[float]:
+    """The numbers among the values that mean missing."""
+    found = []
+    for word in column.missing:
+        try:
+            found.append(float(word))
+        except ValueError:
+            continue
+    return found
+
+
+_MISSING: dict[str, Any] = {"category": "", "list": "", "datetime": MISSING_TIME}
+_DTYPE: dict[str, Any] = {"category": object, "list": object, "datetime": np.int64}
 _WANTED = {
     "number": "a number",
     "category": "text",
     "boolean": "true or false",
     "datetime": "a date-time in ISO 8601",
+    "list": "text or a list of texts",
 }
 
 
-def _number(_column: Column, value: object) -> float:
+def _number(column: Column, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise ValueError("not a number")
-    return float(value)
+    number = float(value)
+    return math.nan if column.missing and number in sentinels_of(column) else number
 
 
-def _text(_column: Column, value: object) -> str:
+def _category(column: Column, value: object) -> str:
+    """Text without blanks at its ends, under the spelling that the schema knows it by."""
+    text = _text(value).strip()
+    if text in column.missing:
+        return ""
+    return column.spellings.get(text, text)
+
+
+def _list(column: Column, value: object) -> str:
+    """Items of a list, each tidied, joined by the separator that training had."""
+    separator = column.format or "|"
+    items = value if isinstance(value, (list, tuple)) else str(_text(value)).split(separator)
+    texts = [_category(column, item) for item in items]
+    if any(separator in text for text in texts):
+        raise ValueError("an item holds the separator")
+    return separator.join(text for text in texts if text)
+
+
+def _text(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, (bool, np.bool_)):
@@ -200,29 +247,36 @@ def level_text(value: float) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
 
 
-def _boolean(_column: Column, value: object) -> float:
+def _boolean(column: Column, value: object) -> float:
     if isinstance(value, (float, np.floating)) and math.isnan(value):
         return math.nan
     if isinstance(value, (bool, np.bool_)) or (isinstance(value, (int, float)) and value in (0, 1)):
         return float(value)
     if isinstance(value, str):
         word = value.strip().lower()
-        if word in TRUE_WORDS or word in FALSE_WORDS or word == "":
-            return math.nan if word == "" else float(word in TRUE_WORDS)
-        if word in ("1.0", "0.0"):
-            return float(word)
+        if word == "" or value.strip() in column.missing:
+            return math.nan
+        if word in TRUE_WORDS or word in FALSE_WORDS:
+            return float(word in TRUE_WORDS)
     raise ValueError("not a boolean")
 
 
 def _time(column: Column, value: object) -> int:
     if value == "" or value != value:  # NaN and pandas.NaT differ from themselves
         return MISSING_TIME
+    if column.format == "%Y%m%d" and isinstance(value, (int, float)):
+        value = str(int(value))
+    if isinstance(value, str):
+        value = value.strip()
+        if value in column.missing or not value:
+            return MISSING_TIME
     return time_from(value, column.format)
 
 
 _CONVERT: dict[str, Callable[[Column, Any], Any]] = {
     "number": _number,
-    "category": _text,
+    "category": _category,
+    "list": _list,
     "boolean": _boolean,
     "datetime": _time,
 }

@@ -28,6 +28,8 @@ class Finding(msgspec.Struct, frozen=True):
 
     `check` is what was looked at, `subject` the column, limit or model it is about. `measured`
     and `wanted` are in words and units a person would use; `interval` is in base units.
+    `columns`: all columns it is about, where there are more than the subject; `rows`: the first
+    few rows that show it, counted from 0.
     """
 
     check: str
@@ -39,6 +41,8 @@ class Finding(msgspec.Struct, frozen=True):
     advice: str = ""
     severity: Severity = "error"
     interval: Interval | None = None
+    columns: tuple[str, ...] = ()
+    rows: tuple[int, ...] = ()
 
     @property
     def blocks(self) -> bool:
@@ -62,7 +66,12 @@ class ColumnBaseline(msgspec.Struct, frozen=True):
 
 
 class DatasetRecord(msgspec.Struct, frozen=True):
-    """What was read, how it was split, and what was found in it."""
+    """What was read, how it was split, and what was found in it.
+
+    `read`: how the file is written, as `data.read` would pin it. `origin`: the DVC pointer and git
+    state of the source, where it has them. `sampled`: rows that the costly checks looked at, 0 for
+    all; `streamed`: the table was not held in memory, so kinds are those of a sample.
+    """
 
     source: str
     rows: int
@@ -75,6 +84,11 @@ class DatasetRecord(msgspec.Struct, frozen=True):
     schema: Schema
     baseline: dict[str, ColumnBaseline]
     findings: tuple[Finding, ...] = ()
+    read: dict[str, Any] = {}
+    column_fingerprints: dict[str, str] = {}
+    origin: dict[str, str] = {}
+    sampled: int = 0
+    streamed: bool = False
 
 
 class Trial(msgspec.Struct, frozen=True):

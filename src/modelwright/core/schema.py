@@ -9,15 +9,38 @@ import msgspec
 
 from modelwright.core.limits import Task
 
-Kind = Literal["number", "category", "boolean", "datetime", "id", "constant", "text"]
-FEATURE_KINDS = ("number", "category", "boolean", "datetime")
+Kind = Literal["number", "category", "boolean", "datetime", "list", "id", "constant", "text"]
+FEATURE_KINDS = ("number", "category", "boolean", "datetime", "list")
 LabelType = Literal["string", "integer", "boolean", "number"]
 
-TRUE_WORDS = frozenset({"true", "t", "yes", "y", "1", "on"})
-FALSE_WORDS = frozenset({"false", "f", "no", "n", "0", "off"})
+BOOLEAN_PAIRS = (
+    ("true", "false"), ("t", "f"), ("yes", "no"), ("y", "n"), ("1", "0"), ("on", "off"),
+    ("1.0", "0.0"), ("ja", "nein"), ("j", "n"), ("oui", "non"), ("si", "no"), ("s\u00ed", "no"),
+    ("sim", "n\u00e3o"), ("wahr", "falsch"), ("vrai", "faux"),
+    ("\u0434\u0430", "\u043d\u0435\u0442"),
+)  # fmt: skip
+"""Spellings of true and false that belong together."""
+TRUE_WORDS = frozenset(true for true, _ in BOOLEAN_PAIRS)
+FALSE_WORDS = frozenset(false for _, false in BOOLEAN_PAIRS)
 EPOCH = dt.datetime(1970, 1, 1)
 MISSING_TIME = -(2**63)
 """The int64 that stands for a missing date-time in graph inputs."""
+
+
+class Expect(msgspec.Struct, frozen=True):
+    """What a value must be: the spec's `expect:`, part of the schema wherever it goes.
+
+    `minimum` / `maximum` are in the column's own unit; date-times in microseconds since 1970.
+    `unique` and `max_missing` (a share) are judged over a table, the rest over each row.
+    """
+
+    required: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    levels: tuple[str, ...] = ()
+    regex: str | None = None
+    unique: bool = False
+    max_missing: float | None = None
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -25,8 +48,9 @@ class Column(msgspec.Struct, frozen=True):
 
     `nullable`: missing values were seen in training. `minimum` / `maximum`: numbers and
     date-times (as microseconds since 1970). `levels`: categories, most frequent first.
-    `format`: how date-time text is written; None means ISO 8601. `unused`: why the model does
-    not read it, or an empty string.
+    `format`: how its text is written: a date-time format (None means ISO 8601), a number such as
+    '1.234,5' (None means 1234.5), or the separator of a list. `missing`: values that mean missing.
+    `spellings`: variant -> level. `unused`: why the model does not read it, or an empty string.
     """
 
     name: str
@@ -37,6 +61,9 @@ class Column(msgspec.Struct, frozen=True):
     maximum: float | None = None
     levels: tuple[str, ...] = ()
     format: str | None = None
+    missing: tuple[str, ...] = ()
+    spellings: dict[str, str] = {}
+    expect: Expect | None = None
     unused: str = ""
     private: bool = False
     protected: bool = False

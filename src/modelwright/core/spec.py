@@ -7,18 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     field_validator,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from modelwright.core.errors import did_you_mean
-from modelwright.core.limits import AT_MOST_ONE, METRICS, QUALITY, Limit, Task, parse_quantity
-from modelwright.core.schema import Kind
+from modelwright.core.limits import AT_MOST_ONE, METRICS, QUALITY, Limit, parse_quantity
+from modelwright.core.spec_data import DataSpec, ExpectSpec, Strict
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -30,10 +27,6 @@ def _name(text: str) -> str:
             "the first a letter or digit"
         )
     return text
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
 
 
 def _budget(text: object) -> str:
@@ -55,67 +48,7 @@ def _bytes(text: object) -> int:
     return text if isinstance(text, int) else int(parse_quantity(text, "bytes")[0])
 
 
-Names = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
-Share = Annotated[float, Field(gt=0.0, lt=1.0)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
-
-
-Method = Literal["auto", "random", "stratified", "group", "time"]
-
-
-class SplitSpec(_Strict):
-    """How the sealed holdout is set apart."""
-
-    method: Method = Field(
-        "auto",
-        description="auto: stratified for classes, random for numbers. group: rows that share "
-        "`by` stay on one side. time: the newest rows by `by` are the holdout.",
-    )
-    by: str | None = Field(None, description="The group or date-time column of that method.")
-    holdout: Share = Field(0.2, description="Share of the rows that is sealed for the release.")
-
-    @model_validator(mode="after")
-    def _by_is_given(self) -> SplitSpec:
-        if self.method in ("group", "time") and not self.by:
-            raise ValueError(f"split.method {self.method} needs split.by: the column to split on")
-        if self.method not in ("group", "time") and self.by:
-            raise ValueError(f"split.by has no use with split.method {self.method}")
-        return self
-
-
-def _short_split(value: object) -> object:
-    return {"method": value} if isinstance(value, str) else value
-
-
-class DataSpec(_Strict):
-    """What to learn from."""
-
-    source: str = Field(description="CSV (also .gz) or Parquet file, relative to the spec file.")
-    target: str = Field(description="The column to predict.")
-    task: Task | None = Field(None, description="Taken from the target when not given.")
-    positive: str | int | bool | None = Field(
-        None,
-        description="Binary: the class to find. Default: the one that a word such as yes, true or "
-        "fraud gives away, else the rarer one.",
-    )
-    drop: Names = Field([], description="Columns that the model must not read.")
-    private: Names = Field([], description="Columns never written to journals or reports.")
-    protected: Names = Field([], description="Columns to watch for unequal treatment.")
-    kinds: dict[str, Kind] = Field(
-        {}, description="column: kind, where the kind was guessed wrong (see `modelwright check`)."
-    )
-    split: Annotated[
-        SplitSpec, BeforeValidator(_short_split, json_schema_input_type=Method | SplitSpec)
-    ] = Field(
-        SplitSpec(), description="A method by name, or a mapping with method, by and holdout."
-    )
-    seed: int = Field(0, ge=0, lt=2**31, description="Seed of the split and of everything after.")
-
-
-class LimitSpec(_Strict):
+class LimitSpec(Strict):
     """A limit spelled out; a bare quantity is short for at_least or at_most."""
 
     at_least: str | float | None = Field(None, description="The measured value may not be lower.")
@@ -137,7 +70,7 @@ def _no_boolean(value: object) -> object:
 LimitValue = Annotated[str | float | LimitSpec, BeforeValidator(_no_boolean)]
 
 
-class FitSpec(_Strict):
+class FitSpec(Strict):
     """How to search."""
 
     families: list[str] = Field(
@@ -163,7 +96,7 @@ class FitSpec(_Strict):
     )
 
 
-class PackSpec(_Strict):
+class PackSpec(Strict):
     """How the model is packed and measured."""
 
     measure: Literal["server", "process"] = Field(
@@ -179,7 +112,7 @@ class PackSpec(_Strict):
     )
 
 
-class ReleaseSpec(_Strict):
+class ReleaseSpec(Strict):
     """How a model is judged."""
 
     alpha: float = Field(
@@ -199,7 +132,7 @@ class ReleaseSpec(_Strict):
     )
 
 
-class ServeSpec(_Strict):
+class ServeSpec(Strict):
     """How answers are given."""
 
     host: str = Field("127.0.0.1", description="Anything but loopback needs a token.")
@@ -213,14 +146,14 @@ class ServeSpec(_Strict):
     )
 
 
-class WatchSpec(_Strict):
+class WatchSpec(Strict):
     """Reserved for monitoring: accepted, without effect yet."""
 
     every: str | None = Field(None, description="Reserved. No effect yet.")
     labels: str | None = Field(None, description="Reserved. No effect yet.")
 
 
-class Spec(_Strict):
+class Spec(Strict):
     """modelwright.yaml: one model from its table to its service."""
 
     name: Annotated[str, AfterValidator(_name)] = Field(description="The model's name everywhere.")
@@ -228,6 +161,9 @@ class Spec(_Strict):
     out_of_scope: str = Field("", description="What it must not be used for.")
     owner: str = Field("", description="Who answers for it.")
     data: DataSpec
+    expect: dict[str, ExpectSpec] = Field(
+        {}, description="column: what its values must be, in training, scoring and serving."
+    )
     goal: str | None = Field(
         None, description="Metric to improve: roc_auc, log_loss, rmse, ...; default by task."
     )

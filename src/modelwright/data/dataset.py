@@ -10,20 +10,21 @@ import numpy as np
 import polars as pl
 import psutil
 
-from modelwright.core.errors import DataError, did_you_mean
+from modelwright.core.contract import missing_in
+from modelwright.core.errors import DataError
 from modelwright.core.intake import Array, Feeds
-from modelwright.core.records import ColumnBaseline, DatasetRecord, Finding
+from modelwright.core.records import ColumnBaseline, DatasetRecord
 from modelwright.core.schema import Column, Schema
-from modelwright.core.spec import DataSpec
+from modelwright.core.spec_data import DataSpec
 from modelwright.core.spec_file import SpecFile
 from modelwright.core.table import Table, take_feeds
 from modelwright.data import findings, kinds, split, target
-from modelwright.data.fingerprint import fingerprint, row_hashes
+from modelwright.data.fingerprint import Digest, fingerprint, row_hashes
 from modelwright.data.holdout import SealedHoldout
-from modelwright.data.sources import read_source
+from modelwright.data.interpret import Parsed, parse
+from modelwright.data.sources import open_source
 
 LEDGER = Path(".modelwright") / "holdout-uses.jsonl"
-FEWEST_ROWS = 20
 COPIES_IN_MEMORY = 6
 """How many times the raw table is held at once, at most, while fitting (measured on Adult)."""
 
@@ -50,16 +51,6 @@ class Dataset:
         return self.record.schema
 
 
-@dataclass(frozen=True)
-class _Parsed:
-    """A table after its kinds are known, before the split."""
-
-    columns: list[Column]
-    values: Feeds
-    target: target.ReadTarget
-    notes: list[Finding]
-
-
 def load(spec_file: SpecFile) -> Dataset:
     """Read, check and split the table that the spec names.
 
@@ -67,12 +58,10 @@ def load(spec_file: SpecFile) -> Dataset:
         DataError: the file, the target or a named column does not fit; or too little memory.
     """
     data = spec_file.spec.data
-    as_text = [name for name, kind in data.kinds.items() if kind in ("category", "text", "id")]
-    read = read_source(data.source, spec_file.folder, text_columns=as_text)
-    frame = read.frame
+    source = open_source(data.source, spec_file.folder, data.read)
+    frame = source.frame()
     _check_memory(frame)
-    _check_named_columns(frame, data)
-    parsed = _parse(frame, data)
+    parsed = parse(frame, spec_file.spec, source)
     names = [column.name for column in parsed.columns if column.is_feature]
     if not names:
         raise DataError(
@@ -93,15 +82,22 @@ def load(spec_file: SpecFile) -> Dataset:
         )
     _check_classes(train, parsed.target)
     schema = Schema(_from_training(parsed.columns, values, train_rows), parsed.target.target)
-    noted = [*read.findings, *parsed.notes, *findings.of_split(schema, sealed, data.split.method)]
     labelled = values | {data.target: _label_texts(parsed.target)}
+    digest = Digest()
+    digest.add(labelled)
     holdout_print = fingerprint(take_feeds(labelled, holdout_rows))
+    noted = [
+        *source.findings(),
+        *parsed.notes,
+        *findings.of_columns(parsed, frame.height),
+        *findings.of_split(schema, sealed, data.split.method),
+    ]
     record = DatasetRecord(
         source=data.source,
         rows=len(y),
         train_rows=train.rows,
         holdout_rows=sealed.rows,
-        fingerprint=fingerprint(labelled),
+        fingerprint=digest.whole(),
         holdout_fingerprint=holdout_print,
         split=_split_name(data, schema),
         seed=data.seed,
@@ -110,6 +106,8 @@ def load(spec_file: SpecFile) -> Dataset:
             c.name: baseline_of(train.feeds[c.name]) for c in schema.features if not c.private
         },
         findings=tuple(noted),
+        read=parsed.detected,
+        column_fingerprints=digest.columns(),
     )
     holdout = SealedHoldout(sealed, holdout_print, spec_file.folder / LEDGER)
     return Dataset(record, train, holdout, ordered=order is not None)
@@ -126,65 +124,21 @@ def _check_memory(frame: pl.DataFrame) -> None:
         )
 
 
-def _check_named_columns(frame: pl.DataFrame, data: DataSpec) -> None:
-    given = {
-        "data.drop": data.drop,
-        "data.private": data.private,
-        "data.protected": data.protected,
-        "data.kinds": list(data.kinds),
-        "data.split.by": [data.split.by] if data.split.by else [],
-    }
-    for key, names in given.items():
-        for name in names:
-            if name not in frame.columns:
-                hint = did_you_mean(name, frame.columns)
-                raise DataError(f"{key} names {name!r}, which is not in {data.source}.", hint=hint)
-            if name == data.target and key != "data.private":
-                raise DataError(f"{key} names the target {name!r}.", hint="Take it out there.")
-
-
-def _parse(frame: pl.DataFrame, data: DataSpec) -> _Parsed:
-    read = target.read_target(frame, data)
-    kept = frame.filter(pl.Series(read.kept)) if not read.kept.all() else frame
-    if kept.height < FEWEST_ROWS:
-        raise DataError(
-            f"{data.source} has {kept.height} rows with a target.",
-            hint=f"Wanted at least {FEWEST_ROWS}, to learn from some and judge by others.",
-        )
-    columns, values, notes = [], {}, []
-    for name in kept.columns:
-        if name == data.target:
-            continue
-        found = kinds.infer(kept[name], data.kinds.get(name))
-        column = msgspec.structs.replace(
-            found.column, private=name in data.private, protected=name in data.protected
-        )
-        if name in data.drop:
-            column = msgspec.structs.replace(column, unused="data.drop names it")
-        columns.append(column)
-        if found.doubt and column.is_feature:
-            notes.append(findings.doubtful(column, found.doubt))
-        values[name] = found.values
-    notes += findings.of_columns(columns, values, frame, read)
-    return _Parsed(columns, values, read, notes)
-
-
 def _split(
-    values: Feeds, parsed: _Parsed, data: DataSpec
+    values: Feeds, parsed: Parsed, data: DataSpec
 ) -> tuple[Array, Array | None, Array | None]:
     """(mask of the holdout, time order or None, group number a row or None)."""
     how, y = data.split, parsed.target.values
     salt = f"split {data.seed}"
     if how.method == "time":
-        assert how.by is not None
-        moments = values[how.by]
+        moments = values[how.by] if how.by else np.arange(len(y))
         if moments.dtype == object:
             found = next(c.kind for c in parsed.columns if c.name == how.by)
             raise DataError(
                 f"split.by: {how.by!r} is {found}, wanted a date-time or a number.",
                 hint="Does data.kinds help?",
             )
-        if kinds.missing_in(moments).any():
+        if missing_in(moments).any():
             raise DataError(
                 f"split.by: {how.by!r} has missing values, so not every row has a place in time."
             )
@@ -209,6 +163,7 @@ def _split_name(data: DataSpec, schema: Schema) -> str:
     if method == "auto":
         method = "random" if schema.target.task == "regression" else "stratified"
     by = f" by {data.split.by}" if data.split.by else ""
+    by = " by row order" if method == "time" and not by else by
     return f"{method}{by}, {data.split.holdout:.0%} sealed"
 
 
@@ -241,14 +196,13 @@ def _from_training(columns: list[Column], values: Feeds, train_rows: Array) -> t
 
 def baseline_of(values: Array) -> ColumnBaseline:
     """A column's distribution, the reference that drift is measured against."""
-    missing = kinds.missing_in(values)
+    missing = missing_in(values)
     present = values[~missing]
     share = float(missing.mean()) if len(values) else 0.0
     if values.dtype == object:
-        names, counts = np.unique(present.astype(str), return_counts=True)
-        order = np.lexsort((names, -counts))[:64]
-        shares = tuple(float(c) for c in counts[order] / max(1, len(values)))
-        return ColumnBaseline(share, levels=tuple(map(str, names[order])), shares=shares)
+        counted = kinds.counted(pl.Series(present, dtype=pl.String))[:64]
+        shares = tuple(count / max(1, len(values)) for _, count in counted)
+        return ColumnBaseline(share, levels=tuple(name for name, _ in counted), shares=shares)
     if not len(present):
         return ColumnBaseline(share)
     numbers = present.astype(np.float64)

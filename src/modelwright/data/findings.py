@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import polars as pl
 
+from modelwright.core.contract import missing_in
 from modelwright.core.intake import Array, Feeds
 from modelwright.core.records import Finding
 from modelwright.core.schema import Column, Schema
 from modelwright.core.table import Table
 from modelwright.data.fingerprint import row_hashes
-from modelwright.data.kinds import missing_in
+from modelwright.data.interpret import Parsed
 from modelwright.data.target import ReadTarget
 
 NEAR_EMPTY = 0.95
@@ -20,26 +18,25 @@ RARE_CLASS = 20
 STRONG_IMBALANCE = 0.01
 
 
-def of_columns(
-    columns: Sequence[Column], values: Feeds, frame: pl.DataFrame, read: ReadTarget
-) -> list[Finding]:
+def of_columns(parsed: Parsed, rows: int) -> list[Finding]:
     """Findings about the whole table: the target, columns left out, gaps, duplicates, classes."""
+    values = parsed.values
     return [
-        *_of_target(frame, read),
-        *(note for column in columns for note in _of_column(column, values[column.name])),
+        *_of_target(rows, parsed.target),
+        *(note for column in parsed.columns for note in _of_column(column, values[column.name])),
         *_duplicates(values),
-        *_of_classes(read),
+        *_of_classes(parsed.target),
     ]
 
 
-def _of_target(frame: pl.DataFrame, read: ReadTarget) -> list[Finding]:
+def _of_target(rows: int, read: ReadTarget) -> list[Finding]:
     name, notes = read.target.name, []
     if read.guessed:
         advice = "set data.task and data.positive if it is wrong"
         notes.append(_note("target", name, read.guessed, "inferred from its values", advice))
     lost = int((~read.kept).sum())
     if lost:
-        measured, advice = f"{lost:,} of {frame.height:,}", "check that they are missing at random"
+        measured, advice = f"{lost:,} of {rows:,}", "check that they are missing at random"
         notes.append(_warning("rows without target", name, measured, "they are left out", advice))
     return notes
 
@@ -55,12 +52,6 @@ def _of_column(column: Column, values: Array) -> list[Finding]:
     return [
         _warning("near-empty column", column.name, f"{share:.1%} missing", "it says little", advice)
     ]
-
-
-def doubtful(column: Column, doubt: str) -> Finding:
-    """Something that was decided about a column although the data do not prove it."""
-    advice = "write such values in a form that has one meaning"
-    return _warning("doubtful values", column.name, doubt, "the data do not prove it", advice)
 
 
 def of_split(schema: Schema, holdout: Table, method: str) -> list[Finding]:

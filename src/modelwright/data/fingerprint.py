@@ -36,22 +36,63 @@ def row_hashes(columns: Mapping[str, Array], *, salt: str = "") -> Hashes:
         return _mix(total ^ np.uint64(_digest(salt)))
 
 
-def fingerprint(columns: Mapping[str, Array]) -> str:
-    """Digest of a table's content: 32 hex digits.
+class Digest:
+    """The fingerprint of a table that is seen a batch at a time.
 
-    The rows' hashes are added up (twice, with different mixing), which forgets their order.
-    Not meant to withstand somebody who builds a collision; the artefact's sha256 is.
+    The rows' hashes are added up (twice, with different mixing), which forgets their order, and
+    so are each column's. Not meant to withstand somebody who builds a collision; the artefact's
+    sha256 is.
+    """
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._whole = [0, 0]
+        self._columns: dict[str, list[int]] = {}
+
+    def add(self, columns: Mapping[str, Array]) -> Hashes:
+        """Take in more rows; returns their hashes."""
+        count = len(next(iter(columns.values())))
+        total = np.zeros(count, np.uint64)
+        with np.errstate(over="ignore"):
+            for name, values in columns.items():
+                mixed = _mix(_bits(values) ^ np.uint64(_digest(name)))
+                total += mixed
+                _accumulate(self._columns.setdefault(name, [0, 0]), mixed)
+        hashes = _mix(total ^ np.uint64(_digest("")))
+        _accumulate(self._whole, hashes)
+        self.rows += count
+        return hashes
+
+    def whole(self) -> str:
+        """Digest of the rows: 32 hex digits."""
+        return _hex((sorted(self._columns), self.rows, self._whole))
+
+    def columns(self) -> dict[str, str]:
+        """Digest of each column, 16 hex digits, whatever the order of the rows."""
+        return {n: _hex((n, self.rows, sums))[:16] for n, sums in self._columns.items()}
+
+
+def _accumulate(sums: list[int], hashes: Hashes) -> None:
+    with np.errstate(over="ignore"):
+        for place, values in enumerate((hashes, _mix(hashes))):
+            sums[place] = (sums[place] + int(values.sum(dtype=np.uint64))) % 2**64
+
+
+def _hex(content: object) -> str:
+    return hashlib.blake2b(repr(content).encode(), digest_size=16).hexdigest()
+
+
+def fingerprint(columns: Mapping[str, Array]) -> str:
+    """Digest of a table's content, see `Digest`.
 
     Example:
         >>> one = fingerprint({"a": np.array([1.0, 2.0])})
         >>> one == fingerprint({"a": np.array([2.0, 1.0])}), len(one)
         (True, 32)
     """
-    hashes = row_hashes(columns)
-    with np.errstate(over="ignore"):
-        sums = [int(hashes.sum(dtype=np.uint64)), int(_mix(hashes).sum(dtype=np.uint64))]
-    text = repr((sorted(columns), len(hashes), sums))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    digest = Digest()
+    digest.add(columns)
+    return digest.whole()
 
 
 def _bits(values: Array) -> Hashes:

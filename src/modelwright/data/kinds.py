@@ -1,36 +1,68 @@
-"""What each column is: number, category, boolean, date-time, id-like, constant or free text."""
+"""What each column is: number, category, boolean, date-time, list, id-like, constant or text."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 import polars as pl
 
+from modelwright.core.contract import missing_in
 from modelwright.core.errors import DataError
 from modelwright.core.intake import Array, column_feed, refuse
-from modelwright.core.schema import (
-    FALSE_WORDS,
-    FEATURE_KINDS,
-    MISSING_TIME,
-    TRUE_WORDS,
-    Column,
-    Kind,
-    parse_time,
-)
+from modelwright.core.records import Finding
+from modelwright.core.schema import FEATURE_KINDS, MISSING_TIME, Column, Kind
+from modelwright.core.spec_data import ReadSpec
+from modelwright.data import cells
+from modelwright.data.cells import PLAIN, STYLES
 
-DATE_FORMATS = (
-    "%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M",
-    "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y",
-    "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%m-%d-%Y", "%d-%m-%Y",
-)  # fmt: skip
 ID_NAME = re.compile(r"(^|[^a-zA-Z])(?i:id|uuid|guid|key|index|rowid|row)$|[a-z]I[Dd]$|^PID$")
-MISSING_WORDS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "?", "-", "--"})
-"""Words that mean missing in a column that otherwise holds numbers."""
 MOST_LEVELS = 10_000
 """Levels kept for one category column; rarer ones count as unseen."""
+MOST_ITEMS = 1_000
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What is known about a table before its columns are looked at.
+
+    Attributes:
+        style: how its numbers are written, a key of `cells.STYLES`.
+        missing: column (or '*') -> values that mean missing.
+        dates: column -> format.
+        spellings: column -> variant -> level.
+    """
+
+    style: str = PLAIN
+    missing: Mapping[str, list[str]] = field(default_factory=dict)
+    dates: Mapping[str, str] = field(default_factory=dict)
+    spellings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def missing_of(self, name: str) -> tuple[str, ...]:
+        """The values that mean missing in one column."""
+        return (*self.missing.get("*", ()), *self.missing.get(name, ()))
+
+
+def style_of(read: ReadSpec) -> str | None:
+    """The style that `data.read.decimal` and `thousands` ask for; None when they say nothing."""
+    if read.decimal is None and read.thousands is None:
+        return None
+    decimal = read.decimal or ("." if read.thousands in (",", "'", "") else ",")
+    usual = {".": "", ",": "."}[decimal]
+    thousands = read.thousands if read.thousands is not None else usual
+    if decimal == "," and thousands == "":
+        thousands = "."
+    for style, marks in STYLES.items():
+        if marks == (thousands, decimal):
+            return style
+    raise DataError(
+        f"data.read: no number is written with {thousands!r} between thousands and {decimal!r} "
+        "before decimals.",
+        hint=f"Known: {', '.join(STYLES)}.",
+    )
 
 
 @dataclass(frozen=True)
@@ -39,15 +71,16 @@ class Inferred:
 
     column: Column
     values: Array
-    doubt: str = ""
+    notes: tuple[Finding, ...] = ()
 
 
-def infer(series: pl.Series, forced: Kind | None = None) -> Inferred:
+def infer(series: pl.Series, forced: Kind | None = None, hints: Hints | None = None) -> Inferred:
     """Decide what a column is and convert its values.
 
     Args:
         series: the raw column.
         forced: the kind that the spec gives; then values that do not fit are an error.
+        hints: what is known about the table.
 
     Raises:
         DataError: `forced` does not fit the values; row and value are named.
@@ -58,38 +91,50 @@ def infer(series: pl.Series, forced: Kind | None = None) -> Inferred:
         >>> infer(pl.Series("day", ["13/1/2020", "1/2/2020"])).column.format
         '%d/%m/%Y'
     """
+    known = hints or Hints()
+    if series.dtype == pl.List and not series.dtype.inner.is_nested():  # type: ignore[attr-defined]
+        texts = series.cast(pl.List(pl.String))
+        series = texts.list.eval(pl.element().str.strip_chars()).list.join("|")
+        forced = forced or "list"
     series = plain(series)
     if not _is_supported(series.dtype):
         empty = pl.Series(series.name, [None] * series.len(), dtype=pl.String)
         return _unused(empty, "text", f"type {series.dtype} is not supported")
+    series, marks = without_marks(series, known.missing_of(series.name))
     if forced is not None:
-        return _as_forced(series, forced)
-    present = series.drop_nulls()
-    if present.len() == 0:
-        return _unused(series, "constant", "it has no values")
-    found = _guessed(series, present)
-    if present.n_unique() == 1:
-        column = Column(series.name, "constant", found.column.nullable, unused="it has one value")
-        return Inferred(column, found.values)
-    return found
+        found = _as_forced(series, forced, known)
+    else:
+        present = series.drop_nulls()
+        if present.len() == 0:
+            return _unused(series, "constant", "it has no values")
+        found = _guessed(series, present, known)
+        if present.n_unique() == 1:
+            column = msgspec.structs.replace(
+                found.column, kind="constant", unused="it has one value", levels=()
+            )
+            return Inferred(column, found.values)
+    if not marks:
+        return found
+    column = msgspec.structs.replace(found.column, missing=(*found.column.missing, *marks))
+    return Inferred(column, found.values, found.notes)
 
 
 def _is_supported(dtype: pl.DataType) -> bool:
     return dtype.is_numeric() or dtype in (pl.Boolean, pl.Datetime, pl.String, pl.Null)
 
 
-def _guessed(series: pl.Series, present: pl.Series) -> Inferred:
+def _guessed(series: pl.Series, present: pl.Series, known: Hints) -> Inferred:
     if series.dtype == pl.Boolean:
-        return _finished(series, "boolean")
+        return _finished(series, Column(series.name, "boolean"))
     if series.dtype.is_numeric():
         return _number(series, present)
     if series.dtype == pl.Datetime:
-        return _finished(series, "datetime")
-    return _text(series, present)
+        return _finished(series, Column(series.name, "datetime"))
+    return _text(series, present, known)
 
 
 def plain(series: pl.Series) -> pl.Series:
-    """Fold the many types of Parquet into numbers, text, booleans and date-times."""
+    """Fold the many types of files into numbers, tidy text, booleans, date-times and lists."""
     kind = series.dtype
     if kind == pl.Date:
         return series.cast(pl.Datetime("us"))
@@ -102,150 +147,198 @@ def plain(series: pl.Series) -> pl.Series:
     if kind == pl.Decimal:
         return series.cast(pl.Float64)
     if kind in (pl.Categorical, pl.Enum, pl.Time):
-        return series.cast(pl.String)
+        return cells.stripped(series.cast(pl.String))
     if kind == pl.String:
-        return series.set(series == "", None)
+        return cells.stripped(series)
     if kind in (pl.Float32, pl.Float64):
         return series.cast(pl.Float64).fill_nan(None)
     return series
 
 
-def _number(series: pl.Series, present: pl.Series) -> Inferred:
-    unique = present.n_unique()
-    if present.dtype.is_integer() and unique == series.len() and unique >= 50:
-        values = present.to_numpy()
-        counts = int(values.max()) - int(values.min()) + 1 == unique
-        if ID_NAME.search(series.name) or counts:
-            return _unused(series, "id", "each row has its own number")
-    return _finished(series, "number")
+def without_marks(series: pl.Series, marks: tuple[str, ...]) -> tuple[pl.Series, tuple[str, ...]]:
+    """Values that mean missing taken out, and those of them that the column really holds."""
+    if not marks:
+        return series, ()
+    if series.dtype == pl.String:
+        found = set(series.filter(series.is_in(list(marks))).unique().to_list())
+        shown = tuple(mark for mark in dict.fromkeys(marks) if mark in found or _is_float(mark))
+        series = series.set(series.is_in(list(marks)), None) if found else series
+        return series, shown
+    numbers = [float(mark) for mark in marks if _is_float(mark)]
+    if not series.dtype.is_numeric() or not numbers:
+        return series, ()
+    hit = series.cast(pl.Float64).is_in(numbers).fill_null(False)
+    return (
+        pl.select(pl.when(hit).then(None).otherwise(series).alias(series.name)).to_series(),
+        tuple(dict.fromkeys(mark for mark in marks if _is_float(mark))),
+    )
 
 
-def _text(series: pl.Series, present: pl.Series) -> Inferred:
-    words = {value.strip().lower() for value in present.unique().to_list()[:5000]}
-    unique = present.n_unique()
-    if len(words) == 2 and words & TRUE_WORDS and words & FALSE_WORDS:
-        return _finished(series, "boolean")
-    numbers = _nearly_numbers(series)
-    if numbers is not None:
-        return numbers
-    format = _date_format(present)
-    if format is not None:
-        return _dates(series, format or None)
-    average_words = present.str.count_matches(r"\S+").to_numpy().mean()
-    if unique > max(50, 0.5 * present.len()):
-        if average_words >= 3:
-            return _unused(series, "text", "it is free text")
-        if unique > 0.9 * present.len():
-            return _unused(series, "id", "nearly every row has its own text")
-    return _finished(series, "category")
-
-
-def _date_format(present: pl.Series) -> str | None:
-    """The format that reads every value: '' for ISO 8601, None when there is none."""
-    sample = present.head(200).to_list()
-    if any(not any(c.isdigit() for c in text) for text in sample):
-        return None
-    if _all_parse(sample, None) and _all_parse(present.unique().to_list(), None):
-        return ""
-    unique = present.unique().to_list()
-    fitting = [f for f in DATE_FORMATS if _all_parse(sample, f) and _all_parse(unique, f)]
-    return min(fitting, key=lambda f: _span(unique, f)) if fitting else None
-
-
-def _all_parse(values: list[str], format: str | None) -> bool:
+def _is_float(text: str) -> bool:
     try:
-        for value in values:
-            if format is None and value.isdigit():
-                return False  # fromisoformat reads 20240101, but a bare number is no date here
-            parse_time(value, format)
-            if format is not None and value[:4].isdigit() != format.startswith("%Y"):
-                return False
+        float(text)
     except ValueError:
         return False
     return True
 
 
-def _span(values: list[str], format: str) -> int:
-    """Time from the first to the last date: where day and month can change places, the reading
-    that keeps the dates close together is the likelier one, whatever the order of the rows."""
-    moments = [parse_time(value, format) for value in values]
-    return max(moments) - min(moments)
+def _number(series: pl.Series, present: pl.Series) -> Inferred:
+    unique = present.n_unique()
+    if present.dtype.is_integer():
+        low, high = int(present.min()), int(present.max())  # type: ignore[call-overload]
+        if unique == series.len() and unique >= 50:
+            counts = high - low + 1 == unique
+            if ID_NAME.search(series.name) or counts:
+                return _unused(series, "id", "each row has its own number")
+        if low >= 19000101 and high <= 21001231 and unique >= 20:
+            texts = series.cast(pl.String)
+            if cells.moments(texts.drop_nulls().unique(), "%Y%m%d")[1]:
+                return _dates(texts, "%Y%m%d")
+    return _finished(series, Column(series.name, "number", integer=present.dtype.is_integer()))
+
+
+def _text(series: pl.Series, present: pl.Series, known: Hints) -> Inferred:
+    name = series.name
+    booleans = cells.booleans_in(series)
+    if booleans is not None:
+        return _finished(booleans, Column(name, "boolean"))
+    found = cells.numbers_in(series, known.style)
+    if found is not None:
+        return _from_text(series, found, known.style)
+    format = known.dates.get(name) or cells.date_format(present)
+    if format is not None:
+        return _dates(series, format or None)
+    separator = cells.list_separator(present)
+    if separator:
+        return _list(series, separator)
+    unique = present.n_unique()
+    average_words = float(present.str.count_matches(r"\S+").mean() or 0)  # type: ignore[arg-type]
+    if unique > max(50, 0.5 * present.len()):
+        if average_words >= 3:
+            return _unused(series, "text", "it is free text")
+        if unique > 0.9 * present.len():
+            return _unused(series, "id", "nearly every row has its own text")
+    return _category(series, known)
+
+
+def _from_text(series: pl.Series, found: cells.Numbers, style: str) -> Inferred:
+    """A number column out of text, with what had to be decided about it."""
+    values, name = found.values, series.name
+    if found.whole and values.drop_nulls().abs().max() < 2**53:  # type: ignore[operator]
+        values = values.cast(pl.Int64)
+    inferred = _number(values, values.drop_nulls())
+    column, notes = inferred.column, []
+    if column.kind == "number":
+        written = style if style != PLAIN else None
+        column = msgspec.structs.replace(column, format=written, missing=found.words)
+    if found.words:
+        notes.append(_doubtful(name, f"{', '.join(found.words)} read as missing",
+                               f"write data.read.missing: {{{name}: [...]}}"))  # fmt: skip
+    if found.wrong_count:
+        shown = "; ".join(f"row {r}: {str(series[r])[:30]!r}" for r in found.wrong[:4])
+        notes.append(
+            Finding("mixed types", name, "fail", f"{found.wrong_count:,} are no numbers: {shown}",
+                    "", "the rest are numbers; these are read as missing",
+                    "mend them, or data.kinds: {" + name + ": category}", "warning",
+                    rows=found.wrong)
+        )  # fmt: skip
+    if found.some_units:
+        notes.append(_doubtful(name, f"{found.unit!r} stands beside some of the numbers only",
+                               "are they all in one unit?"))  # fmt: skip
+    elif found.unit:
+        notes.append(Finding("unit", name, "pass", f"{found.unit!r} left out",
+                             why="it stands beside every number", severity="info"))  # fmt: skip
+    return Inferred(column, inferred.values, (*inferred.notes, *notes))
+
+
+def _doubtful(name: str, doubt: str, advice: str) -> Finding:
+    """Something that was decided about a column although the data do not prove it."""
+    why = "the data do not prove it"
+    return Finding("doubtful values", name, "fail", doubt, "", why, advice, "warning")
 
 
 def _dates(series: pl.Series, format: str | None) -> Inferred:
-    known = {text: parse_time(text, format) for text in series.drop_nulls().unique().to_list()}
-    values = np.array([known.get(text, MISSING_TIME) for text in series.to_list()], np.int64)
-    column = Column(series.name, "datetime", format=format)
-    return Inferred(describe(column, values), values, _doubt(format, list(known)))
+    unique = series.drop_nulls().unique()
+    moments, whole = cells.moments(unique, format)
+    if not whole:
+        bad = unique.to_list()[int(np.flatnonzero(moments == MISSING_TIME)[0])]
+        raise DataError(
+            f"Column {series.name!r}: {bad!r} is no date-time in {format or 'ISO 8601'}.",
+            hint="Mend data.read.dates, or the value.",
+        )
+    values = _spread(series, unique, moments, MISSING_TIME)
+    column = describe(Column(series.name, "datetime", format=format), values)
+    if not cells.exchangeable(unique, format):
+        return Inferred(column, values)
+    doubt = f"day and month can be exchanged; read as {format}"
+    advice = f"pin it with data.read.dates: {{{series.name}: '{format}'}}"
+    return Inferred(column, values, (_doubtful(series.name, doubt, advice),))
 
 
-def _doubt(format: str | None, values: list[str]) -> str:
-    """Said when the same text could also be read with day and month exchanged."""
-    if format is None or format[:2] not in ("%d", "%m"):
-        return ""
-    other = format.translate(str.maketrans("dm", "md"))
-    if not _all_parse(values, other):
-        return ""
-    return f"day and month can be exchanged; read as {format}"
+def _spread(series: pl.Series, unique: pl.Series, values: Array, missing: object) -> Array:
+    """The value of each unique text for every row that has it."""
+    levels = unique.cast(pl.String)
+    codes = series.cast(pl.Enum(levels)).to_physical().cast(pl.Int64).fill_null(unique.len())
+    known = np.empty(len(values) + 1, values.dtype)
+    known[:-1] = values
+    known[-1] = missing
+    return np.asarray(known[codes.to_numpy()])
 
 
-def _nearly_numbers(series: pl.Series) -> Inferred | None:
-    """Text that is numbers but for words such as NA, which then mean missing."""
-    numbers, words = numbers_in(series)
-    if words is None:
-        return None
-    found = infer(numbers)
-    doubt = f"{', '.join(sorted(words))} read as missing" if words else ""
-    return Inferred(found.column, found.values, doubt)
+def _list(series: pl.Series, separator: str) -> Inferred:
+    return _finished(series, Column(series.name, "list", format=separator))
 
 
-def numbers_in(series: pl.Series) -> tuple[pl.Series, set[str] | None]:
-    """Numbers out of text, and the words among them that stand for missing.
-
-    Returns:
-        (numbers, the words); (the series itself, None) when it holds other text as well.
-
-    Example:
-        >>> numbers, words = numbers_in(pl.Series("x", ["1", "NA", "2"]))
-        >>> numbers.to_list(), words
-        ([1.0, None, 2.0], {'NA'})
-    """
-    numbers = series.str.strip_chars().cast(pl.Float64, strict=False)
-    words = set(series.filter(numbers.is_null() & series.is_not_null()).unique().to_list())
-    missing = all(word.strip().lower() in MISSING_WORDS for word in words)
-    codes = bool(series.str.contains(r"^\s*0\d").any())  # 01234 is a code, not a number
-    if not missing or codes or numbers.null_count() > 0.5 * series.len():
-        return series, None
-    return numbers, words
+def _category(series: pl.Series, known: Hints) -> Inferred:
+    spellings = dict(known.spellings.get(series.name, {}))
+    return _finished(series, Column(series.name, "category", spellings=spellings))
 
 
-def _as_forced(series: pl.Series, kind: Kind) -> Inferred:
+def _as_forced(series: pl.Series, kind: Kind, known: Hints) -> Inferred:
+    name = series.name
     if kind not in FEATURE_KINDS:
         return _unused(series, kind, f"data.kinds says it is {kind}")
-    if kind == "datetime" and series.dtype == pl.String:
-        format = _date_format(series.drop_nulls())
+    if kind == "datetime" and series.dtype != pl.Datetime:
+        texts = series.cast(pl.String)
+        format = known.dates.get(name) or cells.date_format(texts.drop_nulls())
+        if format is None and _is_compact(texts):
+            format = "%Y%m%d"
         if format is None:
-            found = series.drop_nulls()[0]
+            first = texts.drop_nulls().head(1).to_list()
+            shown = repr(first[0]) if first else "no value at all"
             raise DataError(
-                f"data.kinds.{series.name}: not every value is a date-time, such as {found!r}.",
-                hint="Wanted ISO 8601 or one of " + ", ".join(DATE_FORMATS[:4]) + ", ...",
+                f"data.kinds.{name}: not every value is a date-time, such as {shown}.",
+                hint=f"Wanted ISO 8601, or a format: data.read.dates: {{{name}: '%d/%m/%Y'}}.",
             )
-        return _dates(series, format or None)
+        return _dates(texts, format or None)
     if kind == "number" and series.dtype == pl.String:
-        series = series.cast(pl.Float64, strict=False) if _castable(series) else series
-    return _finished(series, kind)
+        values, _, _ = cells.parsed(series, known.style)
+        left = series.filter(values.is_null() & series.is_not_null())
+        words = {w for w in left.unique().to_list() if w.lower() in cells.MISSING_WORDS}
+        if left.len() == left.is_in(list(words)).sum():
+            written = known.style if known.style != PLAIN else None
+            column = Column(name, "number", format=written, missing=tuple(sorted(words)))
+            return _finished(values, column)
+    if kind == "list":
+        return _list(series, cells.list_separator(series.drop_nulls()) or "|")
+    if kind == "category" and series.dtype == pl.String:
+        return _category(series, known)
+    return _finished(series, Column(name, kind))
 
 
-def _castable(series: pl.Series) -> bool:
-    return series.cast(pl.Float64, strict=False).null_count() == series.null_count()
+def _is_compact(texts: pl.Series) -> bool:
+    unique = texts.drop_nulls().unique()
+    return unique.len() > 0 and cells.moments(unique, "%Y%m%d")[1]
 
 
-def _finished(series: pl.Series, kind: Kind) -> Inferred:
+def _finished(series: pl.Series, column: Column) -> Inferred:
     """A feature column: its values through the one intake, then its description."""
-    integer = kind == "number" and series.dtype.is_integer()
-    column = Column(series.name, kind, integer=integer)
     problems: list[str] = []
-    values = column_feed(column, raw_values(series), problems)
+    if series.dtype == pl.String and column.kind in ("category", "list"):
+        unique = series.drop_nulls().unique()
+        values = _spread(series, unique, column_feed(column, unique.to_list(), problems), "")
+    else:
+        values = column_feed(column, raw_values(series), problems)
     refuse(problems)
     return Inferred(describe(column, values), values)
 
@@ -266,10 +359,12 @@ def describe(column: Column, values: Array) -> Column:
     levels: tuple[str, ...] = ()
     missing = missing_in(values)
     present = values[~missing]
-    if column.kind == "category":
-        names, counts = np.unique(present.astype(str), return_counts=True)
-        order = np.lexsort((names, -counts))[:MOST_LEVELS]
-        levels = tuple(str(name) for name in names[order])
+    if column.kind in ("category", "list"):
+        texts = pl.Series("level", present, dtype=pl.String)
+        if column.kind == "list":
+            texts = texts.str.split(column.format or "|").explode()
+        most = MOST_LEVELS if column.kind == "category" else MOST_ITEMS
+        levels = tuple(name for name, _ in counted(texts)[:most])
     elif len(present):
         minimum, maximum = float(present.min()), float(present.max())
     return msgspec.structs.replace(
@@ -281,18 +376,12 @@ def describe(column: Column, values: Array) -> Column:
     )
 
 
-def missing_in(values: Array) -> Array:
-    """Where a feed has no value.
-
-    Example:
-        >>> missing_in(np.array(["", "a"], dtype=object)).tolist()
-        [True, False]
-    """
-    if values.dtype == object:
-        return np.asarray(values == "", dtype=bool)
-    if values.dtype.kind == "i":
-        return np.asarray(values == MISSING_TIME)
-    return np.asarray(np.isnan(values))
+def counted(texts: pl.Series) -> list[tuple[str, int]]:
+    """Different texts with their counts, most frequent first, equal counts by name."""
+    if texts.len() == 0:
+        return []
+    counts = texts.alias("level").value_counts(name="n")
+    return sorted(counts.rows(), key=lambda item: (-item[1], item[0]))
 
 
 def _unused(series: pl.Series, kind: Kind, why: str) -> Inferred:

@@ -1,207 +1,255 @@
-"""Reading tables: CSV (also compressed) and Parquet, or your own object with a `read`."""
+"""What `data.source` names, opened: a table of text or typed columns, whole or in batches."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import re
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import psutil
 
 from modelwright.core.errors import DataError, UsageError
 from modelwright.core.extend import resolve
 from modelwright.core.records import Finding
+from modelwright.core.spec_data import ReadSpec
+from modelwright.data import formats
+from modelwright.data.delimited import DelimitedFile
+from modelwright.data.streams import COMPRESSED, bare_name, fetched, is_remote
 
-DELIMITERS = ",;\t|"
-CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
-PARQUET_ENDINGS = (".parquet", ".pq")
+TEXT = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".psv")
+FORMATS = {
+    ".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow",
+    ".ipc": "arrow", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
+    ".xlsx": "workbook", ".xlsm": "workbook", ".xlsb": "workbook", ".xls": "workbook",
+    ".ods": "workbook",
+}  # fmt: skip
+_OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_FEWEST_TO_COUNT = 5
 
 
-@dataclass(frozen=True)
-class Read:
-    """A table as it came from the file.
+@dataclass
+class Source:
+    """A table that was opened but not read yet.
 
     Attributes:
-        frame: the rows in file order, under the caller's column names.
-        findings: what had to be decided on the way in (delimiter, encoding).
+        name: for messages.
+        size: bytes of its rows where that is cheap to know, else None.
+        detected: how it is written, as `data.read` would pin it.
+        read_batches: makes a new iterator over its rows.
+        read_findings: what reading showed; complete after an iterator has ended.
     """
 
-    frame: pl.DataFrame
-    findings: tuple[Finding, ...] = ()
+    name: str
+    size: int | None
+    detected: dict[str, object]
+    read_batches: Callable[[], Iterator[pl.DataFrame]]
+    read_findings: Callable[[], tuple[Finding, ...]]
+    _named: dict[str, str] | None = None
+    _notes: tuple[Finding, ...] = ()
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """The rows in order, under the final names.
+
+        Raises:
+            DataError: broken in the middle, or without a row.
+        """
+        rows = 0
+        for frame in self.read_batches():
+            if self._named is None:
+                self._name(frame)
+            named = self._named or {}
+            rows += frame.height
+            yield frame.select(pl.col(old).alias(new) for old, new in named.items())
+        if rows == 0 or not self._named:
+            raise DataError(
+                f"{self.name} has no rows.", hint="Wanted a header line and data below it."
+            )
+
+    def frame(self) -> pl.DataFrame:
+        """All rows at once.
+
+        Raises:
+            DataError: they do not fit into memory.
+        """
+        parts, held = [], 0
+        for part in self.batches():
+            parts.append(part)
+            held += part.estimated_size()
+            if held > psutil.virtual_memory().available:
+                raise DataError(
+                    f"{self.name} does not fit into memory: {held / 1e9:.1f} GB were read so far.",
+                    hint="Use a larger machine, fewer columns or a sample; "
+                    "modelwright check reads files of any size.",
+                )
+        return pl.concat(parts, how="vertical_relaxed") if len(parts) > 1 else parts[0]
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What had to be decided on the way in."""
+        return (*self.read_findings(), *self._notes)
+
+    def _name(self, frame: pl.DataFrame) -> None:
+        """Final names; columns without a name are left out when they only count the rows."""
+        named: dict[str, str] = {}
+        notes = []
+        for place, name in enumerate(frame.columns):
+            if name.strip():
+                named[name] = name
+                continue
+            held = frame[name]
+            if held.null_count() == held.len() or _is_blank(held):
+                continue
+            if _counts(held):
+                notes.append(_note("column without a name", self.name, "left out: it counts rows"))
+                continue
+            named[name] = f"column_{place + 1}"
+            notes.append(_note("column without a name", self.name, f"called {named[name]}"))
+        self._named, self._notes = named, tuple(notes)
 
 
-_OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-
-
-def read_source(source: str, folder: Path, *, text_columns: Sequence[str] = ()) -> Read:
-    """Read what `data.source` names: a file, or `package.module:Name` with a `read()`.
-
-    Raises:
-        DataError: the file is absent, empty, or not of a known format.
-    """
-    if _OBJECT.fullmatch(source) and not (folder / source).exists():
-        reader: Any = resolve(source, {}, kind="source")
-        source_object = reader() if isinstance(reader, type) else reader
-        if not hasattr(source_object, "read"):
-            raise UsageError(f"data.source {source} has no read().", hint="It must return a table.")
-        frame = source_object.read()
-        return Read(frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame))
-    return read_file(folder / source, text_columns=text_columns)
-
-
-def read_file(path: Path, *, as_text: bool = False, text_columns: Sequence[str] = ()) -> Read:
-    """Read a table file by its ending.
+def open_source(source: str, folder: Path, read: ReadSpec | None = None) -> Source:
+    """Open what `data.source` names.
 
     Args:
-        path: a CSV (also .gz) or Parquet file.
-        as_text: leave every CSV column as text, for rows that a Schema will check.
-        text_columns: CSV columns to leave as text: 01234 stays 01234.
+        source: a path, folder, glob, URL, database URL, or `package.module:Name` with `read()`.
+        folder: what relative paths start from.
+        read: what is known about how it is written.
 
     Raises:
-        DataError: the file is absent, empty, broken, or of an unknown ending.
+        DataError: it is absent, empty, damaged, or of no known format.
+        MissingExtra: a package for it is not installed.
     """
-    name = path.name.lower()
+    known = read or ReadSpec()
+    if _OBJECT.fullmatch(source) and not (folder / source).exists():
+        return _from_object(source)
+    if formats.is_database(source):
+        name = formats.without_password(source)
+        return Source(name, None, {}, lambda: formats.query_batches(source, known.query), tuple)
+    if is_remote(source):
+        return open_file(fetched(source), known)
+    path = folder / source
+    if path.is_dir() or (re.search(r"[*?\[]", source) and not path.exists()):
+        return _from_many(source, path, folder, known)
+    return open_file(path, known)
+
+
+def open_file(path: Path, read: ReadSpec | None = None) -> Source:
+    """Open one table file by its ending.
+
+    Raises:
+        DataError: absent, empty, damaged, or of an unknown ending.
+    """
+    known = read or ReadSpec()
     if not path.is_file():
-        near = sorted(p.name for p in path.parent.glob("*") if _is_table(p.name.lower()))
+        near = sorted(p.name for p in path.parent.glob("*") if is_table(p.name))
         hint = f"Tables there: {', '.join(near[:8])}." if near else "Check the path."
         raise DataError(f"No file {path}.", hint=hint)
-    if name.endswith(PARQUET_ENDINGS):
-        read = Read(_parquet(path))
-    elif name.endswith(CSV_ENDINGS):
-        read = _csv(path, as_text, text_columns)
+    bare = bare_name(path)
+    kind = FORMATS.get(Path(bare).suffix)
+    if kind is None:
+        if not (Path(bare).suffix in TEXT or path.name.lower().endswith(COMPRESSED)):
+            endings = ", ".join((*TEXT, *FORMATS))
+            raise DataError(f"{path.name} has no ending that is known.", hint=f"Known: {endings}.")
+        return _from_text(DelimitedFile(path, known), path.name)
+    if path.name.lower() != bare:
+        unpacked = formats.decompressed(path, known.member)
     else:
-        known = ", ".join((*CSV_ENDINGS, *PARQUET_ENDINGS))
-        raise DataError(f"{path.name} has no ending that is known.", hint=f"Known: {known}.")
-    if read.frame.height == 0 or read.frame.width == 0:
-        raise DataError(f"{path.name} has no rows.", hint="Wanted a header line and data below it.")
-    return _named(read, path)
+        unpacked = path
+    if kind == "workbook":
+        return _from_text(DelimitedFile(formats.workbook_text(unpacked, known.sheet), known),
+                          path.name)  # fmt: skip
+    lazy = formats.scanned(unpacked, kind)
+    size = unpacked.stat().st_size * (4 if kind != "jsonl" else 1)
+    return Source(path.name, size, {}, lambda: formats.lazy_batches(lazy, path.name), tuple)
 
 
-def _named(read: Read, path: Path) -> Read:
-    """Leave out a column without a name (pandas writes its index so); refuse a name given twice."""
-    frame = read.frame
-    for name in frame.columns:
-        first = re.sub(r"_duplicated_\d+$", "", name)
-        if first != name and first in frame.columns:
-            raise DataError(
-                f"{path.name} has two columns named {first!r}.", hint="Give each its own name."
-            )
-    blank = [name for name in frame.columns if not name.strip()]
-    if not blank:
-        return read
-    note = _note("column without a name", path.name, "left out")
-    return Read(frame.drop(blank), (*read.findings, note))
+def is_table(name: str) -> bool:
+    """Whether a file name ends like a table."""
+    bare = bare_name(Path(name))
+    return Path(bare).suffix in (*TEXT, *FORMATS)
 
 
-def write_file(frame: pl.DataFrame, path: Path) -> None:
-    """Write a table by its ending, whole or not at all.
+def _from_text(file: DelimitedFile, name: str) -> Source:
+    names = _unique(file.dialect.names)
 
-    Raises:
-        UsageError: an ending other than .csv and .parquet, or a folder that cannot be written.
-    """
-    name = path.name.lower()
-    writers: dict[str, Callable[[Path], object]] = {
-        ".csv": frame.write_csv,
-        ".parquet": frame.write_parquet,
-    }
-    if path.suffix.lower() not in writers:
-        raise UsageError(f"Cannot write {name}:", hint="the ending must be .csv or .parquet.")
-    part = path.with_name(f".{path.name}.part")
-    try:
-        writers[path.suffix.lower()](part)
-        part.replace(path)
-    except OSError as error:
-        raise UsageError(f"Cannot write {path}: {error.strerror or error}.") from error
-    finally:
-        part.unlink(missing_ok=True)
+    def batches() -> Iterator[pl.DataFrame]:
+        for frame in file.batches():
+            yield frame.rename(dict(zip(frame.columns, names, strict=True)))
+
+    return Source(name, file.size, file.detected, batches, file.findings)
 
 
-def _is_table(name: str) -> bool:
-    return name.endswith((*CSV_ENDINGS, *PARQUET_ENDINGS))
+def _unique(names: Sequence[str]) -> list[str]:
+    """Blank names as different runs of blanks, so that a frame can hold them until `_name`."""
+    count, found = 0, []
+    for name in names:
+        count += not name
+        found.append(name or " " * count)
+    return found
 
 
-def _parquet(path: Path) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(
-            f"{path.name} is not a readable Parquet file: {_first_line(error)}.",
-            hint="Was it cut short, or is it another format under this ending?",
-        ) from error
+def _from_object(source: str) -> Source:
+    reader: Any = resolve(source, {}, kind="source")
+    held = reader() if isinstance(reader, type) else reader
+    if not hasattr(held, "read"):
+        raise UsageError(f"data.source {source} has no read().", hint="It must return a table.")
+
+    def batches() -> Iterator[pl.DataFrame]:
+        frame = held.read()
+        yield frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame)
+
+    return Source(source, None, {}, batches, tuple)
 
 
-def _csv(path: Path, as_text: bool, text_columns: Sequence[str]) -> Read:
-    data, findings = _decoded(path)
-    if not data.strip():
-        raise DataError(f"{path.name} is empty.", hint="Wanted a header line and data below it.")
-    delimiter = _delimiter(data[: 1 << 16].decode("utf-8", "replace"))
-    if delimiter != ",":
-        findings.append(_note("delimiter", path.name, repr(delimiter)))
-    try:
-        frame = pl.read_csv(
-            io.BytesIO(data),
-            separator=delimiter,
-            infer_schema=not as_text,
-            schema_overrides=dict.fromkeys(text_columns, pl.String),
-            infer_schema_length=None,
-            try_parse_dates=False,
-        )
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(
-            f"{path.name} is not a readable CSV file: {_first_line(error)}.",
-            hint="Look for a line with too many fields or an open quote.",
-        ) from error
-    return Read(frame, tuple(findings))
+def _from_many(source: str, path: Path, folder: Path, read: ReadSpec) -> Source:
+    """The files of a folder or glob, one after the other by name; all must have equal columns."""
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if is_table(p.name) and p.is_file())
+    else:
+        anchor = Path(source).anchor
+        base = Path(anchor) if anchor else folder
+        pattern = str(Path(source).relative_to(anchor)) if anchor else source
+        files = sorted(p for p in base.glob(pattern) if is_table(p.name) and p.is_file())
+    if not files:
+        raise DataError(f"No table matches {source}.", hint="Check the folder or pattern.")
+    parts = [open_file(file, read) for file in files]
+
+    def batches() -> Iterator[pl.DataFrame]:
+        wanted: list[str] | None = None
+        for part in parts:
+            for frame in part.batches():
+                wanted = wanted or frame.columns
+                if set(frame.columns) != set(wanted):
+                    odd = sorted(set(frame.columns) ^ set(wanted))
+                    raise DataError(
+                        f"{part.name} has other columns than {parts[0].name}: "
+                        f"{', '.join(odd[:5])}.",
+                        hint="Files read together must have the same columns.",
+                    )
+                yield frame.select(wanted)
+
+    def findings() -> tuple[Finding, ...]:
+        notes = [note for part in parts for note in part.findings()]
+        return (_note("files", source, f"{len(parts)} read as one table"), *notes)
+
+    known = [part.size for part in parts]
+    size = sum(s for s in known if s is not None)
+    return Source(source, size, parts[0].detected, batches, findings)
 
 
-def _decoded(path: Path) -> tuple[bytes, list[Finding]]:
-    """The file's text as UTF-8 bytes without a byte-order mark."""
-    data = path.read_bytes()
-    if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{path.name} is not a whole gzip file: {error}.") from error
-    if data[:4] == b"PAR1":
-        raise DataError(f"{path.name} is Parquet, not CSV.", hint="Rename it to .parquet.")
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    if b"\x00" in data[:4096]:
-        raise DataError(
-            f"{path.name} is not text: it holds zero bytes.", hint="Save it as CSV in UTF-8."
-        )
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        text = data.decode("cp1252", "replace")
-        note = _note("encoding", path.name, f"cp1252 (line {line} is not UTF-8)")
-        return text.encode("utf-8"), [note]
-    return data, []
+def _is_blank(series: pl.Series) -> bool:
+    return series.dtype == pl.String and not series.str.contains(r"[^\s,;|]").any()
 
 
-def _delimiter(sample: str) -> str:
-    """The separator that cuts the first lines into the most fields of equal number."""
-    lines = sample.splitlines()[:50]
-    lines = lines[:-1] if len(lines) > 2 else lines  # the last one may be cut off
-    best, most = ",", 1
-    for delimiter in DELIMITERS:
-        widths = [len(row) for row in csv.reader(lines, delimiter=delimiter) if row]
-        width = widths[0] if widths else 1
-        if width > most and sum(w == width for w in widths) >= 0.9 * len(widths):
-            best, most = delimiter, width
-    return best
+def _counts(series: pl.Series) -> bool:
+    """Whether a column counts rows: 0, 1, 2, ... or 1, 2, 3, ..."""
+    numbers = series.cast(pl.Int64, strict=False)
+    if numbers.null_count() or numbers.len() < _FEWEST_TO_COUNT:
+        return bool(numbers.null_count() == 0)
+    return bool((numbers.diff().drop_nulls() == 1).all()) and numbers[0] in (0, 1)
 
 
 def _note(check: str, subject: str, measured: str) -> Finding:
     return Finding(check, subject, "pass", measured, why="detected in the file", severity="info")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

@@ -11,8 +11,9 @@ from modelwright.core.errors import DataError, did_you_mean
 from modelwright.core.intake import Array, level_text
 from modelwright.core.limits import Task
 from modelwright.core.schema import FALSE_WORDS, TRUE_WORDS, LabelType, Target
-from modelwright.core.spec import DataSpec
-from modelwright.data.kinds import numbers_in
+from modelwright.core.spec_data import DataSpec
+from modelwright.data import cells
+from modelwright.data.kinds import Hints, plain, without_marks
 
 MOST_INTEGER_CLASSES = 20
 MOST_CLASSES = 1000
@@ -36,7 +37,7 @@ class ReadTarget:
     guessed: str
 
 
-def read_target(frame: pl.DataFrame, spec: DataSpec) -> ReadTarget:
+def read_target(frame: pl.DataFrame, spec: DataSpec, hints: Hints | None = None) -> ReadTarget:
     """Find the task and code the target's values.
 
     Raises:
@@ -48,12 +49,7 @@ def read_target(frame: pl.DataFrame, spec: DataSpec) -> ReadTarget:
             f"The target column {spec.target!r} is not in {spec.source}.",
             hint=hint or f"Its columns: {', '.join(frame.columns[:30])}.",
         )
-    series = frame[spec.target]
-    if series.dtype == pl.String:
-        series = series.set(series.str.strip_chars() == "", None)
-        series, _ = numbers_in(series)
-    if series.dtype.is_float():
-        series = series.fill_nan(None)
+    series = typed(frame[spec.target], hints or Hints())
     kept = series.is_not_null().to_numpy()
     present = series.drop_nulls()
     if present.len() == 0:
@@ -70,6 +66,22 @@ def read_target(frame: pl.DataFrame, spec: DataSpec) -> ReadTarget:
         return ReadTarget(*_numbers(present, spec), kept, guessed)
     target, values, how = _classes(present, task, spec)
     return ReadTarget(target, values, kept, "; ".join(filter(None, (guessed, how))))
+
+
+def typed(series: pl.Series, known: Hints) -> pl.Series:
+    """A target column as numbers, booleans or text, missing values as null."""
+    series, _ = without_marks(plain(series), known.missing_of(series.name))
+    if series.dtype != pl.String:
+        return series
+    words = {text.lower() for text in series.drop_nulls().unique().head(5).to_list()}
+    if words == {"true", "false"}:
+        return (series.str.to_lowercase() == "true").alias(series.name)
+    found = cells.numbers_in(series, known.style)
+    if found is not None and not found.wrong_count:
+        whole = found.whole and found.values.drop_nulls().abs().max() < 2**53  # type: ignore[operator]
+        return found.values.cast(pl.Int64) if whole else found.values
+    spellings = known.spellings.get(series.name, {})
+    return series.replace(dict(spellings)) if spellings else series
 
 
 def _task(present: pl.Series) -> Task:

@@ -9,8 +9,28 @@ import numpy as np
 from modelwright.core.intake import Array
 from modelwright.core.schema import MISSING_TIME
 
-Part = Literal["year", "month", "day", "weekday", "days_since_march", "hour", "minute"]
-PARTS: tuple[Part, ...] = ("year", "month", "day", "weekday", "days_since_march", "hour", "minute")
+Part = Literal[
+    "days", "year", "month", "day", "weekday", "days_since_march", "hour", "minute",
+    "year_sin", "year_cos", "week_sin", "week_cos", "day_sin", "day_cos",
+]  # fmt: skip
+PARTS: tuple[Part, ...] = (
+    "days", "year", "month", "day", "weekday", "days_since_march", "hour", "minute",
+)  # fmt: skip
+"""Whole parts; `days` since 1970 is the age of a row, up to sign and origin."""
+
+
+def _circle(period: int) -> tuple[Array, Array]:
+    angle = 2 * np.pi * np.arange(period) / period
+    return np.sin(angle), np.cos(angle)
+
+
+_YEAR, _WEEK, _DAY = _circle(366), _circle(7), _circle(24)
+CYCLES: dict[Part, tuple[Part, Array]] = {
+    "year_sin": ("days_since_march", _YEAR[0]), "year_cos": ("days_since_march", _YEAR[1]),
+    "week_sin": ("weekday", _WEEK[0]), "week_cos": ("weekday", _WEEK[1]),
+    "day_sin": ("hour", _DAY[0]), "day_cos": ("hour", _DAY[1]),
+}  # fmt: skip
+"""Cyclic part -> (whole part, its place on a circle): a table, so that the graph is exact."""
 
 MICROSECONDS_A_DAY = 86_400_000_000
 ERA_YEARS = 400
@@ -45,6 +65,7 @@ def calendar(moments: Array) -> dict[Part, Array]:
     month = shifted_month + 3 - 12 * (shifted_month // 10)
     year = year_of_era + (era - SHIFT_ERAS) * ERA_YEARS + shifted_month // 10
     parts = {
+        "days": days,
         "year": year,
         "month": month,
         "day": day,
@@ -53,4 +74,8 @@ def calendar(moments: Array) -> dict[Part, Array]:
         "hour": minutes // 60,
         "minute": minutes % 60,
     }
-    return {name: np.where(missing, np.nan, parts[name].astype(np.float64)) for name in PARTS}
+    parts |= {name: circle[parts[whole]] for name, (whole, circle) in CYCLES.items()}
+    return {
+        name: np.where(missing, np.nan, parts[name].astype(np.float64))
+        for name in (*PARTS, *CYCLES)
+    }

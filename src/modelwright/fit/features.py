@@ -18,7 +18,7 @@ from modelwright.core.errors import UsageError, did_you_mean
 from modelwright.core.intake import Array, Feeds
 from modelwright.core.schema import Column, Schema
 from modelwright.core.table import Table
-from modelwright.fit.calendar import PARTS, Part, calendar
+from modelwright.fit.calendar import CYCLES, PARTS, Part, calendar
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Encoding:
         clip: standard deviations beyond which standardised numbers are cut off.
         least_rows: levels seen less often get no column of their own.
         fold_count: folds of the cross-fitting.
+        list_items: items of a list column that get a column each, the most frequent first.
     """
 
     numbers: Literal["raw", "standard"] = "raw"
@@ -42,6 +43,7 @@ class Encoding:
     clip: float = 20.0
     least_rows: int = 1
     fold_count: int = 5
+    list_items: int = 40
 
     def changed(self, settings: dict[str, Any]) -> Encoding:
         """The encoding with some fields set.
@@ -92,23 +94,42 @@ class CategoryTable:
 
 
 @dataclass(frozen=True)
+class ListTable:
+    """A list column: one feature an item, 1.0 where the list has it."""
+
+    column: str
+    separator: str
+    items: tuple[str, ...]
+
+    def rows(self, values: Array) -> Array:
+        """float64 [rows, items]; each different text is looked at once."""
+        names, code = np.unique(values.astype(str), return_inverse=True)
+        held = [set(name.split(self.separator)) for name in names.tolist()]
+        known = np.array([[item in own for item in self.items] for own in held], np.float64)
+        return np.asarray(known.reshape(len(names), len(self.items))[code])
+
+
+@dataclass(frozen=True)
 class Encoder:
     """A fitted encoding: raw feeds in, float64 [rows, width] out."""
 
     sources: tuple[NumberSource, ...]
     scaling: Scaling | None
     tables: tuple[CategoryTable, ...]
+    lists: tuple[ListTable, ...] = ()
 
     @property
     def width(self) -> int:
         """How many features come out."""
         extra = len(self.scaling.indicators) if self.scaling else 0
-        return len(self.sources) + int(extra) + sum(int(t.table.shape[1]) for t in self.tables)
+        encoded = sum(int(t.table.shape[1]) for t in self.tables)
+        return len(self.sources) + int(extra) + encoded + sum(len(t.items) for t in self.lists)
 
     def transform(self, feeds: Feeds) -> Array:
         """Encode rows that were not fitted on."""
         numbers = self._numbers(feeds)
         parts = [numbers] + [t.table[t.codes(feeds[t.column])] for t in self.tables]
+        parts += [t.rows(feeds[t.column]) for t in self.lists]
         return np.concatenate(parts, axis=1)
 
     def _numbers(self, feeds: Feeds) -> Array:
@@ -145,7 +166,7 @@ def fit_encoder(
     Returns:
         (the encoder, the matrix to train on, in which target means are cross-fitted).
     """
-    sources = _sources(schema, table.feeds)
+    sources = _sources(schema, table.feeds, cyclic=encoding.numbers == "standard")
     raw = raw_numbers(sources, table.feeds)
     scaling = _scaling(raw, encoding) if encoding.numbers == "standard" else None
     targets = _mean_targets(schema, table.target) if encoding.target_means else None
@@ -155,20 +176,31 @@ def fit_encoder(
         fitted, matrix = _category(column, table.feeds[column.name], targets, encoding, seed)
         tables.append(fitted)
         parts.append(matrix)
-    encoder = Encoder(tuple(sources), scaling, tuple(tables))
+    lists = [_items(c, encoding) for c in schema.features if c.kind == "list"]
+    parts += [t.rows(table.feeds[t.column]) for t in lists]
+    encoder = Encoder(tuple(sources), scaling, tuple(tables), tuple(lists))
     numbers = Encoder(tuple(sources), scaling, ())._numbers(table.feeds)
     return encoder, np.concatenate([numbers, *parts], axis=1)
 
 
-def _sources(schema: Schema, feeds: Feeds) -> list[NumberSource]:
-    """Numeric features; date parts that never change in training are left out."""
+def _items(column: Column, encoding: Encoding) -> ListTable:
+    """The most frequent items of a list column; the schema has them in that order."""
+    return ListTable(column.name, column.format or "|", column.levels[: encoding.list_items])
+
+
+def _sources(schema: Schema, feeds: Feeds, *, cyclic: bool) -> list[NumberSource]:
+    """Numeric features; date parts that never change in training are left out.
+
+    Places on a circle are for models that add up their inputs: December is next to January.
+    """
     found: list[NumberSource] = []
     for column in schema.features:
         if column.kind in ("number", "boolean"):
             found.append(NumberSource(column.name))
         elif column.kind == "datetime":
             parts = calendar(feeds[column.name])
-            varied = [p for p in PARTS if len(np.unique(parts[p][~np.isnan(parts[p])])) > 1]
+            wanted = (*PARTS, *CYCLES) if cyclic else PARTS
+            varied = [p for p in wanted if len(np.unique(parts[p][~np.isnan(parts[p])])) > 1]
             found += [NumberSource(column.name, part) for part in varied or ["year"]]
     return found
 

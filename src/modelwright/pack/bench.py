@@ -92,7 +92,7 @@ def json_rows(schema: Schema, feeds: Feeds) -> list[dict[str, Any]]:
     columns = {}
     for column in schema.features:
         values = feeds[column.name].tolist()
-        if column.kind == "category":
+        if column.kind in ("category", "list"):
             columns[column.name] = [value or None for value in values]
         elif column.kind == "datetime":
             columns[column.name] = [_iso(value) for value in values]

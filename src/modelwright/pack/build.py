@@ -104,7 +104,7 @@ def example_row(schema: Schema, baseline: Mapping[str, ColumnBaseline]) -> dict[
 
 
 def _typical(column: Column, baseline: ColumnBaseline) -> Any:
-    if column.kind == "category":
+    if column.kind in ("category", "list"):
         return baseline.levels[0] if baseline.levels else ""
     middle = baseline.edges[len(baseline.edges) // 2] if baseline.edges else 0.0
     if column.kind == "boolean":

@@ -18,11 +18,17 @@ from modelwright.core.schema import MISSING_TIME, Column, Schema
 from modelwright.fit import calendar as cal
 from modelwright.fit.calendar import Part
 from modelwright.fit.decision import Affine, Decision, Forest, Link
-from modelwright.fit.features import CategoryTable, Encoder, Scaling
+from modelwright.fit.features import CategoryTable, Encoder, ListTable, Scaling
 from modelwright.fit.pipeline import Pipeline
 from modelwright.pack.graph import ML, GraphWriter, strings
 
-INPUT_TYPE = {"number": "float64", "boolean": "float64", "category": "string", "datetime": "int64"}
+INPUT_TYPE = {
+    "number": "float64",
+    "boolean": "float64",
+    "category": "string",
+    "list": "string",
+    "datetime": "int64",
+}
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,7 @@ def _encode(writer: GraphWriter, encoder: Encoder, inputs: dict[str, str]) -> st
     if encoder.sources:
         parts += _numbers(writer, encoder, inputs)
     parts += [_category(writer, table, inputs[table.column]) for table in encoder.tables]
+    parts += [_items(writer, table, inputs[table.column]) for table in encoder.lists]
     return parts[0] if len(parts) == 1 else writer.add("Concat", *parts, axis=1)
 
 
@@ -123,6 +130,32 @@ def _category(writer: GraphWriter, table: CategoryTable, name: str) -> str:
     return writer.add("Gather", writer.constant(table.table, np.float64), codes, axis=0)
 
 
+def _items(writer: GraphWriter, table: ListTable, name: str) -> str:
+    """A column for each item: whether the list has it."""
+    column = writer.add("Reshape", name, writer.constant([-1, 1], np.int64))
+    found = [
+        writer.add("RegexFullMatch", column, pattern=item_pattern(item, table.separator))
+        for item in table.items
+    ]
+    joined = found[0] if len(found) == 1 else writer.add("Concat", *found, axis=1)
+    return writer.add("Cast", joined, to=onnx.TensorProto.DOUBLE)
+
+
+def item_pattern(item: str, separator: str) -> str:
+    """An RE2 pattern for lists that have an item.
+
+    Example:
+        >>> item_pattern("a.b", "|")
+        '(?s)(.*\\\\|)?a\\\\.b(\\\\|.*)?'
+    """
+    own, mark = (
+        "".join(c if c.isalnum() or ord(c) > 127 else f"\\x{{{ord(c):x}}}"
+                if ord(c) < 33 else f"\\{c}" for c in text)
+        for text in (item, separator)
+    )  # fmt: skip
+    return f"(?s)(.*{mark})?{own}({mark}.*)?"
+
+
 class _Calendar:
     """The steps of `fit.calendar.calendar`, each written when a part first needs it."""
 
@@ -134,7 +167,12 @@ class _Calendar:
         self._steps: dict[str, str] = {}
 
     def part(self, part: Part) -> str:
-        number = self._writer.add("Cast", self._step(part), to=onnx.TensorProto.DOUBLE)
+        if part in cal.CYCLES:
+            whole, circle = cal.CYCLES[part]
+            table = self._writer.constant(circle, np.float64)
+            number = self._writer.add("Gather", table, self._step(whole), axis=0)
+        else:
+            number = self._writer.add("Cast", self._step(part), to=onnx.TensorProto.DOUBLE)
         nan = self._writer.constant(np.nan, np.float64)
         return self._writer.add("Where", self._missing, nan, number)
 
@@ -153,6 +191,9 @@ class _Calendar:
         """Days since 0000-03-01, shifted so far that the truncating Div of ONNX floors."""
         shift = (719_468 + cal.SHIFT_ERAS * cal.ERA_DAYS) * cal.MICROSECONDS_A_DAY
         return self._op("Div", self._op("Add", self._safe, shift), cal.MICROSECONDS_A_DAY)
+
+    def _days(self) -> str:
+        return self._op("Sub", self._step("z"), 719_468 + cal.SHIFT_ERAS * cal.ERA_DAYS)
 
     def _minutes(self) -> str:
         shift = cal.SHIFT_ERAS * cal.ERA_DAYS * cal.MICROSECONDS_A_DAY

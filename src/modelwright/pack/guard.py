@@ -15,8 +15,8 @@ from modelwright.core.errors import ArtefactError
 ALLOWED = {
     "": frozenset({
         "Add", "ArgMax", "Cast", "Clip", "Concat", "Div", "Equal", "Gather", "Identity", "IsNaN",
-        "MatMul", "Mod", "Mul", "ReduceSum", "Reshape", "Sigmoid", "Softmax", "Sub", "Transpose",
-        "Where",
+        "MatMul", "Mod", "Mul", "ReduceSum", "RegexFullMatch", "Reshape",
+        "Sigmoid", "Softmax", "Sub", "Transpose", "Where",
     }),
     "ai.onnx.ml": frozenset({"LabelEncoder", "TreeEnsemble"}),
 }  # fmt: skip

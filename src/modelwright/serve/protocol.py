@@ -18,7 +18,13 @@ from modelwright.core.intake import Feeds, feeds_from_columns, feeds_from_rows
 from modelwright.core.schema import Column, Schema
 from modelwright.pack.artefact import Answers
 
-DATATYPE = {"number": "FP64", "category": "BYTES", "boolean": "BOOL", "datetime": "BYTES"}
+DATATYPE = {
+    "number": "FP64",
+    "category": "BYTES",
+    "list": "BYTES",
+    "boolean": "BOOL",
+    "datetime": "BYTES",
+}
 NUMERIC = frozenset(
     {
         "FP64",
@@ -37,6 +43,7 @@ NUMERIC = frozenset(
 ACCEPTED = {
     "number": NUMERIC,
     "category": frozenset({"BYTES"}),
+    "list": frozenset({"BYTES"}),
     "boolean": frozenset({"BOOL"}) | NUMERIC,
     "datetime": frozenset({"BYTES"}),
 }
@@ -273,6 +280,7 @@ def column_type(column: Column) -> dict[str, Any]:
     base: dict[str, Any] = {
         "number": {"type": "number"},
         "category": {"type": "string"},
+        "list": {"type": "array", "items": {"type": "string"}},
         "boolean": {"type": "boolean"},
         "datetime": {"type": "string", "format": "date-time"},
     }[column.kind]
@@ -281,6 +289,16 @@ def column_type(column: Column) -> dict[str, Any]:
         described["description"] = f"In training: {column.minimum:g} to {column.maximum:g}."
     if column.kind == "category" and not column.private:
         described["examples"] = list(column.levels[:20])
-    if column.nullable:
+    wanted = column.expect
+    if wanted is not None and column.kind == "number":
+        bounds = {"minimum": wanted.minimum, "maximum": wanted.maximum}
+        described |= {name: bound for name, bound in bounds.items() if bound is not None}
+    if wanted is not None and wanted.levels and column.kind == "category":
+        described["enum"] = list(wanted.levels)
+    if wanted is not None and wanted.regex and column.kind == "category":
+        described["pattern"] = f"^(?:{wanted.regex})$"
+    if column.nullable and not (wanted is not None and wanted.required):
         described["type"] = [base["type"], "null"]
+        if "enum" in described:
+            described["enum"].append(None)
     return described

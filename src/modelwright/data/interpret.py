@@ -1,0 +1,220 @@
+"""Raw columns to typed ones: target, kinds, private marks, the contract of `expect:`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+import polars as pl
+
+from modelwright.core.contract import row_breaches, table_breaches
+from modelwright.core.errors import DataError, did_you_mean
+from modelwright.core.intake import Feeds
+from modelwright.core.records import Finding
+from modelwright.core.schema import Column, Expect, parse_time
+from modelwright.core.spec import Spec
+from modelwright.core.spec_data import DataSpec, ExpectSpec
+from modelwright.data import cells, kinds, target
+from modelwright.data.checks.privacy import personal
+from modelwright.data.kinds import Hints
+from modelwright.data.sources import Source
+
+FEWEST_ROWS = 20
+STYLE_ROWS = 5_000
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A table after its kinds are known, before the split.
+
+    Attributes:
+        columns: of the table, the target left out.
+        values: name -> values of the rows with a target, as in `core.intake.Feeds`.
+        target: of those rows.
+        notes: what was found on the way.
+        detected: how the file is written, as `data.read` would pin it.
+    """
+
+    columns: list[Column]
+    values: Feeds
+    target: target.ReadTarget
+    notes: list[Finding]
+    detected: dict[str, object]
+
+
+def parse(frame: pl.DataFrame, spec: Spec, source: Source) -> Parsed:
+    """Type a table's columns.
+
+    Args:
+        frame: the rows; its columns are let go one by one.
+        spec: with `data` and `expect`.
+        source: where the rows came from.
+
+    Raises:
+        DataError: the target or a named column does not fit.
+    """
+    data = spec.data
+    _check_named_columns(frame, data, spec.expect)
+    hints, notes, detected = hints_for(frame, data, source)
+    read = target.read_target(frame, data, hints)
+    rows = int(read.kept.sum())
+    if rows < FEWEST_ROWS:
+        raise DataError(
+            f"{data.source} has {rows} rows with a target.",
+            hint=f"Wanted at least {FEWEST_ROWS}, to learn from some and judge by others.",
+        )
+    kept = None if read.kept.all() else pl.Series(read.kept)
+    columns: list[Column] = []
+    values: Feeds = {}
+    for name in frame.columns:
+        if name == data.target:
+            continue
+        series = frame[name] if kept is None else frame[name].filter(kept)
+        found = kinds.infer(series, data.kinds.get(name), hints)
+        column, private = _marked(found.column, series, data)
+        if column.is_feature or column.format:
+            notes += found.notes
+        notes += private
+        columns.append(with_contract(column, spec.expect.get(name)))
+        values[name] = found.values
+        if column.kind == "datetime" and column.format:
+            detected.setdefault("dates", {})[name] = column.format  # type: ignore[index]
+        words = tuple(w for w in column.missing if w not in hints.missing.get("*", ()))
+        if words:
+            detected.setdefault("missing", {})[name] = list(words)  # type: ignore[index]
+    for column in columns:
+        notes += broken_contract(column, values[column.name])
+    return Parsed(columns, values, read, notes, detected)
+
+
+def hints_for(
+    frame: pl.DataFrame, data: DataSpec, source: Source
+) -> tuple[Hints, list[Finding], dict[str, object]]:
+    """What is known about the table's text: given by `data.read`, or detected."""
+    read, detected, notes = data.read, dict(source.detected), []
+    style = kinds.style_of(read)
+    if style is None:
+        texts = [
+            cells.stripped(frame[name].head(STYLE_ROWS))
+            for name, dtype in frame.schema.items()
+            if dtype == pl.String
+        ]
+        style, doubt = cells.number_style(texts, str(source.detected.get("delimiter", ",")))
+        if doubt:
+            notes.append(
+                Finding("doubtful values", source.name, "fail", doubt, "",
+                        "the data do not prove it", "pin data.read.decimal", "warning")
+            )  # fmt: skip
+    if style != cells.PLAIN:
+        detected["thousands"], detected["decimal"] = cells.STYLES[style]
+        notes.append(
+            Finding("number style", source.name, "pass", f"written as {style}",
+                    why="detected in the file", severity="info")
+        )  # fmt: skip
+    variants = {
+        name: {variant: level for level, listed in levels.items() for variant in listed}
+        for name, levels in data.spellings.items()
+    }
+    return Hints(style, read.missing, read.dates, variants), notes, detected
+
+
+def _marked(column: Column, series: pl.Series, data: DataSpec) -> tuple[Column, list[Finding]]:
+    """A column with what the spec says of it, and private when it looks personal."""
+    name = column.name
+    why = personal(series, column)
+    accepted = data.accept.get("personal data", [])
+    known = name in data.private or name in accepted or "all" in accepted
+    notes = []
+    if why and not known:
+        notes.append(
+            Finding("personal data", name, "fail", why, "",
+                    "its values are kept out of reports and journals",
+                    f"data.private: [{name}], or data.drop; not so? data.accept", "warning")
+        )  # fmt: skip
+    private = name in data.private or bool(why and not known)
+    column = msgspec.structs.replace(column, private=private, protected=name in data.protected)
+    if name in data.drop:
+        column = msgspec.structs.replace(column, unused="data.drop names it")
+    return column, notes
+
+
+def with_contract(column: Column, wanted: ExpectSpec | None) -> Column:
+    """A column that carries its `expect:`.
+
+    Raises:
+        DataError: a bound or kind that does not fit the column.
+    """
+    if wanted is None:
+        return column
+    where = f"expect.{column.name}"
+    if wanted.kind and wanted.kind != column.kind:
+        raise DataError(
+            f"{where}.kind is {wanted.kind}, but the column is {column.kind}"
+            f"{': ' + column.unused if column.unused else ''}.",
+            hint=f"Mend the file, or say so: data.kinds: {{{column.name}: {wanted.kind}}}.",
+        )
+    low, high = (_bound(column, bound, where) for bound in wanted.range or (None, None))
+    if low is not None and high is not None and low > high:
+        raise DataError(f"{where}.range begins above its end.", hint="Wanted [lowest, highest].")
+    expect = Expect(
+        required=wanted.required,
+        minimum=low,
+        maximum=high,
+        levels=tuple(wanted.levels),
+        regex=wanted.regex,
+        unique=wanted.unique,
+        max_missing=wanted.max_missing if isinstance(wanted.max_missing, float) else None,
+    )
+    return msgspec.structs.replace(column, expect=expect)
+
+
+def _bound(column: Column, bound: float | str | None, where: str) -> float | None:
+    if bound is None or (isinstance(bound, float) and column.kind == "number"):
+        return bound
+    if column.kind == "datetime" and isinstance(bound, str):
+        try:
+            return float(parse_time(bound, None))
+        except ValueError as error:
+            raise DataError(f"{where}.range: {bound!r} is no date-time in ISO 8601.") from error
+    try:
+        return float(bound)
+    except ValueError as error:
+        raise DataError(f"{where}.range: {bound!r} is no number.") from error
+
+
+def broken_contract(column: Column, values: object) -> list[Finding]:
+    """A finding of severity error for a column that breaks its `expect:`."""
+    lines = [*row_breaches(column, values), *table_breaches(column, values)]  # type: ignore[arg-type]
+    if not lines:
+        return []
+    rows = tuple(int(x.split(",")[0][4:]) for x in lines[:20] if x.startswith("row "))
+    shown = "; ".join(lines[:3]) + (f"; and {len(lines) - 3} more" if len(lines) > 3 else "")
+    return [
+        Finding("expect", column.name, "fail", shown, "", "the spec's expect: says otherwise",
+                "mend the data, or change expect:", "error", rows=rows)
+    ]  # fmt: skip
+
+
+def _check_named_columns(
+    frame: pl.DataFrame, data: DataSpec, expect: Mapping[str, ExpectSpec]
+) -> None:
+    given = {
+        "data.drop": data.drop,
+        "data.private": data.private,
+        "data.protected": data.protected,
+        "data.kinds": list(data.kinds),
+        "data.spellings": list(data.spellings),
+        "data.read.dates": list(data.read.dates),
+        "data.read.missing": [name for name in data.read.missing if name != "*"],
+        "expect": list(expect),
+        "data.split.by": [data.split.by] if data.split.by else [],
+    }
+    for key, names in given.items():
+        for name in names:
+            if name not in frame.columns:
+                hint = did_you_mean(name, frame.columns)
+                raise DataError(f"{key} names {name!r}, which is not in {data.source}.", hint=hint)
+            allowed = ("data.private", "data.spellings", "data.read.missing")
+            if name == data.target and key not in allowed:
+                raise DataError(f"{key} names the target {name!r}.", hint="Take it out there.")
