@@ -85,10 +85,11 @@ def run(
     spec_file = spec if isinstance(spec, SpecFile) else read_spec(Path(spec), overrides)
     tell.stage("data", spec_file.spec.data.source)
     dataset = load_data(spec_file)
+    dataset.must_be_learnable()
     goal_of(spec_file.spec, dataset)
     check_slices(spec_file.spec.parsed_limits(), dataset.schema)
     for finding in dataset.record.findings:
-        if finding.severity == "warning":
+        if finding.severity != "info":
             tell.say(f"! {finding.check}, {finding.subject}: {finding.measured}; {finding.advice}")
     registry = Registry(spec_file.folder)
     registry.models()  # an unreachable registry is better found before the search than after it

@@ -11,7 +11,7 @@ import polars as pl
 import psutil
 
 from modelwright.core.contract import missing_in
-from modelwright.core.errors import DataError
+from modelwright.core.errors import DataError, RowsError
 from modelwright.core.intake import Array, Feeds
 from modelwright.core.records import ColumnBaseline, DatasetRecord
 from modelwright.core.schema import Column, Schema
@@ -50,9 +50,30 @@ class Dataset:
         """The one schema, from the training data."""
         return self.record.schema
 
+    def must_be_learnable(self) -> None:
+        """Refuse to go on to a search with a table that cannot or must not be learned from.
 
-def load(spec_file: SpecFile) -> Dataset:
+        Raises:
+            DataError: no column is left.
+            RowsError: the table breaks the spec's `expect:`.
+        """
+        if not self.schema.features:
+            raise DataError(
+                "No column is left to learn from.",
+                hint="All are dropped, constant, id-like or text; see modelwright check.",
+            )
+        broken = [f for f in self.record.findings if f.check == "expect" and f.blocks]
+        if broken:
+            lines = [line for finding in broken for line in finding.measured.split("; ")]
+            raise RowsError(f"{self.record.source} breaks what the spec expects:", lines)
+
+
+def load(spec_file: SpecFile, *, thorough: bool = True) -> Dataset:
     """Read, check and split the table that the spec names.
+
+    Args:
+        spec_file: the spec.
+        thorough: also run the checks that cost seconds (label noise).
 
     Raises:
         DataError: the file, the target or a named column does not fit; or too little memory.
@@ -62,12 +83,9 @@ def load(spec_file: SpecFile) -> Dataset:
     frame = source.frame()
     _check_memory(frame)
     parsed = parse(frame, spec_file.spec, source)
+    frame_rows = frame.height
+    del frame
     names = [column.name for column in parsed.columns if column.is_feature]
-    if not names:
-        raise DataError(
-            "No column is left to learn from.",
-            hint="All are dropped, constant, id-like or text; see modelwright check.",
-        )
     values, y = parsed.values, parsed.target.values
     mask, order, groups = _split(values, parsed, data)
     feeds = {name: values[name] for name in names}
@@ -86,12 +104,9 @@ def load(spec_file: SpecFile) -> Dataset:
     digest = Digest()
     digest.add(labelled)
     holdout_print = fingerprint(take_feeds(labelled, holdout_rows))
-    noted = [
-        *source.findings(),
-        *parsed.notes,
-        *findings.of_columns(parsed, frame.height),
-        *findings.of_split(schema, sealed, data.split.method),
-    ]
+    sides = findings.Sides(mask, train_rows, np.flatnonzero(parsed.target.kept))
+    seen, sampled = findings.examine(parsed, schema, sides, data, frame_rows, thorough=thorough)
+    noted = [*source.findings(), *parsed.notes, *seen, *findings.of_split(schema, sealed)]
     record = DatasetRecord(
         source=data.source,
         rows=len(y),
@@ -105,7 +120,8 @@ def load(spec_file: SpecFile) -> Dataset:
         baseline={
             c.name: baseline_of(train.feeds[c.name]) for c in schema.features if not c.private
         },
-        findings=tuple(noted),
+        findings=findings.accepted(findings.worst_first(noted), data),
+        sampled=sampled,
         read=parsed.detected,
         column_fingerprints=digest.columns(),
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from modelwright.core.contract import row_breaches, table_breaches
 from modelwright.core.errors import DataError, did_you_mean
-from modelwright.core.intake import Feeds
+from modelwright.core.intake import Array, Feeds
 from modelwright.core.records import Finding
 from modelwright.core.schema import Column, Expect, parse_time
 from modelwright.core.spec import Spec
@@ -83,8 +85,9 @@ def parse(frame: pl.DataFrame, spec: Spec, source: Source) -> Parsed:
         words = tuple(w for w in column.missing if w not in hints.missing.get("*", ()))
         if words:
             detected.setdefault("missing", {})[name] = list(words)  # type: ignore[index]
+    file_rows = np.flatnonzero(read.kept)
     for column in columns:
-        notes += broken_contract(column, values[column.name])
+        notes += broken_contract(column, values[column.name], file_rows)
     return Parsed(columns, values, read, notes, detected)
 
 
@@ -183,9 +186,18 @@ def _bound(column: Column, bound: float | str | None, where: str) -> float | Non
         raise DataError(f"{where}.range: {bound!r} is no number.") from error
 
 
-def broken_contract(column: Column, values: object) -> list[Finding]:
-    """A finding of severity error for a column that breaks its `expect:`."""
-    lines = [*row_breaches(column, values), *table_breaches(column, values)]  # type: ignore[arg-type]
+def broken_contract(column: Column, values: Array, file_rows: Array) -> list[Finding]:
+    """A finding of severity error for a column that breaks its `expect:`.
+
+    Args:
+        column: with its contract.
+        values: as in `core.intake.Feeds`.
+        file_rows: the number in the file of each value.
+    """
+    lines = [
+        re.sub(r"\brow (\d+)", lambda found: f"row {file_rows[int(found[1])]}", line)
+        for line in (*row_breaches(column, values), *table_breaches(column, values))
+    ]
     if not lines:
         return []
     rows = tuple(int(x.split(",")[0][4:]) for x in lines[:20] if x.startswith("row "))

