@@ -28,7 +28,9 @@ _WHERE = {
     "ModelwrightError": "modelwright.core.errors",
     "Registry": "modelwright.release.registry",
     "Released": "modelwright.lifecycle",
-    "check": "modelwright.lifecycle",
+    "check": "modelwright.data.check",
+    "check_against": "modelwright.lifecycle",
+    "compare": "modelwright.data.check",
     "headline": "modelwright.release.report",
     "history": "modelwright.lifecycle",
     "locate": "modelwright.lifecycle",
@@ -48,6 +50,8 @@ __all__ = [
     "Registry",
     "Released",
     "check",
+    "check_against",
+    "compare",
     "headline",
     "history",
     "load",
@@ -63,9 +67,10 @@ if TYPE_CHECKING:
     from modelwright.core.errors import ModelwrightError
     from modelwright.core.records import AuditLine, Finding
     from modelwright.core.spec_file import read_spec
+    from modelwright.data.check import check, compare
     from modelwright.lifecycle import (
         Released,
-        check,
+        check_against,
         history,
         load,
         locate,

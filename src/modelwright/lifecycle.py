@@ -8,20 +8,28 @@ from typing import Any
 import polars as pl
 
 from modelwright.core.errors import NoSuchModel, UsageError
+from modelwright.core.goals import check_slices, goal_of
 from modelwright.core.limits import Limit
 from modelwright.core.progress import Progress, Silent
-from modelwright.core.records import AuditLine, DatasetRecord, FitRecord, Measured, ReleaseRecord
+from modelwright.core.records import (
+    AuditLine,
+    FitRecord,
+    Judgement,
+    Measured,
+    ReleaseRecord,
+)
 from modelwright.core.spec_file import DEFAULT_NAME, SpecFile, read_spec
 from modelwright.core.store import new_run, to_json, write_atomic
+from modelwright.data.against import judge_rows
 from modelwright.data.dataset import load as load_data
 from modelwright.data.scoring import open_rows, scored_batches
+from modelwright.data.sources import open_source
 from modelwright.data.writing import write_batches
-from modelwright.fit.tune import goal_of, search
+from modelwright.fit.tune import search
 from modelwright.pack.artefact import Artefact
 from modelwright.pack.bench import measure
 from modelwright.pack.build import build
 from modelwright.release.audit import AuditLog
-from modelwright.release.gates import check_slices
 from modelwright.release.promote import Change
 from modelwright.release.promote import promote as promote_version
 from modelwright.release.promote import rollback as roll_back
@@ -86,7 +94,7 @@ def run(
     tell.stage("data", spec_file.spec.data.source)
     dataset = load_data(spec_file)
     dataset.must_be_learnable()
-    goal_of(spec_file.spec, dataset)
+    goal_of(spec_file.spec, dataset.schema.target)
     check_slices(spec_file.spec.parsed_limits(), dataset.schema)
     for finding in dataset.record.findings:
         if finding.severity != "info":
@@ -112,20 +120,28 @@ def run(
     return Released(release, fit.record, measured, folder)
 
 
-def check(
-    spec: str | Path | SpecFile = DEFAULT_NAME, *, overrides: tuple[str, ...] = ()
-) -> DatasetRecord:
-    """Read spec and table, and say what was found, without training.
+def check_against(
+    source: str | Path,
+    reference: str,
+    *,
+    folder: str | Path = ".",
+    progress: Progress | None = None,
+) -> Judgement:
+    """Hold a file against a released model: its schema, its contract, its distributions.
 
-    Raises:
-        SpecError: the spec is wrong.
-        DataError: the table cannot be used.
+    Args:
+        source: whatever `data.source` reads.
+        reference: see `load`.
+        folder: the project folder.
+        progress: told how far it is.
+
+    Returns:
+        Findings: severity error for what the model would refuse, warning for what has moved.
     """
-    spec_file = spec if isinstance(spec, SpecFile) else read_spec(Path(spec), overrides)
-    dataset = load_data(spec_file)
-    goal_of(spec_file.spec, dataset)
-    check_slices(spec_file.spec.parsed_limits(), dataset.schema)
-    return dataset.record
+    model = load(reference, folder=folder)
+    opened = open_source(str(source), Path())
+    manifest = model.manifest
+    return judge_rows(opened, model.schema, manifest.baseline, reference, progress or Silent())
 
 
 def load(reference: str, *, folder: str | Path = ".") -> Artefact:

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from modelwright.core.errors import UsageError
+from modelwright.core.goals import check_slices
 from modelwright.core.limits import Limit
 from modelwright.core.records import Finding, Interval, Measured, Parity
 from modelwright.core.schema import Column, Schema, Target
 from modelwright.core.spec import ReleaseSpec
 from modelwright.core.table import Table
-from modelwright.release.gates import Evidence, check_slices, judge, verdict_of
+from modelwright.release.gates import Evidence, judge, verdict_of
 
 SCHEMA = Schema(
     (Column("sex", "category", levels=("f", "m")), Column("age", "number")),

@@ -148,14 +148,24 @@ def column_feed(column: Column, values: Sequence[Any] | Array, problems: list[st
                 known[value] = out[index]
         except (ValueError, TypeError, OverflowError):
             out[index] = missing
-            wanted = _WANTED[column.kind]
-            if column.kind == "datetime" and column.format:
-                wanted += f" or {column.format}"
             problems.append(
-                f"row {index}, column {column.name!r}: wanted {wanted}, "
+                f"row {index}, column {column.name!r}: wanted {wanted_of(column)}, "
                 f"found {str(value)[:60]!r} ({type(value).__name__})"
             )
     return out
+
+
+def wanted_of(column: Column) -> str:
+    """What a column takes, in words.
+
+    Example:
+        >>> wanted_of(Column("day", "datetime", format="%d/%m/%Y"))
+        'a date-time in ISO 8601 or %d/%m/%Y'
+    """
+    wanted = _WANTED[column.kind]
+    if column.kind == "datetime" and column.format:
+        wanted += f" or {column.format}"
+    return wanted
 
 
 def _from_array(column: Column, values: Array) -> Array | None:

@@ -69,8 +69,9 @@ class DatasetRecord(msgspec.Struct, frozen=True):
     """What was read, how it was split, and what was found in it.
 
     `read`: how the file is written, as `data.read` would pin it. `origin`: the DVC pointer and git
-    state of the source, where it has them. `sampled`: rows that the costly checks looked at, 0 for
-    all; `streamed`: the table was not held in memory, so kinds are those of a sample.
+    state of the source, where it has them. `relations`: what each feature tells about the target
+    by itself, 0 to 1 (`data.checks.probe.power`). `sampled`: rows that the costly checks looked
+    at, 0 for all; `streamed`: the table was not held in memory, so kinds are those of a sample.
     """
 
     source: str
@@ -86,9 +87,47 @@ class DatasetRecord(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
     read: dict[str, Any] = {}
     column_fingerprints: dict[str, str] = {}
+    relations: dict[str, float] = {}
     origin: dict[str, str] = {}
     sampled: int = 0
     streamed: bool = False
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """A file held against a released model's schema and reference distribution."""
+
+    source: str
+    model: str
+    rows: int
+    findings: tuple[Finding, ...]
+
+
+class ColumnChange(msgspec.Struct, frozen=True):
+    """A column in two versions of a table.
+
+    `distance` is 0 for equal and 1 for disjoint distributions; None where one side lacks it or its
+    kind changed. `why` says in words what changed; empty for nothing.
+    """
+
+    name: str
+    kind: tuple[str, str]
+    missing: tuple[float | None, float | None]
+    distance: float | None
+    equal: bool
+    why: str = ""
+
+
+class DataChange(msgspec.Struct, frozen=True):
+    """Two versions of a table: `only` and `both` count rows by their content, -1 when the tables
+    were too large to hold. `sampled`: rows a side that distributions are of, 0 for all."""
+
+    sources: tuple[str, str]
+    rows: tuple[int, int]
+    fingerprints: tuple[str, str]
+    only: tuple[int, int]
+    both: int
+    columns: tuple[ColumnChange, ...]
+    sampled: int = 0
 
 
 class Trial(msgspec.Struct, frozen=True):

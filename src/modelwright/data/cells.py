@@ -106,7 +106,7 @@ def numbers_in(series: pl.Series, style: str = PLAIN) -> Numbers | None:
     values, units, some = parsed(series, style)
     left = series.filter(values.is_null() & series.is_not_null())
     words = tuple(sorted(w for w in left.unique().to_list() if w.lower() in MISSING_WORDS))
-    gone = left.is_in(list(words)).sum() if words else 0
+    gone = int(left.is_in(list(words)).sum()) if words else 0
     wrong_count = left.len() - gone
     numbers = present - left.len()
     if numbers == 0 or numbers < NUMBER_SHARE * (present - gone) or numbers < 0.05 * present:

@@ -22,7 +22,8 @@ from modelwright.data import findings, kinds, split, target
 from modelwright.data.fingerprint import Digest, fingerprint, row_hashes
 from modelwright.data.holdout import SealedHoldout
 from modelwright.data.interpret import Parsed, parse
-from modelwright.data.sources import open_source
+from modelwright.data.origin import origin_of
+from modelwright.data.sources import Source, open_source
 
 LEDGER = Path(".modelwright") / "holdout-uses.jsonl"
 COPIES_IN_MEMORY = 6
@@ -68,50 +69,70 @@ class Dataset:
             raise RowsError(f"{self.record.source} breaks what the spec expects:", lines)
 
 
-def load(spec_file: SpecFile, *, thorough: bool = True) -> Dataset:
+def load(spec_file: SpecFile, source: Source | None = None, *, thorough: bool = True) -> Dataset:
     """Read, check and split the table that the spec names.
 
     Args:
         spec_file: the spec.
+        source: its table, where it was opened already.
         thorough: also run the checks that cost seconds (label noise).
 
     Raises:
         DataError: the file, the target or a named column does not fit; or too little memory.
     """
     data = spec_file.spec.data
-    source = open_source(data.source, spec_file.folder, data.read)
+    source = source or open_source(data.source, spec_file.folder, data.read)
     frame = source.frame()
     _check_memory(frame)
     parsed = parse(frame, spec_file.spec, source)
-    frame_rows = frame.height
+    rows = frame.height
     del frame
+    return divided(spec_file, source, parsed, rows, thorough=thorough)
+
+
+def divided(
+    spec_file: SpecFile, source: Source, parsed: Parsed, rows: int, *, thorough: bool
+) -> Dataset:
+    """Split a typed table, and look at it.
+
+    Args:
+        spec_file: the spec.
+        source: that was read to its end.
+        parsed: its typed rows.
+        rows: of the file, those without a target included.
+        thorough: also run the checks that cost seconds.
+
+    Raises:
+        DataError: nothing is left on one side of the split.
+    """
+    data = spec_file.spec.data
     names = [column.name for column in parsed.columns if column.is_feature]
     values, y = parsed.values, parsed.target.values
     mask, order, groups = _split(values, parsed, data)
-    feeds = {name: values[name] for name in names}
-    everything = Table(feeds, y, groups)
+    everything = Table({name: values[name] for name in names}, y, groups)
     train_rows = np.flatnonzero(~mask) if order is None else order[~mask[order]]
     holdout_rows = np.flatnonzero(mask)
-    train, sealed = everything.take(train_rows), everything.take(holdout_rows)
-    if not train.rows or not sealed.rows:
+    if not len(train_rows) or not len(holdout_rows):
         raise DataError(
-            f"The split leaves {train.rows} rows to learn from and {sealed.rows} to judge by.",
+            f"The split leaves {len(train_rows)} rows to learn from and {len(holdout_rows)} to "
+            "judge by.",
             hint="Choose another data.split, or a larger table.",
         )
+    train, sealed = everything.take(train_rows), everything.take(holdout_rows)
     _check_classes(train, parsed.target)
     schema = Schema(_from_training(parsed.columns, values, train_rows), parsed.target.target)
-    labelled = values | {data.target: _label_texts(parsed.target)}
+    labelled = values | {data.target: label_texts(parsed.target)}
     digest = Digest()
     digest.add(labelled)
     holdout_print = fingerprint(take_feeds(labelled, holdout_rows))
-    sides = findings.Sides(mask, train_rows, np.flatnonzero(parsed.target.kept))
-    seen, sampled = findings.examine(parsed, schema, sides, data, frame_rows, thorough=thorough)
+    sides = findings.Sides(mask, train_rows)
+    seen, look = findings.examine(parsed, schema, sides, data, rows, thorough=thorough)
     noted = [*source.findings(), *parsed.notes, *seen, *findings.of_split(schema, sealed)]
     record = DatasetRecord(
         source=data.source,
         rows=len(y),
-        train_rows=train.rows,
-        holdout_rows=sealed.rows,
+        train_rows=len(train_rows),
+        holdout_rows=len(holdout_rows),
         fingerprint=digest.whole(),
         holdout_fingerprint=holdout_print,
         split=_split_name(data, schema),
@@ -121,9 +142,11 @@ def load(spec_file: SpecFile, *, thorough: bool = True) -> Dataset:
             c.name: baseline_of(train.feeds[c.name]) for c in schema.features if not c.private
         },
         findings=findings.accepted(findings.worst_first(noted), data),
-        sampled=sampled,
         read=parsed.detected,
         column_fingerprints=digest.columns(),
+        relations={c.name: round(look.alone(c.name), 4) for c in schema.features},
+        origin=origin_of(data.source, spec_file.folder),
+        sampled=0 if look.whole else len(look.y),
     )
     holdout = SealedHoldout(sealed, holdout_print, spec_file.folder / LEDGER)
     return Dataset(record, train, holdout, ordered=order is not None)
@@ -183,7 +206,7 @@ def _split_name(data: DataSpec, schema: Schema) -> str:
     return f"{method}{by}, {data.split.holdout:.0%} sealed"
 
 
-def _label_texts(read: target.ReadTarget) -> Array:
+def label_texts(read: target.ReadTarget) -> Array:
     """The target as the file has it, so that the choice of a positive class changes no digest."""
     levels = read.target.levels
     return np.array(levels, dtype=object)[read.values] if levels else read.values

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -225,7 +226,7 @@ def _by_polars(text: bytes, d: Dialect, names: list[str]) -> pl.DataFrame | None
 
 def _by_csv(text: bytes, d: Dialect, names: list[str]) -> pl.DataFrame:
     """The patient road: stray quotes inside fields are text."""
-    quoting = csv.QUOTE_MINIMAL if d.quote else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if d.quote else csv.QUOTE_NONE
     source = io.StringIO(text.decode("utf-8", "replace").replace("\x00", ""), newline="")
     reader = csv.reader(source, delimiter=d.delimiter, quotechar=d.quote or None, quoting=quoting)
     rows: list[list[str | None]] = []

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from modelwright.core.errors import DataError
 from modelwright.core.spec_data import ReadSpec
@@ -155,7 +156,7 @@ def _delimiter(text: str, quote: str) -> tuple[str, bool]:
 
 def _rows(text: str, delimiter: str, quote: str, comment: str) -> list[list[str]]:
     """Rows that hold anything, as the standard library cuts them."""
-    quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, quotechar=quote or None, quoting=quoting
     )
@@ -201,7 +202,7 @@ def _lines_before(text: str, delimiter: str, quote: str, comment: str, start: in
     if start == 0 and text.lstrip("\r\n \ufeff") == text and not comment:
         return 0
     seen = -1
-    quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, quotechar=quote or None, quoting=quoting
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +19,7 @@ from modelwright.core.table import Table, take_feeds
 from modelwright.data.checks import fairness, leakage, sides, values
 from modelwright.data.checks.probe import Look
 from modelwright.data.fingerprint import row_hashes
-from modelwright.data.interpret import Parsed
+from modelwright.data.interpret import Parsed, renumbered
 from modelwright.data.target import ReadTarget
 
 NEAR_EMPTY = 0.95
@@ -49,17 +48,15 @@ class Sides:
     Attributes:
         holdout: mask over the rows with a target.
         train_rows: numbers of the training rows, in time order where there is one.
-        file_rows: number in the file of each row with a target.
     """
 
     holdout: Array
     train_rows: Array
-    file_rows: Array
 
 
 def examine(
     parsed: Parsed, schema: Schema, split: Sides, data: DataSpec, rows: int, *, thorough: bool
-) -> tuple[list[Finding], int]:
+) -> tuple[list[Finding], Look]:
     """Every finding about a table whose kinds and split are known.
 
     Args:
@@ -71,13 +68,13 @@ def examine(
         thorough: also what costs seconds (label noise).
 
     Returns:
-        (findings, rows that the costly checks looked at; 0 for all).
+        (findings, the training rows that the costly checks looked at).
     """
     look = look_at(parsed, schema, split, data.seed)
     by_split = data.split.method
     used = {c.name: parsed.values[c.name] for c in schema.features}
     found = of_columns(parsed, rows)
-    found += _renumbered(values.odd_values(schema.columns, parsed.values), split.file_rows)
+    found += renumbered(values.odd_values(schema.columns, parsed.values), parsed.file_rows)
     found += leakage.leaks(look)
     found += leakage.equal_columns(look)
     found += sides.shared_rows(used, split.holdout) if by_split in ("time", "group") else []
@@ -91,7 +88,7 @@ def examine(
     if thorough:
         labels = importlib.import_module("modelwright.data.checks.labels")
         found += labels.suspects(look)
-    return found, 0 if look.whole else len(look.y)
+    return found, look
 
 
 def look_at(parsed: Parsed, schema: Schema, split: Sides, seed: int) -> Look:
@@ -106,7 +103,7 @@ def look_at(parsed: Parsed, schema: Schema, split: Sides, seed: int) -> Look:
         values=take_feeds(parsed.values, train),
         y=parsed.target.values[train],
         task=schema.target.task,
-        rows=split.file_rows[train],
+        rows=parsed.file_rows[train],
         whole=whole,
         seed=seed,
     )
@@ -132,18 +129,6 @@ def _accept(finding: Finding, data: DataSpec) -> Finding:
     return msgspec.structs.replace(
         finding, verdict="pass", severity="info", why=f"accepted in the spec: {finding.why}"
     )
-
-
-def _renumbered(found: Iterable[Finding], file_rows: Array) -> list[Finding]:
-    """Findings whose rows count the rows with a target, with their numbers in the file."""
-    return [
-        msgspec.structs.replace(
-            f,
-            rows=tuple(int(file_rows[row]) for row in f.rows),
-            measured=re.sub(r"row (\d+)", lambda m: f"row {file_rows[int(m[1])]}", f.measured),
-        )
-        for f in found
-    ]
 
 
 def of_columns(parsed: Parsed, rows: int) -> list[Finding]:

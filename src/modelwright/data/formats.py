@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -45,9 +45,11 @@ def scanned(path: Path, kind: str) -> pl.LazyFrame:
     Raises:
         DataError: it is not of that format.
     """
-    scan = {"parquet": pl.scan_parquet, "arrow": pl.scan_ipc, "jsonl": _json_lines}[kind]
+    scans: dict[str, Callable[[Path], pl.LazyFrame]] = {
+        "parquet": pl.scan_parquet, "arrow": pl.scan_ipc, "jsonl": _json_lines,
+    }  # fmt: skip
     try:
-        lazy: pl.LazyFrame = scan(path)
+        lazy = scans[kind](path)
         names = lazy.collect_schema().names()
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         name = {"parquet": "Parquet", "arrow": "Arrow", "jsonl": "JSON Lines"}[kind]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -36,6 +36,8 @@ class Parsed:
         target: of those rows.
         notes: what was found on the way.
         detected: how the file is written, as `data.read` would pin it.
+        file_rows: number in the file of each row with a target.
+        style: how its numbers are written.
     """
 
     columns: list[Column]
@@ -43,15 +45,18 @@ class Parsed:
     target: target.ReadTarget
     notes: list[Finding]
     detected: dict[str, object]
+    file_rows: Array
+    style: str
 
 
-def parse(frame: pl.DataFrame, spec: Spec, source: Source) -> Parsed:
+def parse(frame: pl.DataFrame, spec: Spec, source: Source, numbers: Array | None = None) -> Parsed:
     """Type a table's columns.
 
     Args:
-        frame: the rows; its columns are let go one by one.
+        frame: the rows.
         spec: with `data` and `expect`.
         source: where the rows came from.
+        numbers: each row's number in the file, where the frame is a sample of it.
 
     Raises:
         DataError: the target or a named column does not fit.
@@ -85,10 +90,29 @@ def parse(frame: pl.DataFrame, spec: Spec, source: Source) -> Parsed:
         words = tuple(w for w in column.missing if w not in hints.missing.get("*", ()))
         if words:
             detected.setdefault("missing", {})[name] = list(words)  # type: ignore[index]
-    file_rows = np.flatnonzero(read.kept)
     for column in columns:
-        notes += broken_contract(column, values[column.name], file_rows)
-    return Parsed(columns, values, read, notes, detected)
+        notes += broken_contract(column, values[column.name])
+    file_rows = np.flatnonzero(read.kept) if numbers is None else numbers[read.kept]
+    notes = renumbered(notes, file_rows)
+    return Parsed(columns, values, read, notes, detected, file_rows, hints.style)
+
+
+def renumbered(found: Iterable[Finding], file_rows: Array) -> list[Finding]:
+    """Findings whose rows count the rows with a target, with their numbers in the file."""
+
+    def number(row: int) -> int:
+        return int(file_rows[row])
+
+    return [
+        msgspec.structs.replace(
+            f,
+            rows=tuple(map(number, f.rows)),
+            measured=re.sub(r"\brow (\d+)", lambda m: f"row {number(int(m[1]))}", f.measured),
+        )
+        if f.rows
+        else f
+        for f in found
+    ]
 
 
 def hints_for(
@@ -186,18 +210,14 @@ def _bound(column: Column, bound: float | str | None, where: str) -> float | Non
         raise DataError(f"{where}.range: {bound!r} is no number.") from error
 
 
-def broken_contract(column: Column, values: Array, file_rows: Array) -> list[Finding]:
+def broken_contract(column: Column, values: Array) -> list[Finding]:
     """A finding of severity error for a column that breaks its `expect:`.
 
     Args:
         column: with its contract.
         values: as in `core.intake.Feeds`.
-        file_rows: the number in the file of each value.
     """
-    lines = [
-        re.sub(r"\brow (\d+)", lambda found: f"row {file_rows[int(found[1])]}", line)
-        for line in (*row_breaches(column, values), *table_breaches(column, values))
-    ]
+    lines = [*row_breaches(column, values), *table_breaches(column, values)]
     if not lines:
         return []
     rows = tuple(int(x.split(",")[0][4:]) for x in lines[:20] if x.startswith("row "))

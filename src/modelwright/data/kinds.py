@@ -185,7 +185,8 @@ def _is_float(text: str) -> bool:
 def _number(series: pl.Series, present: pl.Series) -> Inferred:
     unique = present.n_unique()
     if present.dtype.is_integer():
-        low, high = int(present.min()), int(present.max())  # type: ignore[call-overload]
+        ends = present.to_numpy()
+        low, high = int(ends.min()), int(ends.max())
         if unique == series.len() and unique >= 50:
             counts = high - low + 1 == unique
             if ID_NAME.search(series.name) or counts:

@@ -17,7 +17,7 @@ from modelwright.core.records import Finding
 from modelwright.core.spec_data import ReadSpec
 from modelwright.data import formats
 from modelwright.data.delimited import DelimitedFile
-from modelwright.data.streams import COMPRESSED, bare_name, fetched, is_remote
+from modelwright.data.streams import COMPRESSED, bare_name, fetched, is_remote, without_password
 
 TEXT = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".psv")
 FORMATS = {
@@ -74,7 +74,7 @@ class Source:
         Raises:
             DataError: they do not fit into memory.
         """
-        parts, held = [], 0
+        parts, held = [], 0.0
         for part in self.batches():
             parts.append(part)
             held += part.estimated_size()
@@ -125,7 +125,7 @@ def open_source(source: str, folder: Path, read: ReadSpec | None = None) -> Sour
     if _OBJECT.fullmatch(source) and not (folder / source).exists():
         return _from_object(source)
     if formats.is_database(source):
-        name = formats.without_password(source)
+        name = without_password(source)
         return Source(name, None, {}, lambda: formats.query_batches(source, known.query), tuple)
     if is_remote(source):
         return open_file(fetched(source), known)

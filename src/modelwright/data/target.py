@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -137,6 +138,16 @@ def _classes(present: pl.Series, task: Task, spec: DataSpec) -> tuple[Target, Ar
     place = np.array([levels.index(str(name)) for name in names])
     target = Target(spec.target, task, label_type, tuple(levels))
     return target, place[codes].astype(np.int64), how
+
+
+def label_texts_of(present: pl.Series, target: Target, dtype: Any) -> Array:
+    """The targets of more rows as a whole table's fingerprint has them."""
+    if not target.levels:
+        return present.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+    texts = present.cast(pl.String)
+    if present.dtype.is_float():
+        texts = pl.Series([level_text(float(v)) for v in present.to_list()], dtype=pl.String)
+    return np.array(texts.to_list(), dtype)
 
 
 def _label_texts(present: pl.Series, spec: DataSpec) -> tuple[LabelType, list[str]]:

@@ -16,7 +16,8 @@ import numpy as np
 import optuna
 
 from modelwright.core.errors import FitError, UsageError, did_you_mean
-from modelwright.core.limits import DEFAULT_GOAL, METRICS, QUALITY
+from modelwright.core.goals import goal_of
+from modelwright.core.limits import METRICS
 from modelwright.core.progress import Progress
 from modelwright.core.records import FitRecord
 from modelwright.core.spec import Spec
@@ -39,28 +40,6 @@ FAR_BEHIND = 5.0
 StoppedBy = Literal["budget", "trials", "interrupt", "done"]
 REFIT_COST = 1.4
 """A last fit sees K/(K-1) of a fold's rows and needs an encoder: time of a fold times this."""
-
-
-def goal_of(spec: Spec, dataset: Dataset) -> str:
-    """The metric to improve.
-
-    Raises:
-        UsageError: the spec's goal does not fit the task.
-    """
-    task = dataset.schema.target.task
-    goal = spec.goal or DEFAULT_GOAL[task]
-    for name, key in [
-        (goal, "goal"),
-        *((limit.metric, "limits") for limit in spec.parsed_limits()),
-    ]:
-        if task not in METRICS[name].tasks:
-            fitting = ", ".join(
-                m.name for m in METRICS.values() if task in m.tasks and m.name in QUALITY
-            )
-            raise UsageError(
-                f"{key}: {name} is not for a {task} target.", hint=f"Fitting: {fitting}."
-            )
-    return goal
 
 
 def search(spec: Spec, dataset: Dataset, progress: Progress) -> Fit:
@@ -93,7 +72,7 @@ class _Search:
 
     def __post_init__(self) -> None:
         fit = self.spec.fit
-        self.goal = goal_of(self.spec, self.dataset)
+        self.goal = goal_of(self.spec, self.dataset.schema.target)
         self.budget = Budget(fit.budget)
         names = dict.fromkeys([*BASELINES, *fit.families])
         self.families = [family_of(name) for name in names]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from modelwright.core.git import commit_of
 from modelwright.core.records import ColumnBaseline, Manifest, Parity
 from modelwright.core.schema import EPOCH, Column, Schema
 from modelwright.core.spec_file import SpecFile
@@ -88,7 +88,7 @@ def _manifest(
         data_fingerprint=dataset.record.fingerprint,
         split=dataset.record.split,
         seed=record.seed,
-        code=code_version(spec_file.folder),
+        code=commit_of(spec_file.folder),
         versions=versions(),
         files=files,
     )
@@ -123,20 +123,3 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def code_version(folder: Path) -> str:
-    """The git commit of the project, with '+changes' for a dirty tree; empty without git."""
-    try:
-        head = _git(folder, "rev-parse", "HEAD")
-        dirty = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return head + ("+changes" if dirty else "")
-
-
-def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True
-    )
-    return done.stdout.strip()

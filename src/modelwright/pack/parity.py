@@ -129,8 +129,8 @@ def _odd_values(column: Column, thresholds: Array | None) -> Array:
     if column.kind == "list":
         mark, some = column.format or "|", column.levels[:20]
         lists = [mark.join(some[:n]) for n in range(1, len(some) + 1)]
-        near = [f"{a}{b}" for a in some for b in (mark, " ", "x", "\n", f"{mark}{mark}zzz")]
-        return np.array([*ODD_TEXTS, *some, *lists, *near, mark, mark * 2], dtype=object)
+        beside = [f"{a}{b}" for a in some for b in (mark, " ", "x", "\n", f"{mark}{mark}zzz")]
+        return np.array([*ODD_TEXTS, *some, *lists, *beside, mark, mark * 2], dtype=object)
     if column.kind == "datetime":
         return np.array(ODD_TIMES, np.int64)
     if column.kind == "boolean":

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modelwright.core.errors import UsageError
 from modelwright.core.intake import Array
 from modelwright.core.limits import METRICS, QUALITY, Limit, show
 from modelwright.core.records import Finding, Interval, Measured, Parity, Severity, Verdict
@@ -18,7 +17,6 @@ from modelwright.fit.score import gain, interval, paired_gain, score
 
 CHAMPION_MARGIN = 0.01
 """Part of the champion's gain over the dummy that may be lost where the spec sets no margin."""
-MOST_SLICES = 50
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,7 @@ class Evidence:
         answers: of the packed model.
         baselines: name -> answers of each baseline.
         champion: answers of the champion, or None without one it can be compared with.
+        data: what was found in the table.
         champion_problem: why a champion that exists cannot be compared with; empty otherwise.
     """
 
@@ -46,6 +45,7 @@ class Evidence:
     parity: Parity
     measured: Measured
     seed: int
+    data: tuple[Finding, ...] = ()
 
     @property
     def confidence(self) -> float:
@@ -77,7 +77,21 @@ def judge(evidence: Evidence) -> tuple[Finding, ...]:
         margin = _default_margin(evidence) if margin is None else margin
         wanted = f"{evidence.goal} at most {show(evidence.goal, margin)} worse"
         findings.append(_against_champion(evidence, evidence.goal, margin, wanted))
-    return (*findings, _parity(evidence.parity))
+    return (*findings, *_data(evidence.data), _parity(evidence.parity))
+
+
+def _data(found: Sequence[Finding]) -> list[Finding]:
+    """One finding a fault of the data that makes scores worthless, or one that there is none."""
+    faults = [f for f in found if f.blocks]
+    if not faults:
+        warned = sum(f.severity == "warning" for f in found)
+        return [Finding("data", "table", "pass", f"no error, {warned} warning(s)",
+                        "no finding of severity error")]  # fmt: skip
+    return [
+        Finding("data", f"{f.check} {f.subject}", "fail", f.measured,
+                "no finding of severity error", f.why, f.advice, columns=f.columns, rows=f.rows)
+        for f in faults
+    ]  # fmt: skip
 
 
 def verdict_of(findings: Sequence[Finding], policy: ReleaseSpec) -> Verdict:
@@ -93,29 +107,6 @@ def verdict_of(findings: Sequence[Finding], policy: ReleaseSpec) -> Verdict:
     if "undecided" in verdicts and policy.undecided == "block":
         return "undecided"
     return "pass"
-
-
-def check_slices(limits: Sequence[Limit], schema: Schema) -> None:
-    """Refuse slices that cannot be taken, before any training.
-
-    Raises:
-        UsageError: the column is unknown, unused, or has too many values.
-    """
-    for limit in limits:
-        if limit.slice_column is None:
-            continue
-        names = [c.name for c in schema.features if c.kind in ("category", "boolean")]
-        if limit.slice_column not in names:
-            raise UsageError(
-                f"limits.{limit.metric}.slices names {limit.slice_column!r}.",
-                hint=f"Wanted a category or boolean column: {', '.join(names[:20]) or 'none'}.",
-            )
-        levels = len(schema.column(limit.slice_column).levels)
-        if levels > MOST_SLICES:
-            raise UsageError(
-                f"limits.{limit.metric}.slices names {limit.slice_column!r}, "
-                f"which has {levels:,} levels; at most {MOST_SLICES} can be judged."
-            )
 
 
 def _goal(evidence: Evidence) -> Finding:

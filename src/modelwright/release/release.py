@@ -141,6 +141,7 @@ def _evidence(
         parity=judged.artefact.manifest.parity,
         measured=judged.measured,
         seed=judged.dataset.record.seed,
+        data=judged.dataset.record.findings,
     )
 
 

@@ -277,13 +277,14 @@ def example_request(example: Mapping[str, Any]) -> dict[str, Any]:
 
 def column_type(column: Column) -> dict[str, Any]:
     """JSON Schema of one column's values."""
-    base: dict[str, Any] = {
+    types: dict[str, dict[str, Any]] = {
         "number": {"type": "number"},
         "category": {"type": "string"},
         "list": {"type": "array", "items": {"type": "string"}},
         "boolean": {"type": "boolean"},
         "datetime": {"type": "string", "format": "date-time"},
-    }[column.kind]
+    }
+    base = types[column.kind]
     described = {**base}
     if column.kind == "number" and column.minimum is not None and not column.private:
         described["description"] = f"In training: {column.minimum:g} to {column.maximum:g}."

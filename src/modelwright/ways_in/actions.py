@@ -38,10 +38,27 @@ def init(given: op.InitArguments, progress: Progress) -> op.InitResult:
     )
 
 
-def check(given: op.SpecFileArguments, progress: Progress) -> op.CheckResult:
+def check(given: op.CheckArguments, progress: Progress) -> op.CheckResult:
     """Read and judge the data."""
     progress.stage("data", given.spec)
-    record = mw.check(given.spec, overrides=tuple(given.overrides))
+    if given.against is not None:
+        judged = mw.check_against(
+            given.spec, given.against, folder=given.project, progress=progress
+        )
+        return op.CheckResult(
+            source=judged.source,
+            rows=judged.rows,
+            model=judged.model,
+            findings=lines(judged.findings),
+        )
+    path = Path(given.project) / given.spec
+    if path.suffix.lower() not in (".yaml", ".yml") and path.exists():
+        raise UsageError(
+            f"{given.spec} is a table, not a spec file.",
+            hint=f"modelwright check {given.spec} --against NAME judges it against a model; "
+            f"modelwright init {given.spec} --target COLUMN writes a spec.",
+        )
+    record = mw.check(path, overrides=tuple(given.overrides), progress=progress)
     return op.CheckResult(
         source=record.source,
         rows=record.rows,
@@ -51,8 +68,36 @@ def check(given: op.SpecFileArguments, progress: Progress) -> op.CheckResult:
         fingerprint=record.fingerprint,
         target=record.schema.target.name,
         task=record.schema.target.task,
+        read=record.read,
+        origin=record.origin,
+        sampled=record.sampled,
         columns=[_column(record, column) for column in record.schema.columns],
         findings=lines(record.findings),
+    )
+
+
+def compare(given: op.CompareArguments, progress: Progress) -> op.CompareResult:
+    """Two versions of a table side by side."""
+    progress.stage("compare", f"{given.one} and {given.two}")
+    found = mw.compare(given.one, given.two, progress=progress)
+    return op.CompareResult(
+        sources=found.sources,
+        rows=found.rows,
+        fingerprints=found.fingerprints,
+        only=found.only,
+        both=found.both,
+        sampled=found.sampled,
+        columns=[
+            op.ChangedColumn(
+                name=c.name,
+                kinds=c.kind,
+                missing=c.missing,
+                distance=c.distance,
+                equal=c.equal,
+                why=c.why,
+            )
+            for c in found.columns
+        ],
     )
 
 
@@ -168,6 +213,8 @@ def lines(findings: Iterable[Finding]) -> list[op.FindingLine]:
             wanted=f.wanted,
             why=f.why,
             advice=f.advice,
+            columns=list(f.columns),
+            rows=list(f.rows),
         )
         for f in findings
     ]
@@ -176,6 +223,8 @@ def lines(findings: Iterable[Finding]) -> list[op.FindingLine]:
 def _column(record: DatasetRecord, column: Column) -> op.ColumnLine:
     base = record.baseline.get(column.name)
     values = ", ".join(column.levels[:4])
+    if column.kind == "list":
+        values = f"items {values}, parted by {column.format}"
     if column.kind == "number" and column.minimum is not None:
         values = f"{column.minimum:g} to {column.maximum:g}"
     if column.kind == "datetime":
@@ -186,6 +235,8 @@ def _column(record: DatasetRecord, column: Column) -> op.ColumnLine:
         missing=base.missing if base else None,
         values="(private)" if column.private else values,
         unused=column.unused,
+        relation=record.relations.get(column.name),
+        fingerprint=record.column_fingerprints.get(column.name, ""),
     )
 
 

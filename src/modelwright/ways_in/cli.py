@@ -15,7 +15,13 @@ from pydantic.fields import FieldInfo
 
 from modelwright.core.errors import ModelwrightError
 from modelwright.core.progress import Silent
-from modelwright.ways_in.operations import OPERATIONS, DoctorResult, Operation, RunResult
+from modelwright.ways_in.operations import (
+    OPERATIONS,
+    CheckResult,
+    DoctorResult,
+    Operation,
+    RunResult,
+)
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -85,7 +91,7 @@ def perform(operation: Operation, given: dict[str, Any], *, as_json: bool) -> in
 def _has_failed(result: BaseModel) -> bool:
     if isinstance(result, RunResult):
         return result.verdict != "pass"
-    if isinstance(result, DoctorResult):
+    if isinstance(result, (DoctorResult, CheckResult)):
         return any(f.verdict == "fail" and f.severity == "error" for f in result.findings)
     return False
 

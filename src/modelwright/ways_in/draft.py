@@ -36,7 +36,7 @@ def draft(data: Path, target: str, name: str | None, out: Path) -> tuple[str, Da
     lines = ("data:", f"  source: {_quoted(source)}", f"  target: {_quoted(target)}")
     minimal = "\n".join((f"name: {_quoted(chosen)}", *lines))
     found: SpecFile = parse_spec(minimal, out)
-    record = mw.check(found)
+    record = mw.check(found, quick=True)
     return _text(found, record), record, chosen
 
 

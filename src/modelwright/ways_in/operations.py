@@ -38,11 +38,28 @@ class ProjectArguments(Arguments):
 class InitArguments(Arguments):
     """Arguments of init."""
 
-    data: str = _argument(..., "CSV or Parquet file to learn from.")
+    data: str = _argument(..., "Table to learn from: file, folder, glob or URL.")
     target: str = _option(..., "Column to predict.")
     name: str | None = _option(None, "Name of the model; default the target's.")
     out: str = _option("modelwright.yaml", "Spec file to write.")
     force: bool = _option(False, "Overwrite the spec file.")
+
+
+class CheckArguments(ProjectArguments):
+    """Arguments of check."""
+
+    spec: str = _argument("modelwright.yaml", "Spec file; with --against, the data to judge.")
+    against: str | None = _option(
+        None, "NAME of a released model: judge the data against its schema and distributions."
+    )
+    overrides: list[str] = _option([], "key=value, such as data.seed=1; repeatable.", flag="--set")
+
+
+class CompareArguments(Arguments):
+    """Arguments of compare."""
+
+    one: str = _argument(..., "The older table: file, folder, glob or URL.")
+    two: str = _argument(..., "The newer table.")
 
 
 class SpecFileArguments(Arguments):
@@ -66,7 +83,7 @@ class PredictArguments(ProjectArguments):
     """Arguments of predict."""
 
     model: str = _argument(..., "NAME, NAME@challenger, NAME/3, or a model folder.")
-    data: str = _argument(..., "CSV or Parquet file of rows.")
+    data: str = _argument(..., "Rows to answer: file, folder, glob or URL; streamed.")
     out: str = _option("predictions.csv", "CSV or Parquet file to write.", short="-o")
 
 
@@ -116,6 +133,8 @@ class FindingLine(BaseModel):
     wanted: str = ""
     why: str = ""
     advice: str = ""
+    columns: list[str] = []
+    rows: list[int] = []
 
 
 class InitResult(BaseModel):
@@ -130,28 +149,57 @@ class InitResult(BaseModel):
 
 
 class ColumnLine(BaseModel):
-    """A column, as check shows it."""
+    """A column, as check shows it; `relation`: what it tells about the target alone, 0 to 1."""
 
     name: str
     kind: str
     missing: float | None
     values: str
     unused: str
+    relation: float | None = None
+    fingerprint: str = ""
 
 
 class CheckResult(BaseModel):
-    """What check found."""
+    """What check found; with --against, `model` is set and there is no split."""
 
     source: str
     rows: int
-    train_rows: int
-    holdout_rows: int
-    split: str
-    fingerprint: str
-    target: str
-    task: str
-    columns: list[ColumnLine]
+    model: str = ""
+    train_rows: int = 0
+    holdout_rows: int = 0
+    split: str = ""
+    fingerprint: str = ""
+    target: str = ""
+    task: str = ""
+    read: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    sampled: int = 0
+    columns: list[ColumnLine] = []
     findings: list[FindingLine]
+
+
+class ChangedColumn(BaseModel):
+    """A column in two versions of a table; `distance`: 0 equal to 1 disjoint."""
+
+    name: str
+    kinds: tuple[str, str]
+    missing: tuple[float | None, float | None]
+    distance: float | None
+    equal: bool
+    why: str
+
+
+class CompareResult(BaseModel):
+    """What changed between two tables; counts of rows are -1 when the tables were sampled."""
+
+    sources: tuple[str, str]
+    rows: tuple[int, int]
+    fingerprints: tuple[str, str]
+    only: tuple[int, int]
+    both: int
+    sampled: int
+    columns: list[ChangedColumn]
 
 
 class RunResult(BaseModel):
@@ -247,8 +295,10 @@ _ACTIONS = "modelwright.ways_in.actions"
 OPERATIONS: tuple[Operation, ...] = (
     Operation("init", "Look at a table and write modelwright.yaml.", "propose",
               InitArguments, InitResult, f"{_ACTIONS}:init"),
-    Operation("check", "Check spec and data, without training.", "read",
-              SpecFileArguments, CheckResult, f"{_ACTIONS}:check"),
+    Operation("check", "Check spec and data without training, or data against a model.", "read",
+              CheckArguments, CheckResult, f"{_ACTIONS}:check"),
+    Operation("compare", "What changed between two versions of a table.", "read",
+              CompareArguments, CompareResult, f"{_ACTIONS}:compare"),
     Operation("run", "From the table to a gated, registered release.", "propose",
               SpecFileArguments, RunResult, f"{_ACTIONS}:run"),
     Operation("serve", "Answer HTTP with a released model.", "act",

@@ -59,12 +59,24 @@ def _init(result: op.InitResult, console: Console) -> None:
 
 
 def _check(result: op.CheckResult, console: Console) -> None:
+    if result.model:
+        print_findings(result.findings, console)
+        refused = sum(f.severity == "error" for f in result.findings)
+        moved = sum(f.severity == "warning" for f in result.findings)
+        console.print(
+            f"\n{escape(result.source)}: {result.rows:,} rows held against "
+            f"[bold]{escape(result.model)}[/]: {refused} reason(s) to refuse rows, "
+            f"{moved} warning(s)."
+        )
+        return
+    _print_read(result, console)
     table = Table(box=None, pad_edge=False)
-    for name in ("column", "kind", "missing", "values", "not used because"):
+    for name in ("column", "kind", "missing", "tells", "values", "not used because"):
         table.add_column(name, overflow="fold")
     for column in result.columns[:MOST_COLUMNS]:
         missing = "" if column.missing is None else f"{column.missing:.1%}"
-        cells = (column.name, column.kind, missing, column.values, column.unused)
+        tells = "" if column.relation is None else _bar(column.relation)
+        cells = (column.name, column.kind, missing, tells, column.values, column.unused)
         table.add_row(*map(escape, cells))
     console.print(table)
     if len(result.columns) > MOST_COLUMNS:
@@ -75,6 +87,71 @@ def _check(result: op.CheckResult, console: Console) -> None:
         f"{result.holdout_rows:,} sealed ({escape(result.split)}).\n"
         f"Target {escape(result.target)}: {result.task}. Fingerprint {result.fingerprint}."
     )
+    if result.sampled:
+        console.print(f"Kinds and costly checks are those of {result.sampled:,} sampled rows.")
+
+
+def _print_read(result: op.CheckResult, console: Console) -> None:
+    """How the file is written, and which version of it this is: one table."""
+    known = {**result.read, **result.origin}
+    if not known:
+        return
+    table = Table(box=None, pad_edge=False, title="Read as", title_justify="left")
+    table.add_column("what")
+    table.add_column("found", overflow="fold")
+    shown = {"\t": "tab", " ": "blank", "": "none"}
+    for what, found in known.items():
+        text = found if not isinstance(found, dict) else _listed(found)
+        table.add_row(what, escape(shown.get(str(text), str(text))))
+    console.print(table)
+    console.print()
+
+
+def _listed(found: dict[str, Any]) -> str:
+    return "; ".join(
+        f"{name}: {', '.join(value) if isinstance(value, list) else value}"
+        for name, value in list(found.items())[:12]
+    )
+
+
+def _bar(share: float) -> str:
+    """A share of 0 to 1 as up to five blocks.
+
+    Example:
+        >>> _bar(0.5), _bar(0.01)
+        ('██▌', '')
+    """
+    halves = round(share * 10)
+    return "█" * (halves // 2) + "▌" * (halves % 2)
+
+
+def _compare(result: op.CompareResult, console: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("column", "kind", "missing", "distance", "what changed"):
+        table.add_column(name, overflow="fold")
+    changed = [c for c in result.columns if not c.equal]
+    for column in changed[:MOST_COLUMNS]:
+        kind = column.kinds[1] if column.kinds[0] == column.kinds[1] else " → ".join(column.kinds)
+        shares = ["" if m is None else f"{m:.1%}" for m in column.missing]
+        missing = shares[1] if shares[0] == shares[1] else " → ".join(shares)
+        far = "" if column.distance is None else f"{column.distance:.3f}"
+        table.add_row(*map(escape, (column.name, kind, missing, far, column.why)))
+    if changed:
+        console.print(table)
+    if len(changed) > MOST_COLUMNS:
+        console.print(f"... and {len(changed) - MOST_COLUMNS} more columns (--json has all)")
+    one, two = result.sources
+    console.print(
+        f"\n{escape(one)}: {result.rows[0]:,} rows; {escape(two)}: {result.rows[1]:,} rows. "
+        f"{len(result.columns) - len(changed)} of {len(result.columns)} columns are equal."
+    )
+    if result.both >= 0:
+        console.print(
+            f"By the columns of both: {result.both:,} rows in both, {result.only[0]:,} only in the "
+            f"first, {result.only[1]:,} only in the second."
+        )
+    if result.sampled:
+        console.print(f"Distributions are of {result.sampled:,} sampled rows a side.")
 
 
 def _run(result: op.RunResult, console: Console) -> None:
@@ -137,6 +214,7 @@ def _doctor(result: op.DoctorResult, console: Console) -> None:
 _RENDERERS: dict[type[BaseModel], Callable[[Any, Console], None]] = {
     op.InitResult: _init,
     op.CheckResult: _check,
+    op.CompareResult: _compare,
     op.RunResult: _run,
     op.PredictResult: _predict,
     op.ChangeResult: _change,

@@ -19,6 +19,8 @@ CERTAIN = 0.99
 BELIEVABLE = 0.85
 """Below this power a single column is no leak by itself."""
 ASK = 0.25
+TELLING = 0.3
+"""Power of all others together below which they are no measure of what is too good."""
 MANY_COLUMNS = 10
 """With so many, one or two strong ones are judged against the rest, lest they hide each other."""
 MOST_SUSPECTS = 12
@@ -72,13 +74,20 @@ def _alone(look: Look, power: dict[str, float], named: set[str]) -> list[Finding
         if alone >= CERTAIN and alone > others + 0.003:
             why = "it gives the target away: a copy, a part, or something made from it"
             found.append(_error("leakage", name, measured, why, advice, columns))
-        elif alone >= BELIEVABLE and 1 - alone < 0.6 * (1 - others):
+        elif alone >= (BELIEVABLE if others >= TELLING else 0.95) and 1 - alone < 0.6 * (
+            1 - others
+        ):
             why = "one column tells far more than all others together: too good to be true"
             found.append(_error("leakage", name, measured, why, advice, columns))
         elif alone >= 0.5 and alone > others:
             why = "one column tells more than all others together"
             found.append(_warning("strong column", name, measured, why, advice, columns))
     return found
+
+
+def _too_good(alone: float, others: float) -> bool:
+    least = BELIEVABLE if others >= TELLING else 0.95
+    return alone >= least and 1 - alone < 0.6 * (1 - others)
 
 
 def _twins(look: Look, one: str, other: str) -> bool:
@@ -95,7 +104,8 @@ def _derived(look: Look, features: Sequence[Column]) -> list[Finding]:
     named = {name for f in found for name in f.columns}
     y = look.y.astype(np.float64)
     for column in features:
-        if column.kind not in ("category", "boolean") or column.name in named:
+        few = column.kind == "number" and column.integer and look.bins(column.name)[1] <= 32
+        if not (column.kind in ("category", "boolean") or few) or column.name in named:
             continue
         bands = _bands(look.bins(column.name)[0], y)
         if bands >= 3:

@@ -65,7 +65,8 @@ class Look:
             self._scores[name] = cross_fitted(
                 codes, self.targets, size, smoothing=SMOOTHING, folds=FOLDS, seed=self.seed
             )
-        return self._scores[name]
+        found: Array = self._scores[name]
+        return found
 
     def alone(self, name: str) -> float:
         """What one column tells, 0 (nothing) to 1 (all): see `power`."""
@@ -85,7 +86,7 @@ def targets_of(y: Array, task: Task) -> Array:
     if task == "regression":
         return (ranks(y) / max(1, len(y)))[:, None]
     if task == "binary":
-        return (y == y.max()).astype(np.float64)[:, None]
+        return np.asarray(y == y.max(), np.float64)[:, None]
     found, counts = np.unique(y, return_counts=True)
     kept = found[np.argsort(-counts)[:MOST_CLASSES]]
     return np.stack([(y == level).astype(np.float64) for level in kept], axis=1)
