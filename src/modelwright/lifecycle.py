@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,7 @@ import polars as pl
 
 from modelwright.core.errors import NoSuchModel, UsageError
 from modelwright.core.goals import check_slices, goal_of
+from modelwright.core.intake import Feeds
 from modelwright.core.limits import Limit
 from modelwright.core.progress import Progress, Silent
 from modelwright.core.records import (
@@ -216,8 +221,24 @@ def predict_file(
         raise UsageError(f"{out} is the file to predict.", hint="Name another file to write.")
     model = load(reference, folder=folder)
     batches = scored_batches(open_rows(Path(source)), model.schema)
-    answers = (pl.DataFrame(model.answer(feeds).columns()) for feeds in batches)
-    return write_batches(answers, Path(out))
+    return write_batches(_answered(model, batches), Path(out))
+
+
+def _answered(model: Artefact, batches: Iterable[Feeds]) -> Iterator[pl.DataFrame]:
+    """Answers in the order of the batches; a core each works on those that wait."""
+    cores = len(os.sched_getaffinity(0))
+    waiting: deque[Future[pl.DataFrame]] = deque()
+    with ThreadPoolExecutor(cores) as pool:
+        for feeds in batches:
+            waiting.append(pool.submit(_frame_of, model, feeds))
+            if len(waiting) > cores:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _frame_of(model: Artefact, feeds: Feeds) -> pl.DataFrame:
+    return pl.DataFrame(model.answer(feeds).columns())
 
 
 def _costs_met(limits: tuple[Limit, ...], measured: Measured) -> str:

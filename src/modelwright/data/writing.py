@@ -54,7 +54,7 @@ def _parquet(frames: Iterable[pl.DataFrame], path: Path) -> int:
     try:
         for frame in frames:
             table = frame.to_arrow()
-            writer = writer or pyarrow.parquet.ParquetWriter(path, table.schema, "zstd")
+            writer = writer or pyarrow.parquet.ParquetWriter(path, table.schema, compression="zstd")
             writer.write_table(table)
             rows += frame.height
     finally:

@@ -79,7 +79,7 @@ def _alone(look: Look, power: dict[str, float], named: set[str]) -> list[Finding
         ):
             why = "one column tells far more than all others together: too good to be true"
             found.append(_error("leakage", name, measured, why, advice, columns))
-        elif alone >= 0.5 and alone > others:
+        elif alone > others and alone >= (0.5 if others >= TELLING else 0.8):
             why = "one column tells more than all others together"
             found.append(_warning("strong column", name, measured, why, advice, columns))
     return found
