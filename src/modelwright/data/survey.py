@@ -90,7 +90,7 @@ def sampled(source: Source, seed: int, progress: Progress) -> tuple[pl.DataFrame
         if len(rank) > SAMPLE:
             best = np.sort(np.argpartition(rank, SAMPLE)[:SAMPLE])
             kept, rank, number = kept[best], rank[best], number[best]
-        progress.step(rows, 0, f"{rows:,} rows read")
+        progress.step(0, 1, f"{rows:,} rows read")
     assert kept is not None  # a source without a row has raised
     return kept, number, rows
 

@@ -16,9 +16,10 @@ from modelwright.core.records import (
     ReleaseRecord,
 )
 from modelwright.core.spec_file import SpecFile
+from modelwright.release.data_page import data_page
+from modelwright.release.html import STYLE, table
 
 MOST_TRIALS = 40
-MOST_COLUMNS = 200
 SIGN = {"pass": "&#10003; pass", "fail": "&#10007; fail", "undecided": "? undecided"}
 
 
@@ -62,8 +63,7 @@ def render(given: ReportInput) -> str:
         ("Gates", _gates(release.evidence)),
         ("Candidates", _candidates(given.fit)),
         ("Cost", _cost(given.measured)),
-        ("Data", _data(given.dataset)),
-        ("Columns", _columns(given.dataset)),
+        ("Data", data_page(given.dataset)),
         ("How to get this again", _reproduce(given)),
     ]
     body = "".join(f"<section><h2>{name}</h2>{content}</section>" for name, content in sections)
@@ -91,7 +91,7 @@ def _quality(evidence: Sequence[Finding]) -> str:
         for f in evidence
         if f.check in ("goal", "metric")
     ]
-    return _table(("metric", "value", ""), rows)
+    return table(("metric", "value", ""), rows)
 
 
 def _limits(given: ReportInput) -> str:
@@ -104,7 +104,7 @@ def _limits(given: ReportInput) -> str:
         )
     if not rows:
         return "<p>The spec sets no limits. Add some under <code>limits:</code>.</p>"
-    return _table(("limit", "measured", "wanted", "", "verdict"), rows)
+    return table(("limit", "measured", "wanted", "", "verdict"), rows)
 
 
 def _paired(evidence: Sequence[Finding], limits: Iterable[Limit]) -> list[tuple[Finding, Limit]]:
@@ -152,7 +152,7 @@ def _gates(evidence: Sequence[Finding]) -> str:
         for f in evidence
         if f.severity != "info"
     ]
-    return _table(("gate", "of", "measured", "wanted", "verdict", "why, and what to do"), rows)
+    return table(("gate", "of", "measured", "wanted", "verdict", "why, and what to do"), rows)
 
 
 def _candidates(fit: FitRecord) -> str:
@@ -185,7 +185,7 @@ def _candidates(fit: FitRecord) -> str:
         "parameters",
     )
     note = f"<p>{escape(fit.folds)}; budget {escape(fit.budget)}, used {fit.seconds:.1f} s.</p>"
-    return note + _table(head, rows)
+    return note + table(head, rows)
 
 
 def _short(value: object) -> str:
@@ -204,40 +204,7 @@ def _cost(measured: Measured) -> str:
             metric = "latency_p95" if name.startswith("latency") else name
             lines.append((f"HTTP server: {name}", show(metric, found.value)))
     rows = [f"<tr><th scope='row'>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in lines]
-    return f"<p>Measured on {escape(measured.machine)}.</p>" + _table(("what", "value"), rows)
-
-
-def _data(dataset: DatasetRecord) -> str:
-    intro = (
-        f"<p>{escape(dataset.source)}: {dataset.rows:,} rows with a target; "
-        f"{dataset.train_rows:,} to learn from, {dataset.holdout_rows:,} sealed "
-        f"({escape(dataset.split)}). Fingerprint <code>{dataset.fingerprint}</code>.</p>"
-    )
-    rows = [
-        f"<tr><th scope='row'>{escape(f.check)}</th><td>{escape(f.subject)}</td>"
-        f"<td>{escape(f.measured)}</td><td>{escape(f.why)}</td><td>{escape(f.advice)}</td></tr>"
-        for f in dataset.findings[:MOST_COLUMNS]
-    ]
-    target = dataset.schema.target
-    kind = ", ".join(target.levels[:20]) or f"{target.minimum:g} to {target.maximum:g}"
-    intro += f"<p>Target <b>{escape(target.name)}</b> ({target.task}): {escape(kind)}.</p>"
-    return intro + (_table(("finding", "of", "measured", "why", "advice"), rows) if rows else "")
-
-
-def _columns(dataset: DatasetRecord) -> str:
-    rows = []
-    for column in dataset.schema.columns[:MOST_COLUMNS]:
-        base = dataset.baseline.get(column.name)
-        missing = f"{base.missing:.1%}" if base else ""
-        marks = ", ".join(filter(None, ("protected" if column.protected else "", column.unused)))
-        seen = ", ".join(column.levels[:5]) if not column.private else "(private)"
-        if column.minimum is not None and column.kind == "number" and not column.private:
-            seen = f"{column.minimum:g} to {column.maximum:g}"
-        rows.append(
-            f"<tr><th scope='row'>{escape(column.name)}</th><td>{column.kind}</td>"
-            f"<td>{missing}</td><td>{escape(seen)}</td><td>{escape(marks)}</td></tr>"
-        )
-    return _table(("column", "kind", "missing", "values", "note"), rows)
+    return f"<p>Measured on {escape(measured.machine)}.</p>" + table(("what", "value"), rows)
 
 
 def _reproduce(given: ReportInput) -> str:
@@ -257,30 +224,4 @@ def _reproduce(given: ReportInput) -> str:
         ("artefact sha256", given.release.artefact),
     ]
     rows = [f"<tr><th scope='row'>{a}</th><td><code>{escape(b)}</code></td></tr>" for a, b in lines]
-    return _table(("what", "value"), rows)
-
-
-def _table(head: Sequence[str], rows: Sequence[str]) -> str:
-    cells = "".join(f"<th scope='col'>{escape(name)}</th>" for name in head)
-    inside = f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody>"
-    return f"<div class='scroll' tabindex='0'><table>{inside}</table></div>"
-
-
-STYLE = """
-:root{color-scheme:light dark;--ink:#1c2126;--soft:#5b6670;--page:#fff;--rule:#dde2e7;
---good:#17724a;--bad:#b3261e;--open:#8a5a00;--chosen:#eef5f0}
-@media (prefers-color-scheme:dark){:root{--ink:#e7ebee;--soft:#9aa7b2;--page:#14181c;--rule:#2c343b;
---good:#5fcf9a;--bad:#ff8a80;--open:#f2c464;--chosen:#1b2a22}}
-*{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);
-font:16px/1.5 system-ui,sans-serif}main{max-width:1100px;margin:0 auto;padding:32px 20px 64px}
-h1{font-size:1.7rem;line-height:1.25;margin:.2em 0 1em;border-left:6px solid;padding-left:16px}
-h2{font-size:1.15rem;margin:2.2em 0 .6em}.eyebrow{color:var(--soft);margin:0}
-.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem}
-th,td{text-align:left;padding:6px 12px 6px 0;border-bottom:1px solid var(--rule);vertical-align:top}
-thead th{color:var(--soft);font-weight:500}tbody th{font-weight:600}
-h1.pass,.pass{color:var(--good)}h1.fail,.fail{color:var(--bad)}
-h1.undecided,.undecided{color:var(--open)}tr.chosen{background:var(--chosen)}
-.rail{fill:var(--rule)}.line{fill:var(--ink)}.span{fill:currentColor}
-code{font-size:.88em;overflow-wrap:anywhere}
-@media print{main{padding:0}.scroll{overflow:visible}}
-""".replace("\n", "")
+    return table(("what", "value"), rows)

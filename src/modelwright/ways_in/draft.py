@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import modelwright as mw
-from modelwright.core.records import DatasetRecord, ReleaseRecord
+from modelwright.core.records import DatasetRecord, Finding, ReleaseRecord
 from modelwright.core.schema import Column, Target
 from modelwright.core.spec_file import SpecFile, parse_spec
 
 _PLAIN = re.compile(r"^[A-Za-z_][A-Za-z0-9_. /-]*$")
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"})
+MOST_PROPOSALS = 20
+MOST_EXPECTED = 60
 _GOALS = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
 
 
@@ -59,12 +62,14 @@ def _text(found: SpecFile, record: DatasetRecord) -> str:
         "",
         "data:",
         f"  source: {_quoted(data.source)}",
+        *_read(record.read),
         f"  target: {_quoted(data.target)}",
         f"  task: {target.task}",
     ]
     if target.task == "binary":
         parts.append(f"  positive: {_scalar(target)}    # the class to find")
     parts += _columns(schema.columns)
+    parts += _proposed(record.findings)
     parts += [
         f"  split: {_split(schema.columns)}",
         "  seed: 0",
@@ -74,6 +79,8 @@ def _text(found: SpecFile, record: DatasetRecord) -> str:
         "limits:             # they gate the release; write what production needs",
         *_limits(target.task),
         "",
+        *_expect(schema.features),
+        "",
         "fit:",
         "  families: [linear, lightgbm, catboost]",
         "  budget: 60s       # the whole search, or '40 trials'",
@@ -82,8 +89,62 @@ def _text(found: SpecFile, record: DatasetRecord) -> str:
     return "\n".join(parts)
 
 
+def _read(found: dict[str, Any]) -> list[str]:
+    """What was detected, pinned: the next run does not guess."""
+    if not found:
+        return []
+    lines = [
+        "  read:             # how the file is written, as detected; the next run is pinned to it"
+    ]
+    for key, value in found.items():
+        if isinstance(value, dict):
+            inner = ", ".join(f"{_quoted(name)}: {_value(item)}" for name, item in value.items())
+            lines.append(f"    {key}: {{{inner}}}")
+        else:
+            lines.append(f"    {key}: {_value(value)}")
+    return lines
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_value(item) for item in value)}]"
+    return str(value) if isinstance(value, (int, float)) else _quoted(str(value))
+
+
+def _proposed(findings: tuple[Finding, ...]) -> list[str]:
+    """What the data check advises, as comments: nothing of it is applied unasked."""
+    lines = []
+    for found in [f for f in findings if f.severity != "info"][:MOST_PROPOSALS]:
+        text = f"{found.check}, {found.subject}: {found.measured}; {found.advice}"
+        lines.append(f"  # {'!!' if found.severity == 'error' else '!'} {_one_line(text)[:220]}")
+    if lines:
+        lines.append("  # accept: {check: [column]}   # for what you know about")
+    return lines
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _expect(columns: tuple[Column, ...]) -> list[str]:
+    """The contract: kinds as found, the rest for the owner to fill in."""
+    lines = [
+        "expect:             # what values must be, in training, scoring and serving; sharpen it:",
+        "  # COLUMN: {required: true, range: [0, 120], levels: [a, b], regex: '[A-Z]+',",
+        "  #          unique: true, max_missing: 5 %}",
+    ]
+    if len(columns) > MOST_EXPECTED or not columns:
+        return [*lines[:2], lines[2], "  {}"]
+    return [*lines, *(f"  {_quoted(c.name)}: {{kind: {c.kind}}}" for c in columns)]
+
+
 def _columns(columns: tuple[Column, ...]) -> list[str]:
     lines = []
+    private = [c.name for c in columns if c.private]
+    if private:
+        lines.append(f"  private: {_value(private)}   # looks personal; kept out of reports")
     unused = [c for c in columns if c.unused]
     for column in unused[:20]:
         lines.append(f"  # not used: {column.name} ({column.unused})".replace("\n", " "))

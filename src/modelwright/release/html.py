@@ -1,0 +1,35 @@
+"""The few pieces of HTML that every page of a report is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+
+def table(head: Sequence[str], rows: Sequence[str]) -> str:
+    """A table that scrolls by itself; `rows` are finished `<tr>` elements."""
+    cells = "".join(f"<th scope='col'>{escape(name)}</th>" for name in head)
+    inside = f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody>"
+    return f"<div class='scroll' tabindex='0'><table>{inside}</table></div>"
+
+
+STYLE = """
+:root{color-scheme:light dark;--ink:#1c2126;--soft:#5b6670;--page:#fff;--rule:#dde2e7;
+--good:#17724a;--bad:#b3261e;--open:#8a5a00;--chosen:#eef5f0;--bar:#5b7f9e}
+@media (prefers-color-scheme:dark){:root{--ink:#e7ebee;--soft:#9aa7b2;--page:#14181c;--rule:#2c343b;
+--good:#5fcf9a;--bad:#ff8a80;--open:#f2c464;--chosen:#1b2a22;--bar:#86aecf}}
+*{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);
+font:16px/1.5 system-ui,sans-serif}main{max-width:1100px;margin:0 auto;padding:32px 20px 64px}
+h1{font-size:1.7rem;line-height:1.25;margin:.2em 0 1em;border-left:6px solid;padding-left:16px}
+h2{font-size:1.15rem;margin:2.2em 0 .6em}h3{font-size:1rem;margin:1.4em 0 .4em}
+.eyebrow{color:var(--soft);margin:0}
+.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem}
+th,td{text-align:left;padding:6px 12px 6px 0;border-bottom:1px solid var(--rule);vertical-align:top}
+thead th{color:var(--soft);font-weight:500}tbody th{font-weight:600;overflow-wrap:anywhere}
+h1.pass,.pass{color:var(--good)}h1.fail,.fail,.error{color:var(--bad)}
+h1.undecided,.undecided,.warning{color:var(--open)}.info{color:var(--soft)}
+tr.chosen{background:var(--chosen)}
+.rail{fill:var(--rule)}.line{fill:var(--ink)}.span{fill:currentColor}.bar{fill:var(--bar)}
+code{font-size:.88em;overflow-wrap:anywhere}
+@media print{main{padding:0}.scroll{overflow:visible}}
+""".replace("\n", "")
