@@ -31,6 +31,7 @@ BLIND_EXCEPT = {
 }
 INNER_IMPORTS = {
     "core/store.py": "fcntl is not there on Windows, where only `locked` needs it",
+    "data/findings.py": "laziness: a booster takes a second to load, and init does without one",
     "ways_in/cli.py": "laziness at a way in: --help must not load rich's tables",
     "__init__.py": "laziness at a way in: the public API resolves on first use",
 }

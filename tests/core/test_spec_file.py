@@ -78,7 +78,7 @@ def test_each_mistake_has_a_message(text: str, said: str) -> None:
     assert said in problems(text)
 
 
-@pytest.mark.parametrize("split", ["{method: time}", "{method: random, by: a}", "{holdout: 1.5}"])
+@pytest.mark.parametrize("split", ["{method: group}", "{method: random, by: a}", "{holdout: 1.5}"])
 def test_splits_that_make_no_sense(split: str) -> None:
     text = FIVE_LINES.replace("  target: y\n", f"  target: y\n  split: {split}\n")
     assert "line 5, column" in problems(text) and ": data.split" in problems(text)

@@ -81,7 +81,7 @@ def test_a_failed_gate_exits_1_and_registers_nothing(shop: Path) -> None:
         (["run", "--set=goal=rmse"], 2, "rmse is not for a binary target"),
         (["run", "--set=fit.families=[xgboost]"], 2, "Unknown family 'xgboost'"),
         (["run", "--set=limits.f1.slices={big: 0.5}"], 2, "Wanted a category or boolean column"),
-        (["check", "--set=data.drop=[big,colour,member,start,'size, cm']"], 2, "No column is left"),
+        (["run", "--set=data.drop=[big,colour,member,start,'size, cm']"], 2, "No column is left"),
         (["predict", "nothing", "shop.csv"], 2, "There is no model 'nothing'"),
         (["promote", "nothing"], 2, "There is no model 'nothing'"),
         (["rollback", "nothing"], 2, "There is no model 'nothing'"),

@@ -16,6 +16,7 @@ from modelwright.ways_in.operations import OPERATIONS, InitArguments, Operation
 NAMES = [
     "init",
     "check",
+    "compare",
     "run",
     "serve",
     "predict",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -86,8 +85,9 @@ def examine(
         found += sides.time_order(schema.columns, look, neighbours, data.source)
     found += fairness.protected(look)
     if thorough:
-        labels = importlib.import_module("modelwright.data.checks.labels")
-        found += labels.suspects(look)
+        from modelwright.data.checks.labels import suspects
+
+        found += suspects(look)
     return found, look
 
 

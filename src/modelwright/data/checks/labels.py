@@ -112,7 +112,7 @@ def _far_numbers(look: Look, x: Array) -> list[Finding]:
         found[~inside] = model.predict(x[~inside])
     off = np.abs(y - found)
     width = float(np.quantile(off, 0.9))
-    suspect = off > 12 * width
+    suspect = off > max(12 * width, 5 * float(np.quantile(off, 0.99)))
     count = int(suspect.sum())
     if not 0 < count <= 0.02 * len(y) or width == 0:
         return []

@@ -74,9 +74,7 @@ def _alone(look: Look, power: dict[str, float], named: set[str]) -> list[Finding
         if alone >= CERTAIN and alone > others + 0.003:
             why = "it gives the target away: a copy, a part, or something made from it"
             found.append(_error("leakage", name, measured, why, advice, columns))
-        elif alone >= (BELIEVABLE if others >= TELLING else 0.95) and 1 - alone < 0.6 * (
-            1 - others
-        ):
+        elif _too_good(alone, others, len(best)):
             why = "one column tells far more than all others together: too good to be true"
             found.append(_error("leakage", name, measured, why, advice, columns))
         elif alone > others and alone >= (0.5 if others >= TELLING else 0.8):
@@ -85,8 +83,9 @@ def _alone(look: Look, power: dict[str, float], named: set[str]) -> list[Finding
     return found
 
 
-def _too_good(alone: float, others: float) -> bool:
-    least = BELIEVABLE if others >= TELLING else 0.95
+def _too_good(alone: float, others: float, columns: int) -> bool:
+    """With few columns, or weak ones, the others are no measure: then only the extreme counts."""
+    least = BELIEVABLE if others >= TELLING and columns >= MANY_COLUMNS else 0.95
     return alone >= least and 1 - alone < 0.6 * (1 - others)
 
 
