@@ -22,6 +22,7 @@ CASES = {
     "cnae9": ("multiclass", None),
     "ames": ("regression", ()),
     "beijing": ("regression", ()),
+    "seoul_bike": ("regression", ()),
 }
 
 

@@ -20,6 +20,7 @@ REAL = {
     "cnae9": ("multiclass", 856, "stratified"),
     "ames": ("regression", 79, "random"),
     "beijing": ("regression", 8, "time by datetime"),
+    "seoul_bike": ("regression", 13, "time by Date"),
 }
 
 
