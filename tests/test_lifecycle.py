@@ -139,3 +139,47 @@ def test_two_first_runs_at_once_make_one_champion(shop: Path) -> None:
     versions, changes = mw.history("shop", folder=shop)
     assert len(versions) == 2 and len(changes) == 1
     assert sorted(alias for v in versions for alias in v.aliases) == ["challenger", "champion"]
+
+
+def test_messy_values_are_read_alike_at_every_door(tmp_path: Path) -> None:
+    """A German export: what training made of a cell, a scored file and a request get as well."""
+    rng = np.random.default_rng(0)
+    rows = 900
+    price = rng.normal(3000, 900, rows).round(2)
+    tags = rng.choice(["a|b", "b|c", "a|c", "c", "b|a|c", ""], rows)
+    noise = rng.normal(0, 400, rows)
+    high = price + 900 * np.char.count(tags.astype(str), "c") + noise > 3500
+    shown = [f"{p:,.2f} \u20ac".translate(str.maketrans(",.", ".,")) for p in price.tolist()]
+    level = rng.choice(["low", "Low ", "high"], rows)
+    sensor = np.where(rng.random(rows) < 0.05, -200, rng.normal(20, 5, rows).round(1))
+    table = pl.DataFrame({
+        "Preis": shown, "Tags": tags, "Stufe": level,
+        "Sensor": [str(s).replace(".", ",") for s in sensor.tolist()],
+        "Tag": [f"{1 + i % 28}.{1 + i % 12}.2024" for i in range(rows)],
+        "teuer": np.where(high, "ja", "nein"),
+    })  # fmt: skip
+    text = "Umsatzbericht;;;;;\n" + table.write_csv(separator=";") + "Summe;;;;;\n"
+    (tmp_path / "t.csv").write_bytes(text.encode("cp1252"))
+    (tmp_path / "modelwright.yaml").write_text(
+        "name: teuer\ndata:\n  source: t.csv\n  target: teuer\n  positive: ja\n"
+        "  read: {missing: {Sensor: [-200]}}\n  spellings: {Stufe: {low: [Low]}}\n"
+        "fit: {budget: 3 trials, folds: 2, families: [lightgbm]}\npack: {measure: process}\n"
+    )
+    released = mw.run(tmp_path / "modelwright.yaml")
+    assert released.record.version, mw.headline(released.record)
+    schema = mw.load("teuer", folder=tmp_path).schema
+    found = {c.name: (c.kind, c.format) for c in schema.features}
+    assert found == {"Preis": ("number", "1.234,5"), "Tags": ("list", "|"), "Stufe": (
+        "category", None), "Sensor": ("number", "1.234,5"), "Tag": (
+        "datetime", "%d.%m.%Y")}  # fmt: skip
+    assert schema.column("Stufe").levels == ("low", "high") or schema.column("Stufe").levels == (
+        "high", "low")  # fmt: skip
+    mw.predict_file("teuer", tmp_path / "t.csv", tmp_path / "out.parquet", folder=tmp_path)
+    scored = pl.read_parquet(tmp_path / "out.parquet")["p_ja"].to_numpy()
+    records = [
+        {"Preis": price[i], "Tags": tags[i].split("|") if tags[i] else None, "Stufe": level[i],
+         "Sensor": sensor[i], "Tag": f"2024-{1 + i % 12:02d}-{1 + i % 28:02d}"}
+        for i in range(rows)
+    ]  # fmt: skip
+    asked = [answer["p_ja"] for answer in released.predict(records)]
+    np.testing.assert_array_equal(scored, asked)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from modelwright.core.limits import Task, parse_quantity
 from modelwright.core.schema import Kind
@@ -147,10 +155,20 @@ def _accepted(value: object) -> object:
     return value
 
 
+def _no_password(source: str) -> str:
+    found = re.match(r"^[\w+]+://[^/@:]*:([^/@]+)@", source)
+    if found and not re.fullmatch(r"\$\{\w+\}", found[1]):
+        raise ValueError(
+            "a password stands in the address; write ${NAME} there and set that environment "
+            "variable, since the spec is kept with every run"
+        )
+    return source
+
+
 class DataSpec(Strict):
     """What to learn from."""
 
-    source: str = Field(
+    source: Annotated[str, AfterValidator(_no_password)] = Field(
         description="File, folder, glob or URL (CSV and the like, also compressed; Parquet, Arrow, "
         "JSON Lines, Excel; http, s3, gs, abfs), a database URL, or 'package.module:Name'. "
         "Paths are relative to the spec file."

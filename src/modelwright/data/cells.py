@@ -28,6 +28,8 @@ MISSING_WORDS = frozenset({
     "not applicable", "undefined", "tbd", "nd", "n.d.", "k.a.", "#value!", "#div/0!", "#ref!",
 })  # fmt: skip
 """Words that mean missing in a column that otherwise holds numbers."""
+MOST_SPELLINGS = 40
+"""Ways of writing true and false in one column."""
 NUMBER_SHARE = 0.98
 """Share of the cells that must be numbers before the others are called mistakes."""
 _CURRENCY = (
@@ -246,12 +248,14 @@ def booleans_in(series: pl.Series) -> pl.Series | None:
         >>> booleans_in(pl.Series(["Yes", "no ", "Y", None])).to_list()
         [True, False, True, None]
     """
-    unique = series.drop_nulls().unique().head(40).to_list()
+    if series.head(1000).n_unique() > MOST_SPELLINGS:
+        return None
+    unique = series.drop_nulls().unique().head(MOST_SPELLINGS).to_list()
     words = {text.strip().lower() for text in unique}
     pairs = [(true, false) for true, false in BOOLEAN_PAIRS if true in words and false in words]
     trues = {true for true, _ in BOOLEAN_PAIRS}
     falses = {false for _, false in BOOLEAN_PAIRS}
-    if not pairs or len(unique) >= 40 or not words <= trues | falses:
+    if not pairs or len(unique) >= MOST_SPELLINGS or not words <= trues | falses:
         return None
     lower = series.str.strip_chars().str.to_lowercase()
     return pl.select(
@@ -333,12 +337,12 @@ def list_separator(present: pl.Series) -> str | None:
         '|'
     """
     unique = present.unique().head(5000)
-    for separator, fewest in (("|", 4), (";", 6), (",", 10)):
+    for separator, fewest, share in (("|", 4, 0.75), (";", 6, 0.6), (",", 10, 0.5)):
         with_it = unique.str.contains(separator, literal=True)
         if unique.len() < fewest or with_it.sum() < 0.2 * unique.len():
             continue
         items = unique.str.split(separator).explode().str.strip_chars()
         longest = items.str.len_chars().max()
-        if items.n_unique() <= 0.5 * unique.len() and isinstance(longest, int) and longest <= 60:
+        if items.n_unique() <= share * unique.len() and isinstance(longest, int) and longest <= 60:
             return separator
     return None

@@ -24,6 +24,7 @@ from modelwright.data.holdout import SealedHoldout
 from modelwright.data.interpret import Parsed, parse
 from modelwright.data.origin import origin_of
 from modelwright.data.sources import Source, open_source
+from modelwright.data.streams import without_password
 
 LEDGER = Path(".modelwright") / "holdout-uses.jsonl"
 COPIES_IN_MEMORY = 6
@@ -129,7 +130,7 @@ def divided(
     seen, look = findings.examine(parsed, schema, sides, data, rows, thorough=thorough)
     noted = [*source.findings(), *parsed.notes, *seen, *findings.of_split(schema, sealed)]
     record = DatasetRecord(
-        source=data.source,
+        source=without_password(data.source),
         rows=len(y),
         train_rows=len(train_rows),
         holdout_rows=len(holdout_rows),

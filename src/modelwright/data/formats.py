@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ import sqlalchemy
 from sqlalchemy.exc import SQLAlchemyError
 
 from modelwright.core.errors import DataError, MissingExtra
-from modelwright.data.streams import blocks, without_password
+from modelwright.data.streams import blocks, filled, without_password
 
 try:
     import fastexcel
@@ -26,7 +25,6 @@ _DATABASES = re.compile(
     r"^(postgres|postgresql|mysql|mariadb|sqlite|oracle|mssql|duckdb|snowflake|bigquery|redshift|"
     r"clickhouse|trino|databricks)(\+\w+)?://"
 )
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 def is_database(source: str) -> bool:
@@ -145,7 +143,7 @@ def query_batches(url: str, query: str | None) -> Iterator[pl.DataFrame]:
         )
     shown = without_password(url)
     try:
-        engine = sqlalchemy.create_engine(_filled(url))
+        engine = sqlalchemy.create_engine(filled(url))
         with engine.connect() as connection:
             options = connection.execution_options(stream_results=True, yield_per=ROWS)
             result = options.execute(sqlalchemy.text(query))
@@ -164,16 +162,6 @@ def query_batches(url: str, query: str | None) -> Iterator[pl.DataFrame]:
         ) from error
     except (pl.exceptions.PolarsError, TypeError) as error:
         raise DataError(f"{shown}: the rows are no table: {first_line(error)}.") from error
-
-
-def _filled(url: str) -> str:
-    def value(found: re.Match[str]) -> str:
-        if found[1] not in os.environ:
-            raise DataError(f"data.source names ${{{found[1]}}}, which is not set.",
-                            hint=f"export {found[1]}=...")  # fmt: skip
-        return os.environ[found[1]]
-
-    return _VARIABLE.sub(value, url)
 
 
 def first_line(error: BaseException) -> str:

@@ -348,6 +348,8 @@ def raw_values(series: pl.Series) -> Array | list[object]:
     """A column as the intake likes it best: typed arrays where there are any."""
     if series.dtype.is_numeric():
         return series.cast(pl.Float64).to_numpy()
+    if series.dtype == pl.Boolean and not series.null_count():
+        return series.to_numpy()
     if series.dtype == pl.Datetime:
         values: Array = series.dt.epoch("us").fill_null(MISSING_TIME).to_numpy()
         return values.astype("datetime64[us]")

@@ -7,6 +7,8 @@ import bz2
 import contextlib
 import gzip
 import lzma
+import os
+import re
 import shutil
 import tempfile
 import zipfile
@@ -24,6 +26,7 @@ try:
 except ImportError:
     fsspec = None
 
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 COMPRESSED = (".gz", ".zst", ".zip", ".bz2", ".xz")
 _BROKEN = (
     OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, zstandard.ZstdError,
@@ -60,7 +63,7 @@ def fetched(url: str) -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     shown = without_password(url)
     try:
-        with fsspec.open(url, "rb") as remote, path.open("wb") as local:
+        with fsspec.open(filled(url), "rb") as remote, path.open("wb") as local:
             shutil.copyfileobj(remote, local, 1 << 22)
     except ImportError as error:
         raise MissingExtra(str(error).split("`")[0][:80], "remote") from error
@@ -73,6 +76,22 @@ def fetched(url: str) -> Path:
             f"{shown} cannot be fetched: {first}.", hint="Is it reachable from here, with rights?"
         ) from error
     return path
+
+
+def filled(url: str) -> str:
+    """An address with each `${NAME}` replaced by that environment variable.
+
+    Raises:
+        DataError: a variable that is not set.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in os.environ:
+            raise DataError(f"data.source names ${{{found[1]}}}, which is not set.",
+                            hint=f"export {found[1]}=...")  # fmt: skip
+        return os.environ[found[1]]
+
+    return _VARIABLE.sub(value, url)
 
 
 def without_password(url: str) -> str:

@@ -125,6 +125,7 @@ class Registry:
             described = Dataset(Path(dataset.source).name, dataset.fingerprint, "local",
                                 f'{{"uri": "{Path(dataset.source).name}"}}')  # fmt: skip
             tags = [InputTag("mlflow.data.context", "training")]
+            tags += [InputTag(f"modelwright.{k}", v) for k, v in dataset.origin.items()]
             self._client.log_inputs(run_id, [DatasetInput(described, tags)])
             with tempfile.TemporaryDirectory() as scratch:
                 model = Path(scratch) / "model"
