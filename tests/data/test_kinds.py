@@ -11,7 +11,8 @@ import pytest
 
 from modelwright.core.errors import DataError, RowsError
 from modelwright.core.schema import FEATURE_KINDS, MISSING_TIME
-from modelwright.data.kinds import infer
+from modelwright.data.kinds import Hints, infer
+from modelwright.data.typed import Typing
 
 N = 200
 RNG = np.random.default_rng(0)
@@ -94,6 +95,14 @@ def test_forced_kinds() -> None:
 
 def test_levels_are_ordered_by_frequency() -> None:
     assert infer(pl.Series("x", ["b", "a", "b", "c"])).column.levels == ("b", "a", "c")
+
+
+@pytest.mark.parametrize("texts", [["1,5", "-200,0", "3"], ["1,5", "-200", "3"]])
+def test_sentinels_are_missing_however_they_are_written(texts: list[str]) -> None:
+    found = infer(pl.Series("x", texts), None, Hints("1.234,5", {"x": ["-200"]}))
+    assert np.isnan(found.values[1]) and found.column.missing == ("-200",)
+    batch = Typing((found.column,)).feeds(pl.DataFrame({"x": texts}))
+    np.testing.assert_array_equal(batch["x"], found.values)
 
 
 def test_words_for_missing_are_said() -> None:

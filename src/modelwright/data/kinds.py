@@ -205,7 +205,7 @@ def _text(series: pl.Series, present: pl.Series, known: Hints) -> Inferred:
         return _finished(booleans, Column(name, "boolean"))
     found = cells.numbers_in(series, known.style)
     if found is not None:
-        return _from_text(series, found, known.style)
+        return _from_text(series, found, known)
     format = known.dates.get(name) or cells.date_format(present)
     if format is not None:
         return _dates(series, format or None)
@@ -222,9 +222,12 @@ def _text(series: pl.Series, present: pl.Series, known: Hints) -> Inferred:
     return _category(series, known)
 
 
-def _from_text(series: pl.Series, found: cells.Numbers, style: str) -> Inferred:
+def _from_text(series: pl.Series, found: cells.Numbers, known: Hints) -> Inferred:
     """A number column out of text, with what had to be decided about it."""
-    values, name = found.values, series.name
+    name, style = series.name, known.style
+    values, _ = without_marks(found.values, known.missing_of(name))
+    if values.null_count() == values.len():
+        return _unused(values, "constant", "it has no values")
     if found.whole and values.drop_nulls().abs().max() < 2**53:  # type: ignore[operator]
         values = values.cast(pl.Int64)
     inferred = _number(values, values.drop_nulls())
@@ -319,7 +322,7 @@ def _as_forced(series: pl.Series, kind: Kind, known: Hints) -> Inferred:
         if left.len() == left.is_in(list(words)).sum():
             written = known.style if known.style != PLAIN else None
             column = Column(name, "number", format=written, missing=tuple(sorted(words)))
-            return _finished(values, column)
+            return _finished(without_marks(values, known.missing_of(name))[0], column)
     if kind == "list":
         return _list(series, cells.list_separator(series.drop_nulls()) or "|")
     if kind == "category" and series.dtype == pl.String:

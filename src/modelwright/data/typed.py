@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -61,8 +62,10 @@ class Typing:
             shown = Column(column.name, kind, missing=column.missing, format=None)
         series, _ = without_marks(plain(raw), column.missing)
         wanted = series.is_not_null().to_numpy()
-        values = _converted(shown, series, self.style)
+        values = _converted(msgspec.structs.replace(shown, missing=()), series, self.style)
         lost = wanted & missing_in(values)
+        if shown.kind == "number" and shown.missing:
+            values = column_feed(shown, values, [])
         if lost.any():
             self._count(column, series, np.flatnonzero(lost))
         return values
