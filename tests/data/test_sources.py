@@ -6,11 +6,13 @@ import bz2
 import contextlib
 import datetime as dt
 import gzip
+import importlib.util
 import io
 import lzma
 import zipfile
 from pathlib import Path
 
+import fsspec
 import polars as pl
 import pytest
 import sqlalchemy
@@ -18,7 +20,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelwright.core.errors import DataError, ModelwrightError, UsageError
+from modelwright.core.errors import DataError, MissingExtra, ModelwrightError, UsageError
 from modelwright.core.spec_data import ReadSpec
 from modelwright.data.kinds import infer
 from modelwright.data.sources import open_file, open_source
@@ -240,6 +242,24 @@ def test_a_file_over_http(tmp_path: Path, served: str) -> None:
         open_source(f"{served}/none.csv?token=secret", tmp_path)
     with pytest.raises(DataError, match="cannot be fetched"):
         open_source("http://127.0.0.1:9/t.csv", tmp_path)
+
+
+def test_any_storage_of_fsspec(tmp_path: Path) -> None:
+    with fsspec.open("memory://bucket/t.csv.gz", "wb") as file:
+        file.write(gzip.compress(TEXT.encode()))
+    assert open_source("memory://bucket/t.csv.gz", tmp_path).frame().height == 2
+    with pytest.raises(DataError, match="Protocol not known: weird"):
+        open_source("weird://bucket/t.csv", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "package"), [("s3", "s3fs"), ("gs", "gcsfs"), ("abfs", "adlfs")]
+)
+def test_storage_whose_package_is_not_installed(tmp_path: Path, scheme: str, package: str) -> None:
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is installed")
+    with pytest.raises(MissingExtra, match=rf"{package} is not installed.*modelwright\[remote\]"):
+        open_source(f"{scheme}://bucket/t.csv", tmp_path)
 
 
 def test_sqlite(tmp_path: Path) -> None:

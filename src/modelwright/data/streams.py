@@ -27,6 +27,10 @@ except ImportError:
     fsspec = None
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
+_PACKAGES = {
+    "http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs",
+    "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs",
+}  # fmt: skip
 COMPRESSED = (".gz", ".zst", ".zip", ".bz2", ".xz")
 _BROKEN = (
     OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, zstandard.ZstdError,
@@ -66,7 +70,8 @@ def fetched(url: str) -> Path:
         with fsspec.open(filled(url), "rb") as remote, path.open("wb") as local:
             shutil.copyfileobj(remote, local, 1 << 22)
     except ImportError as error:
-        raise MissingExtra(str(error).split("`")[0][:80], "remote") from error
+        scheme = url.partition("://")[0]
+        raise MissingExtra(_PACKAGES.get(scheme, f"what reads {scheme}://"), "remote") from error
     except (OSError, ValueError, RuntimeError) as error:
         cause = error.__cause__ or error
         if isinstance(cause, FileNotFoundError):
