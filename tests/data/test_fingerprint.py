@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from modelwright.data.dataset import load
-from modelwright.data.fingerprint import fingerprint, row_hashes
+from modelwright.data.fingerprint import Digest, fingerprint, row_hashes
+from modelwright.data.kinds import infer
+from modelwright.data.sources import open_file
 from projects import mixed_table, spec_for
 
 FLOATS = hnp.arrays(np.float64, st.integers(1, 30))
@@ -55,3 +59,43 @@ def test_csv_parquet_and_shuffled_rows_agree(tmp_path: Path, shuffled: bool) -> 
     one, two = (load(spec_for(tmp_path, name, "bought")) for name in ("a.csv", "b.parquet"))
     assert one.record.fingerprint == two.record.fingerprint
     assert one.record.holdout_fingerprint == two.record.holdout_fingerprint
+
+
+NAMES = st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), min_size=1, max_size=9)
+COLUMNS = {
+    "whole": st.integers(-(2**53), 2**53),
+    "broken": st.floats(-1e9, 1e9, allow_nan=False).filter(lambda x: x != int(x)),
+    "flag": st.booleans(),
+    "word": NAMES.map(lambda text: f"w{text}w"),
+    "when": st.datetimes(dt.datetime(1800, 1, 1), dt.datetime(2200, 1, 1)).map(
+        lambda moment: moment.replace(microsecond=0)),
+}  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@given(st.data(), st.integers(3, 40))
+def test_any_table_is_the_same_in_every_format_and_order(
+    tmp_path: Path, data: st.DataObject, rows: int
+) -> None:
+    columns = {
+        name: data.draw(st.lists(st.none() | values, min_size=rows, max_size=rows), label=name)
+        for name, values in COLUMNS.items()
+    }
+    types = {"whole": pl.Int64, "broken": pl.Float64, "flag": pl.Boolean, "word": pl.String,
+             "when": pl.Datetime("us")}  # fmt: skip
+    table = pl.DataFrame(columns, schema=types).with_columns(row=pl.Series([f"r{i}" for i in range(
+        rows)]))  # fmt: skip
+    order = np.random.default_rng(rows).permutation(rows)
+    table.write_csv(tmp_path / "t.csv", quote_style="non_numeric")
+    table[order].write_parquet(tmp_path / "t.parquet")
+    table.reverse().write_ipc(tmp_path / "t.arrow")
+    found = set()
+    kinds = {"whole": "number", "broken": "number", "flag": "boolean", "word": "category",
+             "when": "datetime", "row": "category"}  # fmt: skip
+    for ending in ("csv", "parquet", "arrow"):
+        frame = open_file(tmp_path / f"t.{ending}").frame()
+        digest = Digest()
+        digest.add({name: infer(frame[name], kind).values for name, kind in kinds.items()})
+        found.add(digest.whole())
+    assert len(found) == 1

@@ -183,7 +183,8 @@ class DelimitedFile:
         if frame is None:
             frame = _by_csv(text, d, names)
         before = self._broken.rows
-        blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+        named = [f"c{i}" for i, name in enumerate(d.names) if name] or [_OVER]
+        blank = frame.select(pl.all_horizontal(pl.col(named).is_null())).to_series()
         frame = frame.filter(~blank) if blank.any() else frame
         over = frame[_OVER].is_not_null() & (frame[_OVER].str.strip_chars(" ,;\t|\r") != "")
         self._broken.blank += int(blank.sum())

@@ -274,18 +274,26 @@ def tidy_name(text: str) -> str:
     return tidy if tidy.strip(" ,;|") else ""
 
 
+def _is_remark(cell: str) -> bool:
+    return bool(re.search(r"\s|:", cell.strip()))
+
+
 def _footer(rows: Sequence[Sequence[str]], width: int) -> int:
-    """Rows at the end with hardly a field, or that begin with a word such as Total."""
+    """Rows at the end that hold a remark alone, or that begin with a word such as Total."""
     if width < 2 or len(rows) < 3:
         return 0
-    filled = [sum(bool(cell.strip()) for cell in row) for row in rows]
+    filled = [sum(bool(tidy_name(cell)) for cell in row) for row in rows]
     usual = sorted(filled)[len(filled) // 2]
     leads = Counter(row[0] for row in rows)
+    spaced = sum(_is_remark(row[0]) for row in rows) > 0.3 * len(rows)
+    numeric = sum(_is_number(row[0]) for row in rows) > 0.5 * len(rows)
     count = 0
     for row, cells in list(zip(rows, filled, strict=True))[::-1][:20]:
-        lead = next((cell for cell in row if cell.strip()), "")
-        is_total = usual >= 2 and _TOTALS.match(lead) and leads[lead] == 1
-        if (usual >= 3 and cells <= max(1, usual / 4)) or is_total:
+        lead = row[0].strip()
+        is_total = usual >= 2 and _TOTALS.match(lead) and leads[row[0]] == 1
+        alone = usual >= 3 and cells == 1 and lead
+        unlike = (_is_remark(lead) and not spaced) or (numeric and not _is_number(lead))
+        if is_total or (alone and unlike):
             count += 1
         else:
             break
