@@ -32,7 +32,8 @@ RNG = np.random.default_rng(0)
         ("x", ["2020-01-01T10:00:00Z", "2021-02-03T10:00:00Z"], "datetime"),
         ("x", ["12/31/2020", "1/2/2021"], "datetime"),
         ("x", ["31.12.2020", "1.2.2021"], "datetime"),
-        ("x", ["a", "a", None], "constant"),
+        ("x", ["a", "a", "a"], "constant"),
+        ("ticked", ["x", "x", None], "category"),
         ("x", [None, None], "constant"),
         ("x", [float("nan"), None, float("nan")], "constant"),
         ("x", list(range(N)), "id"),
@@ -99,7 +100,7 @@ def test_levels_are_ordered_by_frequency() -> None:
 
 @pytest.mark.parametrize("texts", [["1,5", "-200,0", "3"], ["1,5", "-200", "3"]])
 def test_sentinels_are_missing_however_they_are_written(texts: list[str]) -> None:
-    found = infer(pl.Series("x", texts), None, Hints("1.234,5", {"x": ["-200"]}))
+    found = infer(pl.Series("x", texts), None, Hints("1.234,5", missing={"x": ["-200"]}))
     assert np.isnan(found.values[1]) and found.column.missing == ("-200",)
     batch = Typing((found.column,)).feeds(pl.DataFrame({"x": texts}))
     np.testing.assert_array_equal(batch["x"], found.values)

@@ -44,7 +44,7 @@ def judge_rows(
     """
     frame, numbers, rows = sampled(source, 0, progress)
     found = _of_names(frame, schema)
-    typing = Typing(schema.features, frozenset(), style_of_rows(frame, schema, source))
+    typing = Typing(schema.features, frozenset(), style_of_rows(frame, schema))
     feeds = typing.feeds(frame)
     for column in schema.features:
         if column.name not in frame.columns:

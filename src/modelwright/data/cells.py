@@ -44,6 +44,7 @@ _EXPONENT = r"(?:[eE][-+]?\d+)?"
 _MAGNITUDES = {"k": 1e3, "K": 1e3, "M": 1e6, "mn": 1e6, "B": 1e9, "bn": 1e9}
 _BLANKS = r"[\u00a0\u2007\u2009\u202f]"
 
+FIRST_YEAR = 1000
 DATE_FORMATS = (
     "%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M",
     "%m/%d/%Y %I:%M:%S %p", "%d/%m/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M %p", "%d/%m/%Y %I:%M %p",
@@ -51,6 +52,7 @@ DATE_FORMATS = (
     "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%Y.%m.%d", "%m-%d-%Y", "%d-%m-%Y",
     "%d-%m-%Y %H:%M:%S", "%m-%d-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%m-%d-%Y %H:%M",
     "%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%m/%d/%y %H:%M", "%d/%m/%y %H:%M",
+    "%m/%d/%y %I:%M %p", "%d/%m/%y %I:%M %p", "%Y-%m-%d %I:%M %p", "%Y-%m-%d %I:%M:%S %p", "%Y-%m",
     "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y",
     "%d-%b-%Y %H:%M:%S", "%d %b %Y %H:%M:%S", "%d/%b/%Y", "%a %b %d %H:%M:%S %Y",
     "%H:%M:%S", "%H:%M", "%H.%M.%S", "%I:%M %p", "%I:%M:%S %p",
@@ -145,7 +147,8 @@ def parsed(series: pl.Series, style: str | None) -> tuple[pl.Series, str, bool]:
         if unit
     } - {"+"}
     factor: pl.Series | float = 1.0
-    if units and units <= _MAGNITUDES.keys():
+    mixed = len(units) > 1 or bool(values.is_not_null().any()) or _lacks_unit(found, ok)
+    if units and units <= _MAGNITUDES.keys() and mixed:
         factor = (
             found["after"]
             .replace_strict(
@@ -214,31 +217,56 @@ def number_style(columns: Iterable[pl.Series], delimiter: str = ",") -> tuple[st
         >>> number_style([pl.Series(["1,234", "5,678"])])[0]
         '1,234.5'
     """
-    fits: dict[str, set[str]] = {style: set() for style in STYLES}
-    for place, series in enumerate(columns):
-        sample = series.drop_nulls().unique().head(1000)
-        if not sample.str.contains(r"\d").any() or sample.str.contains(r"^[-+]?0\d+$").any():
-            continue
-        plain = _cast(sample)
-        if plain.null_count() == 0 and not sample.str.contains(r"^[-+]?[1-9]\d{0,2}\.\d{3}$").all():
-            if sample.str.contains(".", literal=True).any():
-                for style in (PLAIN, "1,234.5", "1 234.5", "1'234.5"):
-                    fits[style].add(str(place))
-            continue
-        for style in STYLES:
-            values, _, _ = parsed(sample, style)
-            missing = sample.str.to_lowercase().is_in(list(MISSING_WORDS))
-            if (values.is_not_null() | missing).sum() >= NUMBER_SHARE * sample.len():
-                fits[style].add(str(place))
+    fits = _fits(columns)
     order = list(STYLES)
     if delimiter == ";":
         order = [PLAIN, "1.234,5", "1 234,5", "1,234.5", "1 234.5", "1'234.5"]
     best = max(order, key=lambda style: (len(fits[style]), -order.index(style)))
     equal = [s for s in order if fits[s] == fits[best] and STYLES[s][1] != STYLES[best][1]]
     doubt = ""
-    if best != PLAIN and equal and fits[best] > fits[PLAIN]:
+    if equal and (fits[best] > fits[PLAIN] or (best == PLAIN and delimiter == ";")):
         doubt = f"numbers are read as {best}; they could also be written as {equal[0]}"
     return best, doubt
+
+
+def proven_style(columns: Iterable[pl.Series]) -> str | None:
+    """The style that the text of these columns proves; None when it leaves the decimal mark open.
+
+    Example:
+        >>> proven_style([pl.Series(["1.234", "5.678"])]) is None
+        True
+        >>> proven_style([pl.Series(["1.234", "-5.2"])])
+        '1234.5'
+    """
+    fits = _fits(columns)
+    best = max(STYLES, key=lambda style: len(fits[style]))
+    rivals = [s for s in STYLES if STYLES[s][1] != STYLES[best][1]]
+    return best if all(len(fits[best]) > len(fits[rival]) for rival in rivals) else None
+
+
+def _fits(columns: Iterable[pl.Series]) -> dict[str, set[str]]:
+    """Style -> the columns that hold numbers under it, where that tells styles apart."""
+    fits: dict[str, set[str]] = {style: set() for style in STYLES}
+    for place, series in enumerate(columns):
+        sample = series.drop_nulls().unique().head(1000)
+        if not sample.str.contains(r"\d").any() or sample.str.contains(r"^[-+]?0\d+$").any():
+            continue
+        plain = _cast(sample)
+        if plain.null_count() == 0:
+            dotted = sample.filter(sample.str.contains(".", literal=True))
+            if dotted.len():
+                grouped = bool(dotted.str.contains(r"^[-+]?[1-9]\d{0,2}(\.\d{3})+$").all())
+                for style in (PLAIN, "1,234.5", "1 234.5", "1'234.5"):
+                    fits[style].add(str(place))
+                if grouped:
+                    fits["1.234,5"].add(str(place))
+            continue
+        for style in STYLES:
+            values, _, _ = parsed(sample, style)
+            missing = sample.str.to_lowercase().is_in(list(MISSING_WORDS))
+            if (values.is_not_null() | missing).sum() >= NUMBER_SHARE * sample.len():
+                fits[style].add(str(place))
+    return fits
 
 
 def booleans_in(series: pl.Series) -> pl.Series | None:
@@ -271,6 +299,16 @@ def date_format(present: pl.Series) -> str | None:
         return None
     if _all_parse(sample, None):
         return "" if moments(unique, None)[1] else None
+    if re.fullmatch(r"\d+\.\d+\.\d+", sample[0]) and any(len(text) < 8 for text in sample):
+        return (
+            None
+            if all(len(text.split(".")[2]) < 4 for text in sample)
+            else _fitting(unique, sample)
+        )
+    return _fitting(unique, sample)
+
+
+def _fitting(unique: pl.Series, sample: list[str]) -> str | None:
     fitting = [f for f in DATE_FORMATS if _all_parse(sample, f) and moments(unique, f)[1]]
     return min(fitting, key=lambda f: span(unique, f)) if fitting else None
 
@@ -296,8 +334,8 @@ def moments(unique: pl.Series, format: str | None) -> tuple[Array, bool]:
     if unique.len() > 2000:
         likely = format or _iso_shape(texts[0])
         fast = unique.str.to_datetime(likely, strict=False, time_unit="us")
-        done = fast.is_not_null().to_numpy()
-        out[done] = fast.drop_nulls().to_physical().to_numpy()
+        done = (fast.dt.year() >= FIRST_YEAR).fill_null(False).to_numpy()  # 21 is no year
+        out[done] = fast.filter(pl.Series(done)).to_physical().to_numpy()
         left = np.flatnonzero(~done).tolist()
     for index in left:
         try:

@@ -114,7 +114,8 @@ def _what_moved(a: _Side, b: _Side, name: str, far: float) -> str:
         said += _means(one, two) if far > MOVED else []
     if far > MOVED and not said:
         said.append("distributed otherwise")
-    return "; ".join(said) or "some values differ"
+    whole = a.whole and b.whole
+    return "; ".join(said) or ("some values differ" if whole else "alike in the samples")
 
 
 def _means(one: Array, two: Array) -> list[str]:

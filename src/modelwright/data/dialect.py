@@ -87,7 +87,13 @@ def sniff(head: str, tail: str, read: ReadSpec, name: str) -> Dialect:
     header = _has_header(first, below) if read.header is None else read.header
     names, warnings = _names(first, below, header, width)
     last = _rows(unwrap(tail) if wrapped else tail, delimiter, quote, comment)
-    footer = _footer(last, len(names)) if read.skip_footer is None else read.skip_footer
+    found = _footer(last, len(names))
+    footer = found if read.skip_footer is None else read.skip_footer
+    if footer > found:
+        shown = " | ".join(cell for row in last[-footer:] for cell in row if cell.strip())[:80]
+        warnings.append(
+            ("footer", name, f"data.read.skip_footer drops what looks like data: {shown}")
+        )
     if not header and read.header is None:
         shown = ", ".join(names[:3])
         warnings.append(("no header", name, f"the first row holds data; columns are {shown}, ..."))
@@ -139,7 +145,9 @@ def _delimiter(text: str, quote: str) -> tuple[str, bool]:
         width, count = max(Counter(widths).items(), key=lambda item: (item[1], item[0]))
         if width > 1:
             share = count / len(widths)
-            fits = width in widths[:1] or width - 1 == widths[0]
+            fits = width in widths[:1] or (width - 1 == widths[0] and width > 2)
+            if not fits and _is_prose(rows, width, delimiter):
+                continue
             late = place >= 4  # unusual ones only where nothing else fits
             filled = sorted(sum(bool(tidy_name(cell)) for cell in row) for row in rows)
             score = (share >= 0.8 and fits, share >= 0.6, not late, filled[len(filled) // 2], width)
@@ -149,9 +157,18 @@ def _delimiter(text: str, quote: str) -> tuple[str, bool]:
         return best[-1], False
     widths = [len(line.split()) for line in text.split("\n")[:LINES] if line.strip()]
     width, count = Counter(widths).most_common(1)[0]
-    if width > 1 and count >= 0.9 * len(widths) and len(widths) > 2:
+    if width > 1 and widths[0] == width and count >= 0.9 * len(widths) and len(widths) > 2:
         return " ", True
     return (best[-1] if best else ","), False
+
+
+def _is_prose(rows: Sequence[Sequence[str]], width: int, delimiter: str) -> bool:
+    """Whether a mark that the first line lacks stands inside texts: 'well, no' and '10:15'."""
+    if len(rows[0]) > 1 or (len(rows) > 1 and len(rows[1]) == 1):
+        return False
+    cut = [row for row in rows[1:] if len(row) == width]
+    blank = sum(row[1].startswith(" ") for row in cut)
+    return delimiter == ":" or (width == 2 and blank > 0.5 * len(cut))
 
 
 def _rows(text: str, delimiter: str, quote: str, comment: str) -> list[list[str]]:
@@ -184,7 +201,8 @@ def _comment(text: str, delimiter: str, quote: str) -> str:
         return ""
     width = _width(rows)
     marked = [row for row in rows if row[0].startswith("#")]
-    return "#" if any(len(row) != width for row in marked) and len(marked) < len(rows) else ""
+    off = sum(len(row) != width for row in marked)
+    return "#" if off > 0.5 * len(marked) and len(marked) < len(rows) else ""
 
 
 def _header_row(rows: Sequence[Sequence[str]], width: int) -> int:
@@ -192,7 +210,10 @@ def _header_row(rows: Sequence[Sequence[str]], width: int) -> int:
     filled = [sum(bool(cell.strip()) for cell in row) for row in rows]
     usual = sorted(filled[1:40])[len(filled[1:40]) // 2] if len(filled) > 1 else filled[0]
     for index, row in enumerate(rows[:40]):
-        if len(row) >= min(width, usual) - 1 and filled[index] >= max(1, 0.6 * min(usual, width)):
+        whole = len(row) == width and (row[-1].strip() or not row[0].strip())
+        names = whole and filled[index] >= 0.5 * width and not any(map(_is_number, row))
+        full = filled[index] >= max(1, 0.6 * min(usual, width))
+        if names or (full and len(row) >= min(width, usual) - 1):
             return index
     return 0
 

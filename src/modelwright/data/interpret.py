@@ -143,7 +143,10 @@ def hints_for(
         name: {variant: level for level, listed in levels.items() for variant in listed}
         for name, levels in data.spellings.items()
     }
-    return Hints(style, read.missing, read.dates, variants), notes, detected
+    others: tuple[str, ...] = ()
+    if kinds.style_of(read) is None and source.detected.get("delimiter", ",") != ",":
+        others = tuple(other for other in cells.STYLES if other != style)
+    return Hints(style, others, read.missing, read.dates, variants), notes, detected
 
 
 def _marked(column: Column, series: pl.Series, data: DataSpec) -> tuple[Column, list[Finding]]:

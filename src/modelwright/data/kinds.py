@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
@@ -31,12 +31,14 @@ class Hints:
 
     Attributes:
         style: how its numbers are written, a key of `cells.STYLES`.
+        others: styles that single columns may have instead.
         missing: column (or '*') -> values that mean missing.
         dates: column -> format.
         spellings: column -> variant -> level.
     """
 
     style: str = PLAIN
+    others: tuple[str, ...] = ()
     missing: Mapping[str, list[str]] = field(default_factory=dict)
     dates: Mapping[str, str] = field(default_factory=dict)
     spellings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -98,8 +100,9 @@ def infer(series: pl.Series, forced: Kind | None = None, hints: Hints | None = N
         forced = forced or "list"
     series = plain(series)
     if not _is_supported(series.dtype):
-        empty = pl.Series(series.name, [None] * series.len(), dtype=pl.String)
-        return _unused(empty, "text", f"type {series.dtype} is not supported")
+        texts = pl.Series(series.name, [None if v is None else str(v) for v in series.to_list()],
+                          dtype=pl.String)  # fmt: skip
+        return _unused(texts, "text", f"type {str(series.dtype)[:60]} is not supported")
     series, marks = without_marks(series, known.missing_of(series.name))
     if forced is not None:
         found = _as_forced(series, forced, known)
@@ -108,7 +111,7 @@ def infer(series: pl.Series, forced: Kind | None = None, hints: Hints | None = N
         if present.len() == 0:
             return _unused(series, "constant", "it has no values")
         found = _guessed(series, present, known)
-        if present.n_unique() == 1:
+        if present.n_unique() == 1 and present.len() == series.len():
             column = msgspec.structs.replace(
                 found.column, kind="constant", unused="it has one value", levels=()
             )
@@ -144,7 +147,7 @@ def plain(series: pl.Series) -> pl.Series:
         return series.cast(pl.Datetime("us"))
     if kind == pl.Duration:
         return (series.cast(pl.Duration("us")).cast(pl.Int64) / 1e6).alias(series.name)
-    if kind == pl.Decimal:
+    if kind in (pl.Decimal, pl.Int128, pl.UInt128):
         return series.cast(pl.Float64)
     if kind in (pl.Categorical, pl.Enum, pl.Time):
         return cells.stripped(series.cast(pl.String))
@@ -203,15 +206,23 @@ def _text(series: pl.Series, present: pl.Series, known: Hints) -> Inferred:
     booleans = cells.booleans_in(series)
     if booleans is not None:
         return _finished(booleans, Column(name, "boolean"))
-    found = cells.numbers_in(series, known.style)
-    if found is not None:
-        return _from_text(series, found, known)
-    format = known.dates.get(name) or cells.date_format(present)
+    for style in (known.style, *known.others):
+        found = cells.numbers_in(series, style)
+        if found is not None:
+            return _from_text(series, found, replace(known, style=style))
+    words = {w for w in present.unique().to_list() if w.lower() in cells.MISSING_WORDS}
+    moments = present.filter(~present.is_in(list(words))) if words else present
+    format = known.dates.get(name) or (cells.date_format(moments) if moments.len() else None)
     if format is not None:
-        return _dates(series, format or None)
+        dated = _dates(series.set(series.is_in(list(words)), None) if words else series,
+                       format or None)  # fmt: skip
+        if not words:
+            return dated
+        column = msgspec.structs.replace(dated.column, missing=tuple(sorted(words)))
+        return Inferred(column, dated.values, (*dated.notes, _words_note(name, words)))
     separator = cells.list_separator(present)
     if separator:
-        return _list(series, separator)
+        return _list(series, separator, known)
     unique = present.n_unique()
     average_words = float(present.str.count_matches(r"\S+").mean() or 0)  # type: ignore[arg-type]
     if unique > max(50, 0.5 * present.len()):
@@ -236,8 +247,7 @@ def _from_text(series: pl.Series, found: cells.Numbers, known: Hints) -> Inferre
         written = style if style != PLAIN else None
         column = msgspec.structs.replace(column, format=written, missing=found.words)
     if found.words:
-        notes.append(_doubtful(name, f"{', '.join(found.words)} read as missing",
-                               f"write data.read.missing: {{{name}: [...]}}"))  # fmt: skip
+        notes.append(_words_note(name, found.words))
     if found.wrong_count:
         shown = "; ".join(f"row {r}: {str(series[r])[:30]!r}" for r in found.wrong[:4])
         notes.append(
@@ -253,6 +263,13 @@ def _from_text(series: pl.Series, found: cells.Numbers, known: Hints) -> Inferre
         notes.append(Finding("unit", name, "pass", f"{found.unit!r} left out",
                              why="it stands beside every number", severity="info"))  # fmt: skip
     return Inferred(column, inferred.values, (*inferred.notes, *notes))
+
+
+def _words_note(name: str, words: Iterable[str]) -> Finding:
+    listed = ", ".join(sorted(words))
+    return _doubtful(
+        name, f"{listed} read as missing", f"data.read.missing: {{{name}: [{listed}]}}"
+    )
 
 
 def _doubtful(name: str, doubt: str, advice: str) -> Finding:
@@ -289,8 +306,9 @@ def _spread(series: pl.Series, unique: pl.Series, values: Array, missing: object
     return np.asarray(known[codes.to_numpy()])
 
 
-def _list(series: pl.Series, separator: str) -> Inferred:
-    return _finished(series, Column(series.name, "list", format=separator))
+def _list(series: pl.Series, separator: str, known: Hints) -> Inferred:
+    spellings = dict(known.spellings.get(series.name, {}))
+    return _finished(series, Column(series.name, "list", format=separator, spellings=spellings))
 
 
 def _category(series: pl.Series, known: Hints) -> Inferred:
@@ -324,7 +342,7 @@ def _as_forced(series: pl.Series, kind: Kind, known: Hints) -> Inferred:
             column = Column(name, "number", format=written, missing=tuple(sorted(words)))
             return _finished(without_marks(values, known.missing_of(name))[0], column)
     if kind == "list":
-        return _list(series, cells.list_separator(series.drop_nulls()) or "|")
+        return _list(series, cells.list_separator(series.drop_nulls()) or "|", known)
     if kind == "category" and series.dtype == pl.String:
         return _category(series, known)
     return _finished(series, Column(name, kind))

@@ -42,7 +42,7 @@ def scored_batches(source: Source, schema: Schema) -> Iterator[Feeds]:
     for frame in source.batches():
         if typing is None:
             problems += _wrong_names(frame.columns, schema)
-            typing = Typing(schema.features, style=style_of_rows(frame, schema, source))
+            typing = Typing(schema.features, style=style_of_rows(frame, schema))
         feeds = typing.feeds(frame)
         for column in schema.features:
             problems += [_shifted(line, first) for line in row_breaches(column, feeds[column.name])]
@@ -90,12 +90,12 @@ def open_rows(path: Path) -> Source:
     return open_source(str(path), Path(), ReadSpec())
 
 
-def style_of_rows(frame: pl.DataFrame, schema: Schema, source: Source) -> str:
-    """How numbers are written in this file, where the schema does not say."""
+def style_of_rows(frame: pl.DataFrame, schema: Schema) -> str | None:
+    """How numbers are written in this file, where it proves it; else the schema says."""
     numbers = {column.name for column in schema.features if column.kind == "number"}
     texts = [cells.stripped(frame[n].head(5000)) for n, dtype in frame.schema.items()
              if dtype == pl.String and n in numbers]  # fmt: skip
-    return cells.number_style(texts, str(source.detected.get("delimiter", ",")))[0]
+    return cells.proven_style(texts)
 
 
 def _shifted(problem: str, first: int) -> str:

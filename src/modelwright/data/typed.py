@@ -33,13 +33,13 @@ class Typing:
     Attributes:
         columns: with kinds and formats.
         numeric: names of unused columns that hold numbers.
-        style: how numbers in text are written where a column does not say.
+        style: how numbers in text are written, where that is proven; else each column says.
         wrong: by column.
     """
 
     columns: tuple[Column, ...]
     numeric: frozenset[str] = frozenset()
-    style: str = PLAIN
+    style: str | None = None
     wrong: dict[str, WrongValues] = field(default_factory=dict)
     rows: int = 0
 
@@ -81,11 +81,11 @@ class Typing:
         wrong.shown += [(self.rows + row, text[:60]) for row, text in real[:room]]
 
 
-def _converted(column: Column, series: pl.Series, style: str) -> Array:
+def _converted(column: Column, series: pl.Series, style: str | None) -> Array:
     if column.kind == "number":
         if series.dtype == pl.String:
-            written = column.format if column.format in cells.STYLES else style
-            series, _, _ = cells.parsed(series, written)
+            written = column.format if column.format in cells.STYLES else PLAIN
+            series, _, _ = cells.parsed(series, style or written)
         if series.dtype.is_numeric() or series.dtype == pl.Boolean:
             return column_feed(column, series.cast(pl.Float64).to_numpy(), [])
         return np.full(series.len(), np.nan)

@@ -12,7 +12,10 @@ import modelwright as mw
 from modelwright.core.errors import ModelwrightError, RegistryError
 from modelwright.core.records import Finding, Severity, Verdict
 
-TRAINING = ("polars", "sklearn", "lightgbm", "catboost", "optuna", "onnx", "mlflow")
+TRAINING = (
+    "polars", "sklearn", "lightgbm", "catboost", "optuna", "onnx", "mlflow", "pyarrow",
+    "sqlalchemy", "zstandard",
+)  # fmt: skip
 LEAST_DISK = 2e9
 
 

@@ -143,7 +143,11 @@ def _compare(result: op.CompareResult, console: Console) -> None:
     one, two = result.sources
     console.print(
         f"\n{escape(one)}: {result.rows[0]:,} rows; {escape(two)}: {result.rows[1]:,} rows. "
-        f"{len(result.columns) - len(changed)} of {len(result.columns)} columns are equal."
+        + (
+            ""
+            if result.sampled
+            else f"{len(result.columns) - len(changed)} of {len(result.columns)} columns are equal."
+        )
     )
     if result.both >= 0:
         console.print(
