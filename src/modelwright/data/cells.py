@@ -299,12 +299,9 @@ def date_format(present: pl.Series) -> str | None:
         return None
     if _all_parse(sample, None):
         return "" if moments(unique, None)[1] else None
-    if re.fullmatch(r"\d+\.\d+\.\d+", sample[0]) and any(len(text) < 8 for text in sample):
-        return (
-            None
-            if all(len(text.split(".")[2]) < 4 for text in sample)
-            else _fitting(unique, sample)
-        )
+    versions = all(re.fullmatch(r"\d+\.\d+\.\d{1,2}", text) for text in sample)
+    if versions and any(len(text) < 8 for text in sample):
+        return None  # 1.2.13 is no time of day
     return _fitting(unique, sample)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,18 +16,11 @@ from modelwright.core.errors import DataError
 from modelwright.core.records import Finding
 from modelwright.core.spec_data import ReadSpec
 from modelwright.data.dialect import NAMES_OF, Dialect, sniff, squeeze, unwrap
+from modelwright.data.encoding import LONGEST_RECORD, Scanned, one_newline, scan
 from modelwright.data.streams import BLOCK, blocks
 
-HEAD = 1 << 18
-LONGEST_RECORD = 1 << 26
 BROKEN_SHARE = 0.01
 _OVER = "\x00over"
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
 @dataclass
@@ -39,35 +31,28 @@ class Broken:
     blank: int = 0
     over: int = 0
     first: list[int] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Scanned:
-    """What one look over all bytes tells: their number, encoding, first and last lines."""
-
-    size: int
-    encoding: str
-    head: str
-    tail: str
-    note: str = ""
+    inner: int = 0
+    """Blank rows with a row below them."""
 
 
 class DelimitedFile:
     """A text table whose way of writing is known, before its rows are read.
+
+    A strict one leaves out no row: each gets an answer, or the file is refused.
 
     Attributes:
         size: bytes of text, decompressed.
         detected: what `data.read` would pin.
     """
 
-    def __init__(self, path: Path, read: ReadSpec) -> None:
-        self._path, self._read = path, read
-        scanned = _scan(path, read)
+    def __init__(self, path: Path, read: ReadSpec, *, strict: bool = False) -> None:
+        self._path, self._read, self._strict = path, read, strict
+        scanned = scan(path, read)
         self.size = scanned.size
         self._encoding = scanned.encoding
         self.dialect: Dialect = sniff(scanned.head, scanned.tail, read, path.name)
         self.notes = _notes(path.name, scanned, self.dialect)
-        self._broken = Broken()
+        self._broken, self._open_end = Broken(), False
 
     @property
     def detected(self) -> dict[str, object]:
@@ -89,13 +74,14 @@ class DelimitedFile:
         Raises:
             DataError: over 1 % of the rows have more fields than there are columns.
         """
-        self._broken = Broken()
+        self._broken, self._open_end = Broken(), False
         held: pl.DataFrame | None = None
+        footer = 0 if self._strict else self.dialect.skip_footer
         for text in self._records(size):
             frame = self._parsed(text)
-            if self.dialect.skip_footer:
+            if footer:
                 frame = pl.concat([held, frame]) if held is not None else frame
-                held = frame.tail(self.dialect.skip_footer)
+                held = frame.tail(footer)
                 frame = frame.head(frame.height - held.height)
             if frame.height:
                 yield frame
@@ -131,16 +117,18 @@ class DelimitedFile:
                 text = decoder.decode(block).encode()
             first = False
             text, held = (held + text[:-1], b"\r") if text.endswith(b"\r") else (held + text, b"")
-            rest += _one_newline(text)
+            rest += one_newline(text)
             if to_skip:
                 rest, to_skip = self._skipped(rest, to_skip, d)
             cut = _last_record_end(rest, d.quote)
+            if len(rest) > LONGEST_RECORD and not to_skip and cut < len(rest) // 2:
+                cut = rest.rfind(b"\n") + 1  # a stray quote: the block is parsed with patience
+            if len(rest) > 2 * LONGEST_RECORD and cut == 0:
+                raise DataError(
+                    f"{self._path.name} has a row of over {LONGEST_RECORD >> 20} MB.",
+                    hint="Is it a table of text? Look for an open quote.",
+                )
             if cut == 0 or to_skip:
-                if len(rest) > LONGEST_RECORD:
-                    raise DataError(
-                        f"{self._path.name} has a quote that never ends.",
-                        hint="Look for an open quote, or set data.read.quote to ''.",
-                    )
                 continue
             yield self._shaped(rest[:cut])
             rest = rest[cut:]
@@ -183,9 +171,14 @@ class DelimitedFile:
         if frame is None:
             frame = _by_csv(text, d, names)
         before = self._broken.rows
-        named = [f"c{i}" for i, name in enumerate(d.names) if name] or [_OVER]
-        blank = frame.select(pl.all_horizontal(pl.col(named).is_null())).to_series()
-        frame = frame.filter(~blank) if blank.any() else frame
+        blank = self._blank_rows(frame)
+        if blank.any():
+            full = (~blank).arg_true()
+            self._broken.inner += int(blank.head(int(full[-1])).sum()) if full.len() else 0
+            self._broken.inner += self._broken.blank if full.len() and self._open_end else 0
+            frame = frame.filter(~blank)
+        self._open_end = bool(blank.len() and blank[-1])
+        _refuse_swallowed(frame, d, self._path.name, before)
         over = frame[_OVER].is_not_null() & (frame[_OVER].str.strip_chars(" ,;\t|\r") != "")
         self._broken.blank += int(blank.sum())
         self._broken.rows += frame.height
@@ -196,14 +189,58 @@ class DelimitedFile:
             frame = frame.filter(~over)
         return frame.drop(_OVER)
 
+    def _blank_rows(self, frame: pl.DataFrame) -> pl.Series:
+        """Rows without a value under any name; in a table of one column they are missing values."""
+        names = [f"c{i}" for i, name in enumerate(self.dialect.names) if name]
+        if len(self.dialect.names) < 2 or not names:
+            return pl.Series([False], dtype=pl.Boolean).new_from_index(0, frame.height)
+        first = frame[names[0]]
+        blank = first.is_null() | first.str.contains(r"^\s*$").fill_null(True)
+        if blank.any():
+            likely = blank.arg_true()
+            rows = frame[likely, :].select(
+                pl.all_horizontal((pl.col(names).str.strip_chars() == "").fill_null(True))
+            ).to_series()  # fmt: skip
+            blank[likely] = rows
+        return blank
+
     def _judge(self) -> None:
         b = self._broken
+        if self._strict and (b.over or b.inner):
+            where = f", the first of them row {b.first[0]}" if b.over else ""
+            raise DataError(
+                f"{self._path.name}: {b.over:,} rows have too many fields{where}, and {b.inner:,} "
+                "rows between others are blank, so answers would not stand beside their rows.",
+                hint="Mend or remove these rows.",
+            )
         if b.over > max(3, BROKEN_SHARE * b.rows):
             raise DataError(
                 f"{self._path.name}: {b.over:,} of {b.rows:,} rows have more than "
                 f"{len(self.dialect.names)} fields, the first of them row {b.first[0]}.",
                 hint="Set data.read.delimiter, quote or skip_rows, or mend the rows.",
             )
+
+
+def _refuse_swallowed(frame: pl.DataFrame, d: Dialect, name: str, before: int) -> None:
+    """An open quote makes one cell of many rows: lines inside it that are rows give it away."""
+    width = len(d.names)
+    if width < 2 or not d.quote:
+        return
+    wanted = width - 1
+    for column in frame.columns[:-1]:
+        cells = frame[column]
+        broken = cells.str.contains("\n", literal=True).fill_null(False)
+        if not broken.any():
+            continue
+        for row in broken.arg_true()[:50]:
+            lines = str(cells[int(row)]).split("\n")[1:-1]
+            whole = sum(line.count(d.delimiter) == wanted for line in lines)
+            if whole >= (1 if width >= 4 else 3) and whole >= 0.8 * len(lines):
+                raise DataError(
+                    f"{name}: the quote that opens in row {before + int(row)} swallows "
+                    f"{whole:,} rows or more.",
+                    hint="Close or remove it, or set data.read.quote to ''.",
+                )
 
 
 def _by_polars(text: bytes, d: Dialect, names: list[str]) -> pl.DataFrame | None:
@@ -243,97 +280,6 @@ def _by_csv(text: bytes, d: Dialect, names: list[str]) -> pl.DataFrame:
             hint="Look for an open quote, or set data.read.quote to ''.",
         ) from error
     return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
-
-
-def _scan(path: Path, read: ReadSpec) -> Scanned:
-    """One pass over the bytes: size, encoding, first and last lines."""
-    start = next(blocks(path, read.member, HEAD), b"")
-    encoding, note = read.encoding or _marked(start), ""
-    _refuse_other_formats(start, path)
-    size, tail, line, decoder = 0, b"", 1, codecs.getincrementaldecoder("utf-8")()
-    guess = encoding is None
-    for block in blocks(path, read.member):
-        size += len(block)
-        tail = (tail + block)[-HEAD:]
-        if guess and encoding is None and not (block.isascii() and not decoder.getstate()[0]):
-            try:
-                decoder.decode(block)
-            except UnicodeDecodeError as error:
-                line += block[: error.start].count(b"\n")
-                encoding = _single_byte(start + block)
-                note = f"{encoding} (line {line} is not UTF-8)"
-        if encoding is None:
-            line += block.count(b"\n")
-    encoding = encoding or "utf-8"
-    return Scanned(size, encoding, *_ends(start, tail, size, encoding, path), note)
-
-
-def _ends(start: bytes, tail: bytes, size: int, encoding: str, path: Path) -> tuple[str, str]:
-    """First and last lines as text; a line that was cut is left out."""
-    try:
-        codecs.lookup(encoding)
-        head = codecs.getincrementaldecoder(encoding)(errors="replace").decode(start)
-    except (LookupError, UnicodeError) as error:
-        raise DataError(
-            f"data.read.encoding {encoding!r} does not fit {path.name}: {error}.",
-            hint="Wanted a name such as utf-8, cp1252 or utf-16.",
-        ) from error
-    head = _one_newline(head.removeprefix("\ufeff").encode()).decode()
-    if size > len(start):
-        head = head.rpartition("\n")[0] + "\n"
-    wide = 2 if "16" in encoding else 4 if "32" in encoding else 1
-    last = tail[-(len(tail) // wide * wide) :].decode(_without_mark(encoding, start), "replace")
-    lines = _one_newline(last.encode()).decode().rstrip("\n").split("\n")
-    complete = lines if size <= len(tail) else lines[1:]
-    return head, "\n".join(complete[-60:])
-
-
-def _without_mark(encoding: str, start: bytes) -> str:
-    """The encoding for text from the middle of a file, where no mark tells the byte order."""
-    if encoding == "utf-16":
-        return "utf-16-be" if start.startswith(codecs.BOM_UTF16_BE) else "utf-16-le"
-    return encoding
-
-
-def _marked(start: bytes) -> str | None:
-    """The encoding that a byte-order mark, or the zero bytes of UTF-16, give away."""
-    for mark, encoding in _BOMS:
-        if start.startswith(mark):
-            return encoding
-    sample = start[:4096]
-    even, odd = sample[0::2].count(0), sample[1::2].count(0)
-    if odd > 0.3 * len(sample) / 2 and even < 0.05 * len(sample):
-        return "utf-16-le"
-    if even > 0.3 * len(sample) / 2 and odd < 0.05 * len(sample):
-        return "utf-16-be"
-    return None
-
-
-def _single_byte(data: bytes) -> str:
-    """cp1252, unless the text has bytes that mean nothing there."""
-    return "latin-1" if re.search(rb"[\x81\x8d\x8f\x90\x9d]", data) else "cp1252"
-
-
-def _refuse_other_formats(start: bytes, path: Path) -> None:
-    if not start.strip():
-        raise DataError(f"{path.name} is empty.", hint="Wanted a header line and data below it.")
-    if start[:4] == b"PAR1":
-        raise DataError(f"{path.name} is Parquet, not text.", hint="Rename it to .parquet.")
-    if start[:6] == b"ARROW1":
-        raise DataError(f"{path.name} is Arrow, not text.", hint="Rename it to .arrow.")
-    if start[:4] in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
-        raise DataError(f"{path.name} is a workbook, not text.", hint="Rename it to .xlsx.")
-    if b"\x00" in start[:4096] and _marked(start) is None:
-        raise DataError(
-            f"{path.name} is not text: it holds zero bytes.", hint="Save it as CSV in UTF-8."
-        )
-
-
-def _one_newline(text: bytes) -> bytes:
-    """Lines end with a line feed only; a lone carriage return was one on old Macs."""
-    if b"\r" not in text:
-        return text
-    return text.replace(b"\r\n", b"\n") if b"\n" in text else text.replace(b"\r", b"\n")
 
 
 def _last_record_end(text: bytes, quote: str) -> int:

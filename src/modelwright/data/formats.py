@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import sqlalchemy
 from sqlalchemy.exc import SQLAlchemyError
 
 from modelwright.core.errors import DataError, MissingExtra
-from modelwright.data.streams import blocks, filled, without_password
+from modelwright.data.streams import blocks, filled, temporary, without_password
 
 try:
     import fastexcel
@@ -76,7 +75,7 @@ def _bad_line(path: Path) -> str:
             try:
                 if line.strip():
                     msgspec.json.decode(line, type=dict)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 return f"line {number}: {error}"
     return ""
 
@@ -99,10 +98,11 @@ def decompressed(path: Path, member: str | None) -> Path:
     Raises:
         DataError: it is damaged.
     """
-    with tempfile.NamedTemporaryFile(prefix="modelwright-", delete=False) as file:
+    unpacked = temporary()
+    with unpacked.open("wb") as file:
         for block in blocks(path, member):
             file.write(block)
-    return Path(file.name)
+    return unpacked
 
 
 def workbook_text(path: Path, sheet: str | None) -> Path:
@@ -125,9 +125,9 @@ def workbook_text(path: Path, sheet: str | None) -> Path:
         raise DataError(f"{path.name} is not a readable workbook: {first_line(error)}.") from error
     if frame.width == 0 or frame.height == 0:
         raise DataError(f"{path.name}, sheet {sheet or names[0]!r}, is empty.")
-    with tempfile.NamedTemporaryFile(prefix="modelwright-", suffix=".csv", delete=False) as file:
-        frame.write_csv(file.name, include_header=False)
-    return Path(file.name)
+    text = temporary(".csv")
+    frame.write_csv(text, include_header=False)
+    return text
 
 
 def query_batches(url: str, query: str | None) -> Iterator[pl.DataFrame]:

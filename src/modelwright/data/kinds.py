@@ -267,9 +267,8 @@ def _from_text(series: pl.Series, found: cells.Numbers, known: Hints) -> Inferre
 
 def _words_note(name: str, words: Iterable[str]) -> Finding:
     listed = ", ".join(sorted(words))
-    return _doubtful(
-        name, f"{listed} read as missing", f"data.read.missing: {{{name}: [{listed}]}}"
-    )
+    advice = f"data.read.missing: {{{name}: [{listed}]}}"
+    return _doubtful(name, f"{listed} read as missing", advice)
 
 
 def _doubtful(name: str, doubt: str, advice: str) -> Finding:

@@ -86,8 +86,8 @@ def _wrong_values(column: Column, typing: Typing) -> list[str]:
 
 
 def open_rows(path: Path) -> Source:
-    """Open a file, folder, glob or URL of rows to answer."""
-    return open_source(str(path), Path(), ReadSpec())
+    """Open a file, folder, glob or URL of rows to answer; no row of it may get lost."""
+    return open_source(str(path), Path(), ReadSpec(), strict=True)
 
 
 def style_of_rows(frame: pl.DataFrame, schema: Schema) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,14 @@ from modelwright.core.records import Finding
 from modelwright.core.spec_data import ReadSpec
 from modelwright.data import formats
 from modelwright.data.delimited import DelimitedFile
-from modelwright.data.streams import COMPRESSED, bare_name, fetched, is_remote, without_password
+from modelwright.data.streams import (
+    COMPRESSED,
+    bare_name,
+    fetched,
+    is_remote,
+    member_name,
+    without_password,
+)
 
 TEXT = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".psv")
 FORMATS = {
@@ -104,18 +111,24 @@ class Source:
             if _counts(held):
                 notes.append(_note("column without a name", self.name, "left out: it counts rows"))
                 continue
-            named[name] = f"column_{place + 1}"
+            own = f"column_{place + 1}"
+            while own in frame.columns or own in named.values():
+                own += "_"
+            named[name] = own
             notes.append(_note("column without a name", self.name, f"called {named[name]}"))
         self._named, self._notes = named, tuple(notes)
 
 
-def open_source(source: str, folder: Path, read: ReadSpec | None = None) -> Source:
+def open_source(
+    source: str, folder: Path, read: ReadSpec | None = None, *, strict: bool = False
+) -> Source:
     """Open what `data.source` names.
 
     Args:
         source: a path, folder, glob, URL, database URL, or `package.module:Name` with `read()`.
         folder: what relative paths start from.
         read: what is known about how it is written.
+        strict: leave out no row of a text file; refuse it instead.
 
     Raises:
         DataError: it is absent, empty, damaged, or of no known format.
@@ -128,14 +141,14 @@ def open_source(source: str, folder: Path, read: ReadSpec | None = None) -> Sour
         name = without_password(source)
         return Source(name, None, {}, lambda: formats.query_batches(source, known.query), tuple)
     if is_remote(source):
-        return open_file(fetched(source), known)
+        return open_file(fetched(source), known, strict=strict)
     path = folder / source
     if path.is_dir() or (re.search(r"[*?\[]", source) and not path.exists()):
-        return _from_many(source, path, folder, known)
-    return open_file(path, known)
+        return _from_many(source, path, folder, known, strict=strict)
+    return open_file(path, known, strict=strict)
 
 
-def open_file(path: Path, read: ReadSpec | None = None) -> Source:
+def open_file(path: Path, read: ReadSpec | None = None, *, strict: bool = False) -> Source:
     """Open one table file by its ending.
 
     Raises:
@@ -147,19 +160,21 @@ def open_file(path: Path, read: ReadSpec | None = None) -> Source:
         hint = f"Tables there: {', '.join(near[:8])}." if near else "Check the path."
         raise DataError(f"No file {path}.", hint=hint)
     bare = bare_name(path)
+    if path.suffix.lower() == ".zip":
+        bare = member_name(path, known.member).lower()
     kind = FORMATS.get(Path(bare).suffix)
     if kind is None:
         if not (Path(bare).suffix in TEXT or path.name.lower().endswith(COMPRESSED)):
             endings = ", ".join((*TEXT, *FORMATS))
             raise DataError(f"{path.name} has no ending that is known.", hint=f"Known: {endings}.")
-        return _from_text(DelimitedFile(path, known), path.name)
+        return _from_text(DelimitedFile(path, known, strict=strict), path.name)
     if path.name.lower() != bare:
         unpacked = formats.decompressed(path, known.member)
     else:
         unpacked = path
     if kind == "workbook":
-        return _from_text(DelimitedFile(formats.workbook_text(unpacked, known.sheet), known),
-                          path.name)  # fmt: skip
+        text = DelimitedFile(formats.workbook_text(unpacked, known.sheet), known, strict=strict)
+        return replace(_from_text(text, path.name), detected={})
     lazy = formats.scanned(unpacked, kind)
     size = unpacked.stat().st_size * (4 if kind != "jsonl" else 1)
     return Source(path.name, size, {}, lambda: formats.lazy_batches(lazy, path.name), tuple)
@@ -203,10 +218,11 @@ def _from_object(source: str) -> Source:
     return Source(source, None, {}, batches, tuple)
 
 
-def _from_many(source: str, path: Path, folder: Path, read: ReadSpec) -> Source:
+def _from_many(source: str, path: Path, folder: Path, read: ReadSpec, *, strict: bool) -> Source:
     """The files of a folder or glob, one after the other by name; all must have equal columns."""
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if is_table(p.name) and p.is_file())
+        files = [p for p in files if not p.name.startswith((".", "~$"))]
     else:
         anchor = Path(source).anchor
         base = Path(anchor) if anchor else folder
@@ -214,7 +230,7 @@ def _from_many(source: str, path: Path, folder: Path, read: ReadSpec) -> Source:
         files = sorted(p for p in base.glob(pattern) if is_table(p.name) and p.is_file())
     if not files:
         raise DataError(f"No table matches {source}.", hint="Check the folder or pattern.")
-    parts = [open_file(file, read) for file in files]
+    parts = [open_file(file, read, strict=strict) for file in files]
 
     def batches() -> Iterator[pl.DataFrame]:
         wanted: list[str] | None = None
@@ -248,7 +264,7 @@ def _counts(series: pl.Series) -> bool:
     numbers = series.cast(pl.Int64, strict=False)
     if numbers.null_count() or numbers.len() < _FEWEST_TO_COUNT:
         return bool(numbers.null_count() == 0)
-    return bool((numbers.diff().drop_nulls() == 1).all()) and numbers[0] in (0, 1)
+    return bool((numbers.diff().drop_nulls() == 1).all()) and numbers[0] >= 0
 
 
 def _note(check: str, subject: str, measured: str) -> Finding:

@@ -143,6 +143,23 @@ def _opened(path: Path, magic: bytes, member: str | None) -> BinaryIO:
     return path.open("rb")
 
 
+def member_name(path: Path, wanted: str | None) -> str:
+    """The file of a zip archive that would be read; the archive's own name when it is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _member(archive, path, wanted)
+    except _BROKEN:
+        return bare_name(path)
+
+
+def temporary(suffix: str = "") -> Path:
+    """An empty file that goes when this process ends."""
+    handle, name = tempfile.mkstemp(prefix="modelwright-", suffix=suffix)
+    os.close(handle)
+    atexit.register(Path(name).unlink, missing_ok=True)
+    return Path(name)
+
+
 def _member(archive: zipfile.ZipFile, path: Path, wanted: str | None) -> str:
     names = [n for n in archive.namelist() if not n.endswith("/") and "__MACOSX" not in n]
     if wanted is not None:
@@ -150,7 +167,7 @@ def _member(archive: zipfile.ZipFile, path: Path, wanted: str | None) -> str:
             hint = did_you_mean(wanted, names) or f"It holds: {', '.join(names[:8])}."
             raise DataError(f"{path.name} has no file {wanted!r}.", hint=hint)
         return wanted
-    tables = [n for n in names if n.lower().endswith((".csv", ".tsv", ".txt"))]
+    tables = [n for n in names if not n.lower().endswith((".md", ".pdf", ".html", ".txt"))]
     found = tables or names
     if len(found) != 1:
         listed = ", ".join(found[:8]) or "nothing"
