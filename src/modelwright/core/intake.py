@@ -117,9 +117,12 @@ def refuse(problems: Sequence[str]) -> None:
 
 def _feeds(schema: Schema, columns: Mapping[str, Sequence[Any] | Array]) -> Feeds:
     problems: list[str] = []
-    feeds = {c.name: column_feed(c, columns[c.name], problems) for c in schema.features}
+    feeds: Feeds = {}
     for column in schema.features:
-        problems += row_breaches(column, feeds[column.name])
+        before = len(problems)
+        feeds[column.name] = column_feed(column, columns[column.name], problems)
+        if len(problems) == before:
+            problems += row_breaches(column, feeds[column.name])
     refuse(problems)
     return feeds
 
@@ -209,6 +212,8 @@ _WANTED = {
 
 
 def _number(column: Column, value: object) -> float:
+    if isinstance(value, str) and value.strip() in column.missing:
+        return math.nan
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise ValueError("not a number")
     number = float(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 import re
 from typing import Annotated, Literal
 
@@ -74,7 +76,16 @@ def _words(value: object) -> object:
 
 def _texts(value: object) -> object:
     listed = value if isinstance(value, list) else [value]
+    if any(isinstance(word, (list, dict)) for word in listed):
+        raise ValueError(f"wanted a word, a number or a list of them, found {value!r}")
     return ["" if word is None else str(word) for word in listed]
+
+
+def _ends(value: object) -> object:
+    """YAML reads 2023-01-31 as a date; the contract keeps its text."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    return [end.isoformat() if isinstance(end, dt.date) else end for end in value]
 
 
 Mark = Annotated[str, Field(min_length=1, max_length=1)]
@@ -117,10 +128,12 @@ class ExpectSpec(Strict):
 
     kind: Kind | None = Field(None, description="The kind that the column must have.")
     required: bool = Field(False, description="No row may lack it.")
-    range: tuple[float | str | None, float | str | None] | None = Field(
-        None, description="[lowest, highest]; null for open; dates in ISO 8601."
-    )
-    levels: list[str] = Field([], description="The only values allowed.")
+    range: Annotated[
+        tuple[float | str | None, float | str | None] | None, BeforeValidator(_ends)
+    ] = Field(None, description="[lowest, highest]; null for open; dates in ISO 8601.")
+    levels: Annotated[
+        list[str], BeforeValidator(_texts, json_schema_input_type=list[str | float])
+    ] = Field([], description="The only values allowed.")
     regex: str | None = Field(None, description="A pattern that each whole text must match.")
     unique: bool = Field(False, description="No value may occur twice in a table.")
     max_missing: MissingShare | str | None = Field(
@@ -135,6 +148,16 @@ class ExpectSpec(Strict):
         except re.error as error:
             raise ValueError(f"{regex!r} is no regular expression: {error}") from error
         return regex
+
+    @field_validator("range")
+    @classmethod
+    def _range_is_finite(
+        cls, ends: tuple[float | str | None, float | str | None] | None
+    ) -> tuple[float | str | None, float | str | None] | None:
+        for end in ends or ():
+            if isinstance(end, float) and not math.isfinite(end):
+                raise ValueError(f"wanted [lowest, highest], found {end}; null is open")
+        return ends
 
     @field_validator("max_missing")
     @classmethod

@@ -159,7 +159,9 @@ def _delimiter(text: str, quote: str) -> tuple[str, bool]:
     width, count = Counter(widths).most_common(1)[0]
     if width > 1 and widths[0] == width and count >= 0.9 * len(widths) and len(widths) > 2:
         return " ", True
-    return (best[-1] if best else ","), False
+    if best and best[-1] in text.split("\n", 1)[0]:
+        return best[-1], False
+    return next((mark for mark in ",;\t|" if mark not in text), "\x1f"), False
 
 
 def _is_prose(rows: Sequence[Sequence[str]], width: int, delimiter: str) -> bool:

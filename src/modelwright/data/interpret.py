@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 
 from modelwright.core.contract import row_breaches, table_breaches
-from modelwright.core.errors import DataError, did_you_mean
+from modelwright.core.errors import DataError, RowsError, did_you_mean
 from modelwright.core.intake import Array, Feeds
 from modelwright.core.records import Finding
-from modelwright.core.schema import Column, Expect, parse_time
+from modelwright.core.schema import Column, Expect, Kind, parse_time
 from modelwright.core.spec import Spec
 from modelwright.core.spec_data import DataSpec, ExpectSpec
 from modelwright.data import cells, kinds, target
@@ -24,6 +24,12 @@ from modelwright.data.sources import Source
 
 FEWEST_ROWS = 20
 STYLE_ROWS = 5_000
+_FITTING: dict[str, tuple[Kind, ...]] = {
+    "range": ("number", "datetime"),
+    "levels": ("category", "list"),
+    "regex": ("category", "list", "text", "id"),
+}
+"""Rules of `expect:` and the kinds that they can be judged on."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ def parse(frame: pl.DataFrame, spec: Spec, source: Source, numbers: Array | None
         if name == data.target:
             continue
         series = frame[name] if kept is None else frame[name].filter(kept)
-        found = kinds.infer(series, data.kinds.get(name), hints)
+        found = _inferred(series, data, hints)
         column, private = _marked(found.column, series, data)
         if column.is_feature or column.format:
             notes += found.notes
@@ -115,6 +121,42 @@ def renumbered(found: Iterable[Finding], file_rows: Array) -> list[Finding]:
     ]
 
 
+def _inferred(series: pl.Series, data: DataSpec, hints: Hints) -> kinds.Inferred:
+    """A column under the spec's hints, which must fit it."""
+    name = series.name
+    try:
+        found = kinds.infer(series, data.kinds.get(name), hints)
+    except RowsError as error:
+        raise RowsError(f"data.kinds.{name} is {data.kinds.get(name)}, but:", error.problems) from (
+            error
+        )
+    kind = found.column.kind
+    if name in data.spellings and kind not in ("category", "list"):
+        raise DataError(f"data.spellings.{name} is for categories and lists, but it is {kind}.")
+    if name in data.read.dates and kind not in ("datetime", "constant"):
+        raise DataError(
+            f"data.read.dates.{name}: the column is {kind}.",
+            hint=f"Remove it, or set data.kinds: {{{name}: datetime}}.",
+        )
+    return found
+
+
+def _variants(spellings: Mapping[str, Mapping[str, list[str]]]) -> dict[str, dict[str, str]]:
+    """Column -> variant -> level, each variant of one level only."""
+    found: dict[str, dict[str, str]] = {}
+    for name, levels in spellings.items():
+        known = found.setdefault(name, {})
+        for level, listed in levels.items():
+            for variant in listed:
+                if variant in levels or known.get(variant, level) != level:
+                    raise DataError(
+                        f"data.spellings.{name}: {variant!r} is a level, or a spelling of two.",
+                        hint="Name each spelling once, under the level that it means.",
+                    )
+                known[variant] = level
+    return found
+
+
 def hints_for(
     frame: pl.DataFrame, data: DataSpec, source: Source
 ) -> tuple[Hints, list[Finding], dict[str, object]]:
@@ -139,13 +181,10 @@ def hints_for(
             Finding("number style", source.name, "pass", f"written as {style}",
                     why="detected in the file", severity="info")
         )  # fmt: skip
-    variants = {
-        name: {variant: level for level, listed in levels.items() for variant in listed}
-        for name, levels in data.spellings.items()
-    }
     others: tuple[str, ...] = ()
     if kinds.style_of(read) is None and source.detected.get("delimiter", ",") != ",":
         others = tuple(other for other in cells.STYLES if other != style)
+    variants = _variants(data.spellings)
     return Hints(style, others, read.missing, read.dates, variants), notes, detected
 
 
@@ -184,6 +223,13 @@ def with_contract(column: Column, wanted: ExpectSpec | None) -> Column:
             f"{': ' + column.unused if column.unused else ''}.",
             hint=f"Mend the file, or say so: data.kinds: {{{column.name}: {wanted.kind}}}.",
         )
+    for key, kinds_of in _FITTING.items():
+        if getattr(wanted, key) and column.kind not in kinds_of:
+            raise DataError(
+                f"{where}.{key} is for {' and '.join(kinds_of)} columns, but this one is "
+                f"{column.kind}.",
+                hint=f"Remove it, or set data.kinds: {{{column.name}: {kinds_of[0]}}}.",
+            )
     low, high = (_bound(column, bound, where) for bound in wanted.range or (None, None))
     if low is not None and high is not None and low > high:
         raise DataError(f"{where}.range begins above its end.", hint="Wanted [lowest, highest].")
@@ -202,7 +248,9 @@ def with_contract(column: Column, wanted: ExpectSpec | None) -> Column:
 def _bound(column: Column, bound: float | str | None, where: str) -> float | None:
     if bound is None or (isinstance(bound, float) and column.kind == "number"):
         return bound
-    if column.kind == "datetime" and isinstance(bound, str):
+    if column.kind == "datetime":
+        if not isinstance(bound, str):
+            raise DataError(f"{where}.range: wanted a date-time in ISO 8601, found {bound:g}.")
         try:
             return float(parse_time(bound, None))
         except ValueError as error:
@@ -231,6 +279,13 @@ def broken_contract(column: Column, values: Array) -> list[Finding]:
     ]  # fmt: skip
 
 
+def _is_column(subject: str) -> bool:
+    """Whether what `data.accept` names is a column rather than the table, target or split."""
+    return subject not in ("all", "table", "target", "split", "train and holdout") and (
+        "." not in subject and ", " not in subject
+    )
+
+
 def _check_named_columns(
     frame: pl.DataFrame, data: DataSpec, expect: Mapping[str, ExpectSpec]
 ) -> None:
@@ -243,6 +298,7 @@ def _check_named_columns(
         "data.read.dates": list(data.read.dates),
         "data.read.missing": [name for name in data.read.missing if name != "*"],
         "expect": list(expect),
+        "data.accept": [n for names in data.accept.values() for n in names if _is_column(n)],
         "data.split.by": [data.split.by] if data.split.by else [],
     }
     for key, names in given.items():
@@ -250,6 +306,6 @@ def _check_named_columns(
             if name not in frame.columns:
                 hint = did_you_mean(name, frame.columns)
                 raise DataError(f"{key} names {name!r}, which is not in {data.source}.", hint=hint)
-            allowed = ("data.private", "data.spellings", "data.read.missing")
+            allowed = ("data.private", "data.spellings", "data.read.missing", "data.accept")
             if name == data.target and key not in allowed:
                 raise DataError(f"{key} names the target {name!r}.", hint="Take it out there.")

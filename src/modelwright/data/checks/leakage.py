@@ -13,6 +13,7 @@ from modelwright.core.contract import missing_in
 from modelwright.core.intake import Array
 from modelwright.core.records import Finding
 from modelwright.core.schema import Column
+from modelwright.data.checks.formulas import arithmetic, counted, error
 from modelwright.data.checks.probe import MOST_COLUMNS, Look, ranks, shown
 
 CERTAIN = 0.99
@@ -21,12 +22,12 @@ BELIEVABLE = 0.85
 ASK = 0.25
 TELLING = 0.3
 """Power of all others together below which they are no measure of what is too good."""
+FEW_COLUMNS = 5
+"""With fewer, one strong column is no wonder."""
 MANY_COLUMNS = 10
 """With so many, one or two strong ones are judged against the rest, lest they hide each other."""
 MOST_SUSPECTS = 12
 FEWEST = 60
-ARITHMETIC_ROWS = 3_000
-ARITHMETIC_COLUMNS = 48
 _AFTER = re.compile(
     r"(^|_)(duration|outcome|result|results|resolution|resolved|closed|final|finished|"
     r"settled|settlement|paid|payment_date|refund|refunded|cancel\w*|churn\w*|returned|"
@@ -46,7 +47,10 @@ def leaks(look: Look) -> list[Finding]:
         return []
     features = [c for c in look.columns if c.is_feature]
     power = {c.name: look.alone(c.name) for c in features}
-    found = _derived(look, features) if look.task == "regression" else []
+    if look.task == "regression":
+        found = _derived(look, features)
+    else:
+        found = [*counted(look), *_cut_into(look, features)]
     named = {name for f in found for name in (f.subject, *f.columns)}
     found += _alone(look, power, named)
     named |= {f.subject for f in found}
@@ -71,20 +75,34 @@ def _alone(look: Look, power: dict[str, float], named: set[str]) -> list[Finding
         )
         advice = f"is it known before the target? if not: data.drop: [{name}]"
         columns = (name, *sorted(twins))
-        if alone >= CERTAIN and alone > others + 0.003:
-            why = "it gives the target away: a copy, a part, or something made from it"
-            found.append(_error("leakage", name, measured, why, advice, columns))
+        certain = CERTAIN if len(best) >= FEW_COLUMNS else 0.999
+        if alone >= certain and alone > others + 0.003:
+            why = _telling(look, name)
+            found.append(error("leakage", name, measured, why, advice, columns))
         elif _too_good(alone, others, len(best)):
-            why = "one column tells far more than all others together: too good to be true"
-            found.append(_error("leakage", name, measured, why, advice, columns))
+            why = _telling(look, name, "one column tells far more than all others together: "
+                           "too good to be true")  # fmt: skip
+            found.append(error("leakage", name, measured, why, advice, columns))
         elif alone > others and alone >= (0.5 if others >= TELLING else 0.8):
             why = "one column tells more than all others together"
             found.append(_warning("strong column", name, measured, why, advice, columns))
     return found
 
 
+def _telling(
+    look: Look, name: str, why: str = "it gives the target away: a copy, a part, or made from it"
+) -> str:
+    """Why a column tells so much; being filled in at all may be what tells."""
+    missing = missing_in(look.values[name])
+    if look.task != "regression" and missing.any() and _of_mistakes(missing, look.y) >= 0.8:
+        return "whether it is filled in gives the target away: is it filled in only afterwards?"
+    return why
+
+
 def _too_good(alone: float, others: float, columns: int) -> bool:
     """With few columns, or weak ones, the others are no measure: then only the extreme counts."""
+    if columns < FEW_COLUMNS:
+        return False
     least = BELIEVABLE if others >= TELLING and columns >= MANY_COLUMNS else 0.95
     return alone >= least and 1 - alone < 0.6 * (1 - others)
 
@@ -93,27 +111,51 @@ def _twins(look: Look, one: str, other: str) -> bool:
     """Whether two columns order the rows alike, so that one hides the other's leak."""
     if one == other:
         return False
-    a, b = look.scores(one)[:, 0], look.scores(other)[:, 0]
-    return bool(abs(np.corrcoef(ranks(a), ranks(b))[0, 1]) > 0.98) if a.std() and b.std() else False
+    a, b = (ranks(look.scores(name)[:, 0]) for name in (one, other))
+    return bool(a.std() and b.std() and abs(np.corrcoef(a, b)[0, 1]) > 0.98)
+
+
+def _cut_into(look: Look, features: Sequence[Column]) -> list[Finding]:
+    """Classes that are bands of a number: sorted by it, each class stands in one piece."""
+    classes = len(np.unique(look.y))
+    found = []
+    for column in features:
+        values = look.values[column.name]
+        if column.kind != "number" or len(np.unique(values[~np.isnan(values)])) < 4 * classes:
+            continue
+        held = ~np.isnan(values)
+        y = look.y[held][np.lexsort((look.y[held], values[held]))]
+        pieces = 1 + int((y[1:] != y[:-1]).sum())
+        if held.mean() > 0.9 and len(y) >= 4 * FEWEST and pieces == len(np.unique(y)) > 1:
+            why = "sorted by it, each class stands in one piece: the classes are cut from it"
+            found.append(error("leakage", column.name, f"{classes} bands of it are the classes",
+                                why, f"data.drop: [{column.name}]", (column.name,)))  # fmt: skip
+    return found
 
 
 def _derived(look: Look, features: Sequence[Column]) -> list[Finding]:
     """A number that is computed from other columns, or a category that is cut from it."""
-    found = _arithmetic(look)
+    found = arithmetic(look)
     named = {name for f in found for name in f.columns}
     y = look.y.astype(np.float64)
     for column in features:
         few = column.kind == "number" and column.integer and look.bins(column.name)[1] <= 32
         if not (column.kind in ("category", "boolean") or few) or column.name in named:
             continue
-        bands = _bands(look.bins(column.name)[0], y)
-        if bands >= 3:
+        codes = look.bins(column.name)[0]
+        bands = _bands(codes, y)
+        if bands >= 3 or (bands == 2 and _varied(codes, y)):
             why = f"its {bands} levels are bands of the target that do not overlap"
             found.append(
-                _error("leakage", column.name, "cut from the target", why,
+                error("leakage", column.name, "cut from the target", why,
                        f"data.drop: [{column.name}]", (column.name,))
             )  # fmt: skip
     return found
+
+
+def _varied(codes: Array, y: Array) -> bool:
+    """Whether the target varies within each level: a level of zeros alone is no band."""
+    return all(len(np.unique(y[codes == level])) >= 10 for level in np.unique(codes))
 
 
 def _bands(codes: Array, y: Array) -> int:
@@ -125,108 +167,6 @@ def _bands(codes: Array, y: Array) -> int:
     ends = sorted((*np.quantile(y[codes == level], [0.01, 0.99]),) for level in kept)
     apart = all(one[1] <= two[0] for one, two in itertools.pairwise(ends))
     return len(kept) if apart else 0
-
-
-def _arithmetic(look: Look) -> list[Finding]:
-    """The target as a copy, sum, difference, product or ratio of columns, or linear in them."""
-    numbers = [
-        c.name for c in look.columns
-        if look.values[c.name].dtype == np.float64 and c.kind in ("number", "boolean", "id")
-    ]  # fmt: skip
-    y = look.y[:ARITHMETIC_ROWS]
-    if len(np.unique(y)) < 8 or not numbers:
-        return []
-    x = {name: look.values[name][:ARITHMETIC_ROWS] for name in numbers}
-    near = {name: _likeness(values, y) for name, values in x.items()}
-    kept = sorted(numbers, key=lambda name: -near[name])[:ARITHMETIC_COLUMNS]
-    kept = [name for name in kept if np.nanstd(x[name]) > 0]
-    tolerance = _resolution(y)
-    found: list[Finding] = []
-    for name in kept:
-        if _equal(x[name], y, tolerance):
-            found.append(_made("leakage", name, f"equal to the target: {name}", (name,)))
-    named = {f.subject for f in found}
-    for one, two in itertools.combinations([n for n in kept if n not in named], 2):
-        formula = _pair(x[one], x[two], y, tolerance, one, two)
-        if formula:
-            found.append(_made("leakage", one, f"target = {formula}", (one, two)))
-        if len(found) >= 5:
-            return found
-    return found or _linear(x, kept, y, tolerance)
-
-
-def _made(check: str, subject: str, measured: str, columns: tuple[str, ...]) -> Finding:
-    why = "the target is computed from columns, so the model would learn arithmetic"
-    return _error(check, subject, measured, why, f"data.drop: [{', '.join(columns)}]", columns)
-
-
-def _likeness(values: Array, y: Array) -> float:
-    held = ~np.isnan(values)
-    if held.sum() < FEWEST or values[held].std() == 0:
-        return 0.0
-    return float(abs(np.corrcoef(ranks(values[held]), ranks(y[held]))[0, 1]))
-
-
-def _resolution(y: Array) -> float:
-    """Half of the last digit that the target is written with."""
-    for digits in range(7):
-        if np.allclose(y, np.round(y, digits), rtol=0, atol=1e-9):
-            return 0.5 * 10.0**-digits + 1e-9
-    return 1e-6 * float(np.abs(y).max())
-
-
-def _equal(values: Array, y: Array, tolerance: float) -> bool:
-    held = ~np.isnan(values)
-    if held.sum() < max(FEWEST, 0.3 * len(y)):
-        return False
-    gap = np.abs(values[held] - y[held])
-    return bool((gap <= np.maximum(tolerance, 1e-6 * np.abs(y[held]))).mean() >= 0.95)
-
-
-def _pair(a: Array, b: Array, y: Array, tolerance: float, one: str, two: str) -> str:
-    with np.errstate(all="ignore"):
-        tried = {
-            f"{one} + {two}": a + b,
-            f"{one} - {two}": a - b,
-            f"{two} - {one}": b - a,
-            f"{one} * {two}": a * b,
-            f"{one} / {two}": a / b,
-            f"{two} / {one}": b / a,
-        }
-    for formula, values in tried.items():
-        finite = np.where(np.isfinite(values), values, np.nan)
-        if _equal(finite, y, tolerance):
-            return formula
-    return ""
-
-
-def _linear(x: dict[str, Array], names: list[str], y: Array, tolerance: float) -> list[Finding]:
-    """An exact weighted sum of several columns."""
-    full = [n for n in names if np.isnan(x[n]).mean() < 0.05]
-    if len(full) < 2:
-        return []
-    matrix = np.stack([x[n] for n in full], axis=1)
-    held = ~np.isnan(matrix).any(axis=1)
-    rows = int(held.sum())
-    if rows < max(4 * FEWEST, 5 * len(full)):
-        return []
-    a = np.column_stack([matrix[held], np.ones(rows)])
-    scale = np.maximum(np.abs(a).max(axis=0), 1e-12)
-    half = rows // 2
-    weights, *_ = np.linalg.lstsq(a[:half] / scale, y[held][:half], rcond=None)
-    off = np.abs(a[half:] / scale @ weights - y[held][half:])
-    spread = float(y.std())
-    if np.quantile(off, 0.95) > max(tolerance * 1.01, 1e-6 * spread) or spread == 0:
-        return []
-    if np.quantile(off, 0.95) > 0.02 * spread:
-        return []
-    share = np.abs(weights[:-1]) * (matrix[held].std(axis=0) / scale[:-1]) / spread
-    used = tuple(n for n, part in sorted(zip(full, share, strict=True), key=lambda p: -p[1])
-                 if part > 0.01)  # fmt: skip
-    if not used:
-        return []
-    formula = " + ".join(f"w * {n}" for n in used[:6]) + (" + ..." if len(used) > 6 else "")
-    return [_made("leakage", used[0], f"target = {formula}, exactly", used)]
 
 
 def _missing_in_step(look: Look, features: Sequence[Column], named: set[str]) -> list[Finding]:
@@ -244,7 +184,7 @@ def _missing_in_step(look: Look, features: Sequence[Column], named: set[str]) ->
         advice = f"is it filled in only after the event? data.drop: [{column.name}]"
         if told >= 0.9:
             why = f"whether it is missing tells {told:.0%} of the target"
-            found.append(_error("leakage", column.name, measured, why, advice, (column.name,)))
+            found.append(error("leakage", column.name, measured, why, advice, (column.name,)))
         elif told >= 0.5 or _one_sided(missing, look.y):
             why = "where it is filled in (or missing), the target is nearly always the same"
             found.append(_warning("missing in step", column.name, measured, why, advice,
@@ -338,13 +278,6 @@ def equal_columns(look: Look) -> list[Finding]:
                         columns=(column.name, twin))
             )  # fmt: skip
     return found
-
-
-def _error(
-    check: str, subject: str, measured: str, why: str, advice: str, columns: tuple[str, ...]
-) -> Finding:
-    advice = f"{advice}; known and right? data.accept: {{{check}: [{subject}]}}"
-    return Finding(check, subject, "fail", measured, "", why, advice, "error", columns=columns)
 
 
 def _warning(

@@ -179,7 +179,7 @@ def shown(value: float, task: Task) -> str:
         return f"ROC AUC {(value + 1) / 2:.3f}"
     if task == "regression":
         return f"R2 of ranks {value:.3f}"
-    return f"{value:.1%} of the mistakes of guessing gone"
+    return f"{value:.1%} fewer mistakes than guessing"
 
 
 def _ridge(x: Array, targets: Array, seed: int) -> Array:
