@@ -11,6 +11,8 @@ from modelwright.core.schema import Schema
 
 Verdict = Literal["pass", "fail", "undecided"]
 Severity = Literal["info", "warning", "error"]
+ACCEPTED = "accepted in the spec"
+"""How the reason of a finding begins that `data.accept` turned into a note."""
 Alias = Literal["challenger", "canary", "champion", ""]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from modelwright.core.contract import missing_in
 from modelwright.core.errors import DataError, did_you_mean
 from modelwright.core.intake import Array
-from modelwright.core.records import Finding
+from modelwright.core.records import ACCEPTED, Finding
 from modelwright.core.schema import Column, Schema
 from modelwright.core.spec_data import DataSpec
 from modelwright.core.table import Table, take_feeds
@@ -127,7 +127,7 @@ def _accept(finding: Finding, data: DataSpec) -> Finding:
     if finding.severity == "info" or not ({finding.subject, "all"} & set(known)):
         return finding
     return msgspec.structs.replace(
-        finding, verdict="pass", severity="info", why=f"accepted in the spec: {finding.why}"
+        finding, verdict="pass", severity="info", why=f"{ACCEPTED}: {finding.why}", advice=""
     )
 
 

@@ -272,7 +272,7 @@ def broken_contract(column: Column, values: Array) -> list[Finding]:
     if not lines:
         return []
     rows = tuple(int(x.split(",")[0][4:]) for x in lines[:20] if x.startswith("row "))
-    shown = "; ".join(lines[:3]) + (f"; and {len(lines) - 3} more" if len(lines) > 3 else "")
+    shown = "; ".join(lines[:3]) + ("; and more" if len(lines) > 3 else "")
     return [
         Finding("expect", column.name, "fail", shown, "", "the spec's expect: says otherwise",
                 "mend the data, or change expect:", "error", rows=rows)

@@ -20,6 +20,7 @@ from modelwright.data.sources import Source, open_source
 from modelwright.data.typed import Typing
 
 MOST_PROBLEMS = 1_000
+SHOWN_A_COLUMN = 4
 FEWEST_ROWS = 100
 """Rows from which a share of missing values means something."""
 
@@ -58,7 +59,7 @@ def scored_batches(source: Source, schema: Schema) -> Iterator[Feeds]:
     if problems:
         shown = problems[:SHOWN_PROBLEMS]
         if len(problems) > len(shown):
-            shown.append(f"... and {len(problems) - len(shown)} more")
+            shown.append("... and more")
         raise RowsError(f"{source.name} does not fit the model:", shown)
 
 
@@ -79,7 +80,7 @@ def _wrong_values(column: Column, typing: Typing) -> list[str]:
     wanted = wanted_of(column)
     lines = [
         f"row {row}, column {column.name!r}: wanted {wanted}, found {text!r}"
-        for row, text in wrong.shown
+        for row, text in wrong.shown[:SHOWN_A_COLUMN]
     ]
     rest = wrong.count - len(lines)
     return [*lines, f"column {column.name!r}: and {rest:,} more such values"] if rest > 0 else lines

@@ -42,9 +42,9 @@ def _findings(found: Sequence[Finding]) -> str:
     if not found:
         return "<p>Nothing to report.</p>"
     rows = [
-        f"<tr><td class='{f.severity}'>{_SIGN[f.severity]}</td><th scope='row'>{escape(f.check)}"
-        f"</th><td>{escape(f.subject)}</td><td>{escape(f.measured)}</td>"
-        f"<td>{escape('. '.join(filter(None, (f.why, f.advice))))}</td></tr>"
+        f"<tr><td class='sign {f.severity}'>{_SIGN[f.severity]}</td>"
+        f"<th scope='row'>{escape(f.check)}</th><td>{escape(f.subject)}</td><td>{escape(f.measured)}</td>"
+        f"<td class='why'>{escape('. '.join(filter(None, (f.why, f.advice))))}</td></tr>"
         for f in found[:MOST_FINDINGS]
     ]
     return table(("", "finding", "of", "measured", "why, and what to do"), rows)
@@ -74,7 +74,7 @@ def _seen(column: Column) -> str:
     if column.private:
         return "(private)"
     if column.kind == "number" and column.minimum is not None:
-        return f"{column.minimum:g} to {column.maximum:g}"
+        return f"{column.minimum:,.10g} to {column.maximum:,.10g}"
     if column.kind == "datetime":
         return f"written as {column.format or 'ISO 8601'}"
     return ", ".join(column.levels[:5])
@@ -132,11 +132,20 @@ def _share(told: float | None) -> str:
     )
 
 
+def _listed(found: object) -> str:
+    if isinstance(found, dict):
+        return "; ".join(f"{name}: {_listed(value)}" for name, value in found.items())
+    if isinstance(found, list):
+        return ", ".join(map(str, found))
+    return {"\t": "tab", " ": "blank", "": "none"}.get(str(found), str(found))
+
+
 def _read(known: Mapping[str, Any]) -> str:
     if not known:
         return "<p>Typed columns, nothing was guessed.</p>"
     rows = [
-        f"<tr><th scope='row'>{escape(what)}</th><td><code>{escape(str(found))}</code></td></tr>"
+        f"<tr><th scope='row'>{escape(what)}</th>"
+        f"<td><code>{escape(_listed(found))}</code></td></tr>"
         for what, found in known.items()
     ]
     return table(("what", "found"), rows)

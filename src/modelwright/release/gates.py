@@ -9,7 +9,15 @@ import numpy as np
 
 from modelwright.core.intake import Array
 from modelwright.core.limits import METRICS, QUALITY, Limit, show
-from modelwright.core.records import Finding, Interval, Measured, Parity, Severity, Verdict
+from modelwright.core.records import (
+    ACCEPTED,
+    Finding,
+    Interval,
+    Measured,
+    Parity,
+    Severity,
+    Verdict,
+)
 from modelwright.core.schema import Schema
 from modelwright.core.spec import ReleaseSpec
 from modelwright.core.table import Table
@@ -85,7 +93,9 @@ def _data(found: Sequence[Finding]) -> list[Finding]:
     faults = [f for f in found if f.blocks]
     if not faults:
         warned = sum(f.severity == "warning" for f in found)
-        return [Finding("data", "table", "pass", f"no error, {warned} warning(s)",
+        known = [f"{f.check} {f.subject}" for f in found if f.why.startswith(ACCEPTED)]
+        accepted = f", accepted: {', '.join(known[:5])}" if known else ""
+        return [Finding("data", "table", "pass", f"no error, {warned} warning(s){accepted}",
                         "no finding of severity error")]  # fmt: skip
     return [
         Finding("data", f"{f.check} {f.subject}", "fail", f.measured,

@@ -25,7 +25,8 @@ h2{font-size:1.15rem;margin:2.2em 0 .6em}h3{font-size:1rem;margin:1.4em 0 .4em}
 .eyebrow{color:var(--soft);margin:0}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem}
 th,td{text-align:left;padding:6px 12px 6px 0;border-bottom:1px solid var(--rule);vertical-align:top}
-thead th{color:var(--soft);font-weight:500}tbody th{font-weight:600;overflow-wrap:anywhere}
+thead th{color:var(--soft);font-weight:500}tbody th{font-weight:600;min-width:8em}
+th,td{overflow-wrap:break-word}.why{min-width:18em}.sign{white-space:nowrap}
 h1.pass,.pass{color:var(--good)}h1.fail,.fail,.error{color:var(--bad)}
 h1.undecided,.undecided,.warning{color:var(--open)}.info{color:var(--soft)}
 tr.chosen{background:var(--chosen)}

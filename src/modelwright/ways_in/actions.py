@@ -26,7 +26,7 @@ def init(given: op.InitArguments, progress: Progress) -> op.InitResult:
     if path.exists() and not given.force:
         raise UsageError(f"{path} exists already.", hint="Use --force to overwrite it, or --out.")
     progress.stage("data", given.data)
-    text, record, name = draft(Path(given.data), given.target, given.name, path)
+    text, record, name = draft(given.data, given.target, given.name, path, given.query)
     write_atomic(path, text.encode())
     return op.InitResult(
         spec=str(path),
@@ -226,7 +226,7 @@ def _column(record: DatasetRecord, column: Column) -> op.ColumnLine:
     if column.kind == "list":
         values = f"items {values}, parted by {column.format}"
     if column.kind == "number" and column.minimum is not None:
-        values = f"{column.minimum:g} to {column.maximum:g}"
+        values = f"{column.minimum:,.10g} to {column.maximum:,.10g}"
     if column.kind == "datetime":
         values = f"written as {column.format or 'ISO 8601'}"
     return op.ColumnLine(

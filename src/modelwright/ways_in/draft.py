@@ -15,18 +15,22 @@ from modelwright.core.spec_file import SpecFile, parse_spec
 _PLAIN = re.compile(r"^[A-Za-z_][A-Za-z0-9_. /-]*$")
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"})
 MOST_PROPOSALS = 20
+WORTH_PROPOSING = frozenset({"time order", "protected columns", "missing marker"})
 MOST_EXPECTED = 60
 _GOALS = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
 
 
-def draft(data: Path, target: str, name: str | None, out: Path) -> tuple[str, DatasetRecord, str]:
+def draft(
+    data: str, target: str, name: str | None, out: Path, query: str | None = None
+) -> tuple[str, DatasetRecord, str]:
     """Write the text of a spec.
 
     Args:
-        data: the table.
+        data: the table: a path, or anything that `data.source` takes.
         target: its column to predict.
         name: the model's name, or None to derive it from the target.
         out: where the spec will be, which the source is relative to.
+        query: SQL, for a database.
 
     Returns:
         (text of modelwright.yaml, what the data room found, the model's name).
@@ -35,8 +39,16 @@ def draft(data: Path, target: str, name: str | None, out: Path) -> tuple[str, Da
         DataError: the table or target cannot be used.
     """
     chosen = name or _slug(target)
-    source = os.path.relpath(data.resolve(), out.resolve().parent)
-    lines = ("data:", f"  source: {_quoted(source)}", f"  target: {_quoted(target)}")
+    source = data
+    if "://" not in data and (Path(data).exists() or ":" not in data):
+        source = os.path.relpath(Path(data).resolve(), out.resolve().parent)
+    lines: tuple[str, ...] = (
+        "data:",
+        f"  source: {_quoted(source)}",
+        f"  target: {_quoted(target)}",
+    )
+    if query:
+        lines = (*lines, f"  read: {{query: {_quoted(query)}}}")
     minimal = "\n".join((f"name: {_quoted(chosen)}", *lines))
     found: SpecFile = parse_spec(minimal, out)
     record = mw.check(found, quick=True)
@@ -62,7 +74,7 @@ def _text(found: SpecFile, record: DatasetRecord) -> str:
         "",
         "data:",
         f"  source: {_quoted(data.source)}",
-        *_read(record.read),
+        *_read({"query": data.read.query} if data.read.query else record.read),
         f"  target: {_quoted(data.target)}",
         f"  task: {target.task}",
     ]
@@ -77,7 +89,7 @@ def _text(found: SpecFile, record: DatasetRecord) -> str:
         f"goal: {goal}",
         "",
         "limits:             # they gate the release; write what production needs",
-        *_limits(target.task),
+        *_limits(target),
         "",
         *_expect(schema.features),
         "",
@@ -116,9 +128,16 @@ def _value(value: Any) -> str:
 def _proposed(findings: tuple[Finding, ...]) -> list[str]:
     """What the data check advises, as comments: nothing of it is applied unasked."""
     lines = []
-    for found in [f for f in findings if f.severity != "info"][:MOST_PROPOSALS]:
-        text = f"{found.check}, {found.subject}: {found.measured}; {found.advice}"
-        lines.append(f"  # {'!!' if found.severity == 'error' else '!'} {_one_line(text)[:220]}")
+    leaks = [name for f in findings if f.check == "leakage" and f.blocks for name in f.columns]
+    if leaks:
+        lines.append(f"  # drop: {_value(list(dict.fromkeys(leaks)))}   # they know the answer")
+    told = [f for f in findings if f.severity != "info" or f.check in WORTH_PROPOSING]
+    for found in [f for f in told if f.check != "personal data"][:MOST_PROPOSALS]:
+        sign = {"error": "!!", "warning": "! ", "info": ". "}[found.severity]
+        lines.append(
+            f"  # {sign} {_one_line(f'{found.check}, {found.subject}: {found.measured}')}"[:110]
+        )
+        lines.append(f"  #    {_one_line(found.advice)}"[:160])
     if lines:
         lines.append("  # accept: {check: [column]}   # for what you know about")
     return lines
@@ -136,7 +155,7 @@ def _expect(columns: tuple[Column, ...]) -> list[str]:
         "  #          unique: true, max_missing: 5 %}",
     ]
     if len(columns) > MOST_EXPECTED or not columns:
-        return [*lines[:2], lines[2], "  {}"]
+        return [f"# {line}" for line in lines]
     return [*lines, *(f"  {_quoted(c.name)}: {{kind: {c.kind}}}" for c in columns)]
 
 
@@ -161,12 +180,13 @@ def _split(columns: tuple[Column, ...]) -> str:
     return f"auto       # rows have a date: {{method: time, by: {by}}} tests on the newest"
 
 
-def _limits(task: str) -> list[str]:
+def _limits(target: Target) -> list[str]:
+    spread = (target.maximum or 0.0) - (target.minimum or 0.0)
     quality = {
         "binary": "  # roc_auc: 0.80",
         "multiclass": "  # accuracy: 80 %",
-        "regression": "  # rmse: 10.0",
-    }[task]
+        "regression": f"  # rmse: {spread / 10:.3g}",
+    }[target.task]
     return [
         quality,
         "  latency_p95: 50 ms",

@@ -38,8 +38,9 @@ class ProjectArguments(Arguments):
 class InitArguments(Arguments):
     """Arguments of init."""
 
-    data: str = _argument(..., "Table to learn from: file, folder, glob or URL.")
+    data: str = _argument(..., "Table to learn from: file, folder, glob, URL or database URL.")
     target: str = _option(..., "Column to predict.")
+    query: str | None = _option(None, "SQL, when the data is a database URL.")
     name: str | None = _option(None, "Name of the model; default the target's.")
     out: str = _option("modelwright.yaml", "Spec file to write.")
     force: bool = _option(False, "Overwrite the spec file.")

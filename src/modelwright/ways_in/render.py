@@ -55,7 +55,16 @@ def _init(result: op.InitResult, console: Console) -> None:
         f"\nWrote [bold]{escape(result.spec)}[/]: {result.task} model [bold]{result.name}[/] from "
         f"{result.rows:,} rows and {result.features} columns."
     )
-    console.print("Next: look at its limits, then: [bold]modelwright run[/]")
+    errors = sum(f.severity == "error" for f in result.findings)
+    if not result.features:
+        console.print("No column can be used as it is: see the findings, and data.kinds.")
+    elif errors:
+        console.print(
+            f"Next: decide on the {errors} error(s) above (data.drop, or data.accept), look at the "
+            "limits, then: [bold]modelwright run[/]"
+        )
+    else:
+        console.print("Next: look at its limits, then: [bold]modelwright run[/]")
 
 
 def _check(result: op.CheckResult, console: Console) -> None:
@@ -75,7 +84,7 @@ def _check(result: op.CheckResult, console: Console) -> None:
         table.add_column(name, overflow="fold")
     for column in result.columns[:MOST_COLUMNS]:
         missing = "" if column.missing is None else f"{column.missing:.1%}"
-        tells = "" if column.relation is None else _bar(column.relation)
+        tells = "" if column.relation is None else f"{column.relation:.2f} {_bar(column.relation)}"
         cells = (column.name, column.kind, missing, tells, column.values, column.unused)
         table.add_row(*map(escape, cells))
     console.print(table)
@@ -87,6 +96,8 @@ def _check(result: op.CheckResult, console: Console) -> None:
         f"{result.holdout_rows:,} sealed ({escape(result.split)}).\n"
         f"Target {escape(result.target)}: {result.task}. Fingerprint {result.fingerprint}."
     )
+    if any(f.rows for f in result.findings):
+        console.print("Rows are counted from 0, below the header.")
     if result.sampled:
         console.print(f"Kinds and costly checks are those of {result.sampled:,} sampled rows.")
 
@@ -130,9 +141,12 @@ def _compare(result: op.CompareResult, console: Console) -> None:
     for name in ("column", "kind", "missing", "distance", "what changed"):
         table.add_column(name, overflow="fold")
     changed = [c for c in result.columns if not c.equal]
+    changed.sort(key=lambda c: -2.0 if c.distance is None else -c.distance)
     for column in changed[:MOST_COLUMNS]:
-        kind = column.kinds[1] if column.kinds[0] == column.kinds[1] else " → ".join(column.kinds)
-        shares = ["" if m is None else f"{m:.1%}" for m in column.missing]
+        kind = column.kinds[1] if column.kinds[0] == column.kinds[1] else " → ".join(
+            kind or "none" for kind in column.kinds
+        )  # fmt: skip
+        shares = ["none" if m is None else f"{m:.1%}" for m in column.missing]
         missing = shares[1] if shares[0] == shares[1] else " → ".join(shares)
         far = "" if column.distance is None else f"{column.distance:.3f}"
         table.add_row(*map(escape, (column.name, kind, missing, far, column.why)))
@@ -149,7 +163,9 @@ def _compare(result: op.CompareResult, console: Console) -> None:
             else f"{len(result.columns) - len(changed)} of {len(result.columns)} columns are equal."
         )
     )
-    if result.both >= 0:
+    if result.fingerprints[0] and result.fingerprints[0] == result.fingerprints[1]:
+        console.print(f"The same table, whatever the order: fingerprint {result.fingerprints[0]}.")
+    elif result.both >= 0:
         console.print(
             f"By the columns of both: {result.both:,} rows in both, {result.only[0]:,} only in the "
             f"first, {result.only[1]:,} only in the second."
