@@ -174,7 +174,10 @@ def test_messy_values_are_read_alike_at_every_door(tmp_path: Path) -> None:
         "datetime", "%d.%m.%Y")}  # fmt: skip
     assert schema.column("Stufe").levels == ("low", "high") or schema.column("Stufe").levels == (
         "high", "low")  # fmt: skip
-    mw.predict_file("teuer", tmp_path / "t.csv", tmp_path / "out.parquet", folder=tmp_path)
+    with pytest.raises(mw.ModelwrightError, match=r"row 900, column 'Preis'.*found 'Summe'"):
+        mw.predict_file("teuer", tmp_path / "t.csv", tmp_path / "out.parquet", folder=tmp_path)
+    (tmp_path / "new.csv").write_bytes(text.removesuffix("Summe;;;;;\n").encode("cp1252"))
+    mw.predict_file("teuer", tmp_path / "new.csv", tmp_path / "out.parquet", folder=tmp_path)
     scored = pl.read_parquet(tmp_path / "out.parquet")["p_ja"].to_numpy()
     records = [
         {"Preis": price[i], "Tags": tags[i].split("|") if tags[i] else None, "Stufe": level[i],

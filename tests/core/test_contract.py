@@ -105,6 +105,10 @@ def test_a_scored_file_is_a_table(tmp_path: Path) -> None:
         ("age: {range: [9, 1]}", "begins above its end"),
         ("age: {range: [low, 1]}", "'low' is no number"),
         ("day: {range: [soon, null]}", "'soon' is no date-time"),
+        ("day: {range: [2022, 2024]}", "wanted a date-time in ISO 8601, found 2022"),
+        ("land: {range: [0, 5]}", "expect.land.range is for number and datetime columns"),
+        ("age: {levels: [1, 2]}", "expect.age.levels is for category and list columns"),
+        ("age: {regex: '[0-9]'}", "expect.age.regex is for"),
     ],
 )
 def test_rules_that_do_not_fit_the_table(tmp_path: Path, rule: str, said: str) -> None:
@@ -117,6 +121,9 @@ def test_rules_that_do_not_fit_the_table(tmp_path: Path, rule: str, said: str) -
 def test_rules_that_make_no_sense_are_refused_with_their_line(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"line 4.*no regular expression"):
         spec(tmp_path, "code: {regex: '['}")
+    with pytest.raises(SpecError, match=r"line 4.*null is open"):
+        spec(tmp_path, "age: {range: [.nan, 60]}")
+    assert spec(tmp_path, "day: {range: [2023-01-31, null]}")
     with pytest.raises(SpecError, match=r"line 4.*max_missing"):
         spec(tmp_path, "code: {max_missing: 200 %}")
 

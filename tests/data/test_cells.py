@@ -60,6 +60,7 @@ def test_numbers_as_people_write_them(style: str, texts: list[str], numbers: lis
         ["1.2.3", "1.2.4"],
         ["inf", "nan"],
         ["SKU12", "SKU13"],
+        ["1.2.13", "1.2.14"],
     ],
 )
 def test_what_is_no_number(texts: list[str]) -> None:
@@ -83,6 +84,8 @@ def test_a_few_slips_among_numbers_are_named() -> None:
         ([["1 234,5", "7,5"]], ";", "1 234,5"),
         ([["1.5", "2.25"], ["word", "other"]], ",", "1234.5"),
         ([["12", "13"]], ";", "1234.5"),
+        ([["850", "1.200", "12.345"], ["0,5", "1,5"]], ";", "1.234,5"),
+        ([["2.200", "1.125"], ["-5.2", "3.1"]], ",", "1234.5"),
     ],
 )
 def test_the_style_of_a_file(columns: list[list[str]], delimiter: str, style: str) -> None:

@@ -51,7 +51,12 @@ def write(folder: Path, table: pl.DataFrame) -> None:
         ("colour", "  task: binary\n", "wants two values, but 'colour' has 4"),
         ("bought", "  split: {method: time, by: colour}\n", "wanted a date-time or a number"),
         ("bought", "  split: {method: time, by: start}\n", "has missing values"),
-        ("bought", "  kinds: {colour: number}\n", "wanted a number"),
+        ("bought", "  kinds: {colour: number}\n", "data.kinds.colour is number, but:"),
+        ("bought", "  spellings: {big: {a: [b]}}\n", "data.spellings.big is for categories"),
+        ("bought", "  spellings: {colour: {red: [x], blue: [x]}}\n", "a spelling of two"),
+        ("bought", "  read: {dates: {big: '%Y'}}\n", "data.read.dates.big: the column is number"),
+        ("bought", "  accept: {sentinel: [bigg]}\n", "data.accept names 'bigg'"),
+        ("bought", "  accept: [leekage]\n", "id you mean 'leakage'?"),
     ],
 )
 def test_wrong_specs_for_a_table(tmp_path: Path, target: str, more: str, said: str) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from modelwright.core.errors import DataError, RowsError
 from modelwright.core.schema import FEATURE_KINDS, MISSING_TIME
-from modelwright.data.kinds import Hints, infer
+from modelwright.data.hints import Hints
+from modelwright.data.kinds import infer
 from modelwright.data.typed import Typing
 
 N = 200
@@ -43,6 +44,9 @@ RNG = np.random.default_rng(0)
         ("paid", (RNG.permutation(N) * 7).tolist(), "number"),
         ("x", RNG.permutation(N).tolist(), "id"),
         ("x", ["1", "NA", "2.5", "?"], "number"),
+        ("room", [f"{i}B" for i in range(1, 30)], "number"),
+        ("version", [f"1.2.{i}" for i in range(30)], "category"),
+        ("day", ["13/1/2020", "N/A", "2/2/2020"], "datetime"),
         ("x", ["01234", "00007", "12345"], "category"),
         ("x", [[1], [2, 1]], "list"),
         ("x", [{"a": 1}, {"a": 2}], "text"),

@@ -104,6 +104,22 @@ CELLS = {
     "a footer": (b"a,b,c\n1,x,p\n2,y,q\n3,z,r\nSource: me,,\n",
                  {"a": ["1", "2", "3"], "b": ["x", "y", "z"], "c": ["p", "q", "r"]}),
     "a total": (b"a,b\nx,1\ny,2\nz,3\nTotal,6\n", {"a": ["x", "y", "z"], "b": ["1", "2", "3"]}),
+    "values that begin with a hash": (
+        ("c,a,b\n" + "#f0,1,2\n" * 9 + "#f1,3\n").encode(),
+        {"c": ["#f0"] * 9 + ["#f1"], "a": ["1"] * 9 + ["3"], "b": ["2"] * 9 + [None]}),
+    "a header behind a hash": (b"# made by me\n#a,b,c\n1,2,3\n4,5,6\n",
+                               {"a": ["1", "4"], "b": ["2", "5"], "c": ["3", "6"]}),
+    "a total above blank rows": (b"a,b,c\nx,1,2\ny,3,4\nz,5,6\nTotal,9,12\n , , \n",
+                                 {"a": ["x", "y", "z"], "b": ["1", "3", "5"],
+                                  "c": ["2", "4", "6"]}),
+    "an index and one column": (b",a\n0,5\n1,7\n2,5\n", {"a": ["5", "7", "5"]}),
+    "prose in one column": (b"review\nwell, yes\nnot, at all\nwell, no\n",
+                            {"review": ["well, yes", "not, at all", "well, no"]}),
+    "times in one column": (b"at\n10:15\n11:45\n", {"at": ["10:15", "11:45"]}),
+    "a made name that is taken": (b"column_2,,x\n1,p,3\n2,q,4\n",
+                                  {"column_2": ["1", "2"], "column_2_": ["p", "q"],
+                                   "x": ["3", "4"]}),
+    "missing values in one column": (b"a\n1\n\n3\n", {"a": ["1", None, "3"]}),
     "short rows": (b"a,b,c\n1,x,p\n2\n3,z,r\n",
                    {"a": ["1", "2", "3"], "b": ["x", None, "z"], "c": ["p", None, "r"]}),
     "dates with commas in text": (b'a;b\n"Jan 1, 2020";1,5\n"Feb 2, 2020";2,5\n',
@@ -174,6 +190,50 @@ def test_wrong_files(tmp_path: Path, name: str, content: bytes, said: str) -> No
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=said):
         open_file(tmp_path / name).frame()
+
+
+@pytest.mark.parametrize("columns", [3, 5])
+def test_a_quote_that_swallows_rows_is_named(tmp_path: Path, columns: int) -> None:
+    more = ",1" * (columns - 2)
+    rows = "".join(f"{i},{chr(34) if i in (5, 25) else ''}n{i}{more}\n" for i in range(60))
+    (tmp_path / "t.csv").write_text("id,name" + ",v" * (columns - 2) + "\n" + rows)
+    with pytest.raises(DataError, match=r"opens in row 5 swallows 19 rows"):
+        open_file(tmp_path / "t.csv").frame()
+    assert open_file(tmp_path / "t.csv", ReadSpec(quote="")).frame().height == 60
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("1,x\n,\n2,y\n", "1 rows between others are blank"),
+        ("1,x\n2,y,z\n3,w\n4,v\n", "1 rows have too many fields, the first of them row 1"),
+    ],
+)
+def test_rows_to_answer_never_get_lost(tmp_path: Path, rows: str, said: str) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n" + rows)
+    assert open_file(tmp_path / "t.csv").frame().height >= 1
+    with pytest.raises(DataError, match=said):
+        open_file(tmp_path / "t.csv", strict=True).frame()
+    (tmp_path / "t.csv").write_text("a,b\n1,x\nTotal,3\n\n,\n")
+    assert open_file(tmp_path / "t.csv", strict=True).frame().height == 2
+
+
+def test_a_pinned_footer_that_is_data_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{i},x\n" for i in range(9)))
+    source = open_file(tmp_path / "t.csv", ReadSpec(skip_footer=1))
+    assert source.frame().height == 8
+    assert any("looks like data: 8 | x" in f.measured for f in source.findings())
+
+
+def test_a_header_longer_than_the_first_look(tmp_path: Path) -> None:
+    names = ",".join(f"a rather long name number {i}" for i in range(20_000))
+    (tmp_path / "t.csv").write_text(f"{names}\n{','.join(['1'] * 20_000)}\n")
+    assert open_file(tmp_path / "t.csv").frame().shape == (1, 20_000)
+
+
+def test_what_a_zip_holds_decides(tmp_path: Path) -> None:
+    (tmp_path / "t.zip").write_bytes(zipped(d__jsonl=b'{"a": 0, "b": "x"}\n{"a": 1, "b": "y"}\n'))
+    assert open_file(tmp_path / "t.zip").frame()["a"].to_list() == [0, 1]
 
 
 def test_an_absent_file_lists_what_is_there(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from modelwright.core.schema import Column
 from modelwright.data import cells
 from modelwright.data.checks.sides import distance
 from modelwright.data.fingerprint import Digest, row_hashes
-from modelwright.data.kinds import Hints, infer
+from modelwright.data.hints import Hints
+from modelwright.data.kinds import infer
 from modelwright.data.sources import Source
 from modelwright.data.survey import is_large, sampled
 

@@ -19,7 +19,7 @@ from modelwright.core.spec import Spec
 from modelwright.core.spec_data import DataSpec, ExpectSpec
 from modelwright.data import cells, kinds, target
 from modelwright.data.checks.privacy import personal
-from modelwright.data.kinds import Hints
+from modelwright.data.hints import Hints, style_of
 from modelwright.data.sources import Source
 
 FEWEST_ROWS = 20
@@ -162,7 +162,7 @@ def hints_for(
 ) -> tuple[Hints, list[Finding], dict[str, object]]:
     """What is known about the table's text: given by `data.read`, or detected."""
     read, detected, notes = data.read, dict(source.detected), []
-    style = kinds.style_of(read)
+    style = style_of(read)
     if style is None:
         texts = [
             cells.stripped(frame[name].head(STYLE_ROWS))
@@ -182,7 +182,7 @@ def hints_for(
                     why="detected in the file", severity="info")
         )  # fmt: skip
     others: tuple[str, ...] = ()
-    if kinds.style_of(read) is None and source.detected.get("delimiter", ",") != ",":
+    if style_of(read) is None and source.detected.get("delimiter", ",") != ",":
         others = tuple(other for other in cells.STYLES if other != style)
     variants = _variants(data.spellings)
     return Hints(style, others, read.missing, read.dates, variants), notes, detected

@@ -17,8 +17,8 @@ from modelwright.core.records import DatasetRecord, Finding
 from modelwright.core.spec_file import SpecFile
 from modelwright.data.dataset import divided, label_texts
 from modelwright.data.fingerprint import Digest
+from modelwright.data.hints import Hints
 from modelwright.data.interpret import Parsed, hints_for, parse
-from modelwright.data.kinds import Hints
 from modelwright.data.sources import Source
 from modelwright.data.target import label_texts_of, typed
 from modelwright.data.typed import Typing

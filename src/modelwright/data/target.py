@@ -14,7 +14,8 @@ from modelwright.core.limits import Task
 from modelwright.core.schema import FALSE_WORDS, TRUE_WORDS, LabelType, Target
 from modelwright.core.spec_data import DataSpec
 from modelwright.data import cells
-from modelwright.data.kinds import Hints, plain, without_marks
+from modelwright.data.hints import Hints
+from modelwright.data.kinds import plain, without_marks
 
 MOST_INTEGER_CLASSES = 20
 MOST_CLASSES = 1000

@@ -43,7 +43,8 @@ def _findings(found: Sequence[Finding]) -> str:
         return "<p>Nothing to report.</p>"
     rows = [
         f"<tr><td class='sign {f.severity}'>{_SIGN[f.severity]}</td>"
-        f"<th scope='row'>{escape(f.check)}</th><td>{escape(f.subject)}</td><td>{escape(f.measured)}</td>"
+        f"<th scope='row'>{escape(f.check)}</th><td>{escape(f.subject)}</td>"
+        f"<td>{escape(f.measured)}</td>"
         f"<td class='why'>{escape('. '.join(filter(None, (f.why, f.advice))))}</td></tr>"
         for f in found[:MOST_FINDINGS]
     ]

@@ -79,6 +79,11 @@ NUMBERS: dict[str, tuple[Plant, set[str]]] = {
         lambda t, y, r: t.with_columns(a=pl.Series(y * 0.2 + r.normal(0, 9e3, len(y))),
                                        b=pl.Series(y * 0.1 + r.normal(0, 9e3, len(y))))
         .with_columns(c=pl.col("SalePrice") - pl.col("a") - pl.col("b")), {"a", "b", "c"}),
+    "a rounded price an area": (
+        lambda t, y, _: t.with_columns(k=(pl.col("SalePrice") / pl.col("area")).round(1)),
+        {"k", "area"}),
+    "high and low": (
+        lambda t, y, _: t.with_columns(k=pl.Series(np.where(y > 160_000, "high", "low"))), {"k"}),
     "bands in words": (
         lambda t, y, _: t.with_columns(k=pl.Series(np.digitize(y, [1e5, 1.6e5, 2.2e5]))
                                        .cast(pl.String)), {"k"}),
@@ -103,6 +108,29 @@ def test_a_grade_binned_from_a_column(tmp_path: Path) -> None:
     table = pl.DataFrame({"points": points, "noise": rng.normal(0, 1, 3000)})
     table = table.with_columns(grade=pl.Series([f"g{p // 25}" for p in points.tolist()]))
     assert [f.subject for f in of(found(tmp_path, table, "grade"), "leakage")] == ["points"]
+
+
+def test_a_class_that_is_a_rest(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    due, y = rng.integers(1, 9, 900), rng.integers(0, 2, 900)
+    table = pl.DataFrame({"due": due, "paid": due - y, "z": rng.normal(0, 1, 900), "y": y})
+    [leak] = of(found(tmp_path, table, "y"), "leakage")
+    assert leak.measured == "target = due - paid"
+
+
+def test_a_part_that_is_dropped_leaks_no_more(tmp_path: Path, ames: pl.DataFrame) -> None:
+    fee = pl.Series(np.random.default_rng(0).integers(1000, 99_000, ames.height))
+    table = ames.with_columns(fee=fee).with_columns(total=pl.col("SalePrice") + pl.col("fee"))
+    assert of(found(tmp_path, table, "SalePrice"), "leakage")
+    assert not of(found(tmp_path, table, "SalePrice", "  drop: total\n"), "leakage")
+
+
+def test_few_columns_are_no_measure_of_what_is_too_good(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 1, 2000)
+    table = pl.DataFrame({"x": x, "z": rng.normal(0, 1, 2000),
+                          "y": np.where(x + rng.normal(0, 0.3, 2000) > 0, "a", "b")})  # fmt: skip
+    assert not [f for f in found(tmp_path, table, "y").findings if f.severity == "error"]
 
 
 def test_what_is_known_only_afterwards_is_asked(tmp_path: Path, adult: pl.DataFrame) -> None:

@@ -11,7 +11,7 @@ from modelwright.core.records import Finding
 from modelwright.data.checks.probe import Look, ranks
 
 FEWEST = 60
-ROUNDING = 1e-3
+ROUNDING = 2e-3
 """Share of the target's spread that the rounding of columns may cost a formula."""
 ARITHMETIC_ROWS = 3_000
 ARITHMETIC_COLUMNS = 48
