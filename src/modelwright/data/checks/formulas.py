@@ -72,7 +72,7 @@ def _made(check: str, subject: str, measured: str, columns: tuple[str, ...]) -> 
 
 def _likeness(values: Array, y: Array) -> float:
     held = ~np.isnan(values)
-    if held.sum() < FEWEST or values[held].std() == 0 or y[held].std() == 0:
+    if held.sum() < FEWEST or not values[held].std() or not y[held].std():
         return 0.0
     return float(abs(np.corrcoef(ranks(values[held]), ranks(y[held]))[0, 1]))
 
