@@ -12,7 +12,7 @@ from modelwright.core.contract import row_breaches, table_breaches
 from modelwright.core.errors import DataError, RowsError, SpecError
 from modelwright.core.intake import feeds_from_rows
 from modelwright.core.schema import Column, Expect
-from modelwright.core.spec_file import parse_spec
+from modelwright.core.spec_file import SpecFile, parse_spec
 from modelwright.data.dataset import load
 from modelwright.data.scoring import scored_batches
 from modelwright.data.sources import open_file
@@ -41,7 +41,7 @@ def table() -> pl.DataFrame:
     })  # fmt: skip
 
 
-def spec(folder: Path, rule: str) -> object:
+def spec(folder: Path, rule: str) -> SpecFile:
     text = f"name: x\ndata: {{source: t.csv, target: y}}\nexpect:\n  {rule}\n"
     return parse_spec(text, folder / "modelwright.yaml")
 
@@ -51,7 +51,7 @@ def test_one_rule_at_every_door(tmp_path: Path, rule: str) -> None:
     name, value, said = RULES[rule]
     good = table()
     good.write_csv(tmp_path / "t.csv")
-    dataset = load(spec(tmp_path, rule))  # type: ignore[arg-type]
+    dataset = load(spec(tmp_path, rule))
     dataset.must_be_learnable()
     message = f"row 7, column {name!r}: {said}"
 
@@ -71,7 +71,7 @@ def test_one_rule_at_every_door(tmp_path: Path, rule: str) -> None:
     assert message in str(scored.value)
 
     bad.write_csv(tmp_path / "t.csv")
-    broken = load(spec(tmp_path, rule))  # type: ignore[arg-type]
+    broken = load(spec(tmp_path, rule))
     [finding] = [f for f in broken.record.findings if f.check == "expect"]
     assert finding.severity == "error" and message in finding.measured and finding.rows == (7,)
     with pytest.raises(RowsError, match="breaks what the spec expects"):
@@ -89,7 +89,7 @@ def test_uniqueness_and_missing_shares_are_of_tables() -> None:
 
 def test_a_scored_file_is_a_table(tmp_path: Path) -> None:
     table().write_csv(tmp_path / "t.csv")
-    found = load(spec(tmp_path, "age: {max_missing: 1 %}"))  # type: ignore[arg-type]
+    found = load(spec(tmp_path, "age: {max_missing: 1 %}"))
     table().with_columns(age=pl.when(pl.int_range(N) > 9).then("age")).write_csv(
         tmp_path / "new.csv"
     )
@@ -114,7 +114,7 @@ def test_a_scored_file_is_a_table(tmp_path: Path) -> None:
 def test_rules_that_do_not_fit_the_table(tmp_path: Path, rule: str, said: str) -> None:
     table().write_csv(tmp_path / "t.csv")
     with pytest.raises(DataError) as caught:
-        load(spec(tmp_path, rule))  # type: ignore[arg-type]
+        load(spec(tmp_path, rule))
     assert said in str(caught.value)
 
 

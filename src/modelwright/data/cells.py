@@ -124,6 +124,11 @@ def numbers_in(series: pl.Series, style: str = PLAIN) -> Numbers | None:
     return Numbers(values, words, wrong, int(wrong_count), units, whole, some)
 
 
+def are_exact(numbers: pl.Series) -> bool:
+    """Whether whole numbers are below 2**53, so that a float64 holds each of them."""
+    return not bool((numbers.abs() >= 2**53).any())
+
+
 def parsed(series: pl.Series, style: str | None) -> tuple[pl.Series, str, bool]:
     """(float64 with null where a text is no number, the one unit beside them, only some have it).
 

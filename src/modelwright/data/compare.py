@@ -81,11 +81,8 @@ def _side(source: Source, progress: Progress) -> _Side:
 
 
 def _column(name: str, a: _Side, b: _Side, digests: list[Digest]) -> ColumnChange:
-    kinds = tuple(side.columns[name].kind if name in side.columns else "" for side in (a, b))
-    missing = tuple(
-        float(missing_in(side.values[name]).mean()) if name in side.values else None
-        for side in (a, b)
-    )
+    kinds = (_kind(name, a), _kind(name, b))
+    missing = (_missing(name, a), _missing(name, b))
     equal, far = False, None
     if name not in a.columns:
         why = "new"
@@ -97,7 +94,15 @@ def _column(name: str, a: _Side, b: _Side, digests: list[Digest]) -> ColumnChang
         equal = a.whole and b.whole and digests[0].columns()[name] == digests[1].columns()[name]
         far = 0.0 if equal else distance(a.values[name], b.values[name])
         why = "" if equal else _what_moved(a, b, name, far)
-    return ColumnChange(name, kinds, missing, far, equal, why)  # type: ignore[arg-type]
+    return ColumnChange(name, kinds, missing, far, equal, why)
+
+
+def _kind(name: str, side: _Side) -> str:
+    return side.columns[name].kind if name in side.columns else ""
+
+
+def _missing(name: str, side: _Side) -> float | None:
+    return float(missing_in(side.values[name]).mean()) if name in side.values else None
 
 
 def _what_moved(a: _Side, b: _Side, name: str, far: float) -> str:

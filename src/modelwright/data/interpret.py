@@ -80,6 +80,8 @@ def parse(frame: pl.DataFrame, spec: Spec, source: Source, numbers: Array | None
     kept = None if read.kept.all() else pl.Series(read.kept)
     columns: list[Column] = []
     values: Feeds = {}
+    dates: dict[str, str] = {}
+    missing: dict[str, list[str]] = {}
     for name in frame.columns:
         if name == data.target:
             continue
@@ -92,10 +94,11 @@ def parse(frame: pl.DataFrame, spec: Spec, source: Source, numbers: Array | None
         columns.append(with_contract(column, spec.expect.get(name)))
         values[name] = found.values
         if column.kind == "datetime" and column.format:
-            detected.setdefault("dates", {})[name] = column.format  # type: ignore[index]
+            dates[name] = column.format
         words = tuple(w for w in column.missing if w not in hints.missing.get("*", ()))
         if words:
-            detected.setdefault("missing", {})[name] = list(words)  # type: ignore[index]
+            missing[name] = list(words)
+    detected |= {key: found for key, found in (("dates", dates), ("missing", missing)) if found}
     for column in columns:
         notes += broken_contract(column, values[column.name])
     file_rows = np.flatnonzero(read.kept) if numbers is None else numbers[read.kept]

@@ -52,7 +52,7 @@ def infer(series: pl.Series, forced: Kind | None = None, hints: Hints | None = N
         '%d/%m/%Y'
     """
     known = hints or Hints()
-    if series.dtype == pl.List and not series.dtype.inner.is_nested():  # type: ignore[attr-defined]
+    if isinstance(series.dtype, pl.List) and not series.dtype.inner.is_nested():
         texts = series.cast(pl.List(pl.String))
         series = texts.list.eval(pl.element().str.strip_chars()).list.join("|")
         forced = forced or "list"
@@ -182,7 +182,7 @@ def _text(series: pl.Series, present: pl.Series, known: Hints) -> Inferred:
     if separator:
         return _list(series, separator, known)
     unique = present.n_unique()
-    average_words = float(present.str.count_matches(r"\S+").mean() or 0)  # type: ignore[arg-type]
+    average_words = present.str.count_matches(r"\S+").sum() / present.len()
     if unique > max(50, 0.5 * present.len()):
         if average_words >= 3:
             return _unused(series, "text", "it is free text")
@@ -197,7 +197,7 @@ def _from_text(series: pl.Series, found: cells.Numbers, known: Hints) -> Inferre
     values, _ = without_marks(found.values, known.missing_of(name))
     if values.null_count() == values.len():
         return _unused(values, "constant", "it has no values")
-    if found.whole and values.drop_nulls().abs().max() < 2**53:  # type: ignore[operator]
+    if found.whole and cells.are_exact(values):
         values = values.cast(pl.Int64)
     inferred = _number(values, values.drop_nulls())
     column, notes = inferred.column, []

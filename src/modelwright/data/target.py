@@ -80,7 +80,7 @@ def typed(series: pl.Series, known: Hints) -> pl.Series:
         return (series.str.to_lowercase() == "true").alias(series.name)
     found = cells.numbers_in(series, known.style)
     if found is not None and not found.wrong_count:
-        whole = found.whole and found.values.drop_nulls().abs().max() < 2**53  # type: ignore[operator]
+        whole = found.whole and cells.are_exact(found.values)
         return found.values.cast(pl.Int64) if whole else found.values
     spellings = known.spellings.get(series.name, {})
     return series.replace(dict(spellings)) if spellings else series

@@ -47,7 +47,7 @@ def personal(series: pl.Series, column: Column) -> str:
         sample = series.drop_nulls().head(10 * SAMPLE).unique().head(SAMPLE)
         if sample.len():
             for what, pattern in _PATTERNS.items():
-                if sample.str.strip_chars().str.contains(pattern).mean() >= SHARE:  # type: ignore[operator]
+                if sample.str.strip_chars().str.contains(pattern).sum() >= SHARE * sample.len():
                     return f"values look like {what}"
     many = column.kind in ("id", "text") or len(column.levels) > 50
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column.name).lower()

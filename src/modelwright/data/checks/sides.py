@@ -204,10 +204,8 @@ def both_splits(look: Look, order: Array) -> tuple[float, float]:
     cut = int(0.8 * len(order))
     past, future = order[:cut], order[cut:]
     shuffled = np.random.default_rng(look.seed).permutation(len(order))
-    return tuple(  # type: ignore[return-value]
-        _learned(look, names, train, test)
-        for train, test in ((shuffled[:cut], shuffled[cut:]), (past, future))
-    )
+    random = _learned(look, names, shuffled[:cut], shuffled[cut:])
+    return random, _learned(look, names, past, future)
 
 
 def _learned(look: Look, names: Sequence[str], train: Array, test: Array) -> float:
