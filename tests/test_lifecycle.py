@@ -13,7 +13,7 @@ import pytest
 
 import modelwright as mw
 from modelwright.data.sources import open_file
-from projects import EXAMPLES, QUICK
+from projects import EXAMPLES, QUICK, mixed_table
 
 CASES = {
     "income": ("binary", ("p_<=50K", "p_>50K")),
@@ -186,3 +186,10 @@ def test_messy_values_are_read_alike_at_every_door(tmp_path: Path) -> None:
     ]  # fmt: skip
     asked = [answer["p_ja"] for answer in released.predict(records)]
     np.testing.assert_array_equal(scored, asked)
+
+
+def test_rows_over_http_are_answered(project: Path, served: str, tmp_path: Path) -> None:
+    table = mixed_table(40, seed=3).drop("bought")
+    table.write_csv(tmp_path / "rows.csv")
+    count = mw.predict_file("shop", f"{served}/rows.csv", project / "out.csv", folder=project)
+    assert count == 40 and open_file(project / "out.csv").frame().height == 40

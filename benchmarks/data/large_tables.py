@@ -33,7 +33,7 @@ CASES = {
     "'data.source=small.parquet'))",
     "bare graph over the rows": "import modelwright as mw; from pathlib import Path; m = "
     "mw.load('big'); from modelwright.data.scoring import open_rows, scored_batches; "
-    "[m.answer(f) for f in scored_batches(open_rows(Path('t.csv')), m.schema)]",
+    "[m.answer(f) for f in scored_batches(open_rows('t.csv'), m.schema)]",
     "predict t.csv": "import modelwright as mw; mw.predict_file('big', 't.csv', 'out.csv')",
 }
 

@@ -220,7 +220,7 @@ def predict_file(
     if Path(out).resolve() == Path(source).resolve():
         raise UsageError(f"{out} is the file to predict.", hint="Name another file to write.")
     model = load(reference, folder=folder)
-    batches = scored_batches(open_rows(Path(source)), model.schema)
+    batches = scored_batches(open_rows(str(source)), model.schema)
     return write_batches(_answered(model, batches), Path(out))
 
 

@@ -34,6 +34,31 @@ def test_the_fingerprint_is_that_of_the_whole_table(tmp_path: Path, ending: str)
     assert lost == ["70 of 70,000"]
 
 
+def test_a_german_export_has_one_fingerprint_either_way(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    price = [f"{v:,.2f}".translate(str.maketrans(",.", ".,")) for v in rng.normal(3e3, 900, 4000)]
+    plain = [f"{v:.1f}" for v in rng.normal(0, 1, 4000)]
+    table = pl.DataFrame(
+        {
+            "Nr": [f"{i:,}".replace(",", ".") for i in range(1000, 5000)],
+            "Preis": price,
+            "x": plain,
+            "y": rng.normal(0, 1, 4000).round(3),
+        }
+    )
+    table = table.with_columns(y=pl.col("y").cast(pl.String).str.replace(".", ",", literal=True))
+    table.write_csv(tmp_path / "t.csv", separator=";")
+    spec = spec_for(tmp_path, "t.csv", "y")
+    whole = load(spec).record
+    assert {c.name: c.format for c in whole.schema.columns} == {
+        "Nr": None,
+        "Preis": "1.234,5",
+        "x": None,
+    }
+    found = survey(spec, open_file(tmp_path / "t.csv"), Silent())
+    assert found.column_fingerprints == whole.column_fingerprints
+
+
 def test_a_sample_is_uniform_and_in_the_order_of_the_file(tmp_path: Path) -> None:
     pl.DataFrame({"n": range(200_000)}).write_parquet(tmp_path / "t.parquet")
     frame, numbers, rows = sampled(open_file(tmp_path / "t.parquet"), 0, Silent())

@@ -86,9 +86,9 @@ def _wrong_values(column: Column, typing: Typing) -> list[str]:
     return [*lines, f"column {column.name!r}: and {rest:,} more such values"] if rest > 0 else lines
 
 
-def open_rows(path: Path) -> Source:
+def open_rows(source: str) -> Source:
     """Open a file, folder, glob or URL of rows to answer; no row of it may get lost."""
-    return open_source(str(path), Path(), ReadSpec(), strict=True)
+    return open_source(source, Path(), ReadSpec(), strict=True)
 
 
 def style_of_rows(frame: pl.DataFrame, schema: Schema) -> str | None:

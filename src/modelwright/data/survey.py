@@ -142,7 +142,7 @@ def _second_pass(
     data = spec_file.spec.data
     columns = tuple(parsed.columns)
     numeric = frozenset(n for n, values in parsed.values.items() if values.dtype == np.float64)
-    counted = _Counted(Typing(columns, numeric, parsed.style))
+    counted = _Counted(Typing(columns, numeric, unused_style=parsed.style))
     sample_texts = label_texts(parsed.target)
     done = 0
     for frame in source.batches():

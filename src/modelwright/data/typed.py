@@ -35,6 +35,7 @@ class Typing:
         numeric: names of unused columns that hold numbers.
         style: how numbers in text are written, where that is proven; else each column says.
         wrong: by column.
+        unused_style: how the numbers of unused columns are written.
     """
 
     columns: tuple[Column, ...]
@@ -42,6 +43,7 @@ class Typing:
     style: str | None = None
     wrong: dict[str, WrongValues] = field(default_factory=dict)
     rows: int = 0
+    unused_style: str | None = None
 
     def feeds(self, frame: pl.DataFrame) -> Feeds:
         """The batch's values; a column that it lacks is missing throughout."""
@@ -59,7 +61,7 @@ class Typing:
         shown = column
         if not column.is_feature:
             kind: Kind = "number" if column.name in self.numeric else "category"
-            shown = Column(column.name, kind, missing=column.missing, format=None)
+            shown = Column(column.name, kind, missing=column.missing, format=self.unused_style)
         series, _ = without_marks(plain(raw), column.missing)
         wanted = series.is_not_null().to_numpy()
         values = _converted(msgspec.structs.replace(shown, missing=()), series, self.style)
