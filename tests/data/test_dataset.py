@@ -73,6 +73,7 @@ def test_wrong_specs_for_a_table(tmp_path: Path, target: str, more: str, said: s
         ([None] * 50, "has no values"),
         ([f"t{i}" for i in range(50)], "50 distinct values"),
         (["a", "b"] * 5 + [None] * 40, "10 rows with a target"),
+        (["(kg)"] + [str(i / 4) for i in range(49)], "the first in row 0: '(kg)'"),
     ],
 )
 def test_targets_that_cannot_be_learned(tmp_path: Path, values: list[object], said: str) -> None:

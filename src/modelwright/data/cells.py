@@ -229,7 +229,7 @@ def number_style(columns: Iterable[pl.Series], delimiter: str = ",") -> tuple[st
     best = max(order, key=lambda style: (len(fits[style]), -order.index(style)))
     equal = [s for s in order if fits[s] == fits[best] and STYLES[s][1] != STYLES[best][1]]
     doubt = ""
-    if equal and (fits[best] > fits[PLAIN] or (best == PLAIN and delimiter == ";")):
+    if equal and fits[best] and (fits[best] > fits[PLAIN] or (best == PLAIN and delimiter == ";")):
         doubt = f"numbers are read as {best}; they could also be written as {equal[0]}"
     return best, doubt
 

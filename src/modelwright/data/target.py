@@ -82,6 +82,14 @@ def typed(series: pl.Series, known: Hints) -> pl.Series:
     if found is not None and not found.wrong_count:
         whole = found.whole and cells.are_exact(found.values)
         return found.values.cast(pl.Int64) if whole else found.values
+    if found is not None and found.values.n_unique() > MOST_INTEGER_CLASSES:
+        row = found.wrong[0]
+        raise DataError(
+            f"The target column {series.name!r} holds numbers but for {found.wrong_count:,} "
+            f"value(s), the first in row {row}: {str(series[row])[:60]!r}.",
+            hint="Mend them, or leave these rows out: data.read.missing: "
+            f"{{{series.name}: [{str(series[row])[:60]!r}]}}.",
+        )
     spellings = known.spellings.get(series.name, {})
     return series.replace(dict(spellings)) if spellings else series
 

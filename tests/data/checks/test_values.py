@@ -35,6 +35,7 @@ def with_odd(*odd: float) -> np.ndarray:
         ("gain", np.r_[RNG.exponential(900, 400).round(), [99999.0] * 12], "sentinel"),
         ("pressure", with_odd(*[0.0] * 20), "sentinel"),
         ("score", with_odd(*[-1.0] * 12), "sentinel"),
+        ("pdays", np.r_[RNG.integers(1, 20, 400), [999.0] * 4000], "sentinel"),
         ("Age", with_odd(323.0), "impossible value"),
         ("humidity", with_odd(140.0), "impossible value"),
         ("latitude", with_odd(91.5), "impossible value"),

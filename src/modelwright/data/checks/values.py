@@ -90,7 +90,8 @@ def _sentinel(column: Column, values: Array, present: Array) -> list[Finding]:
         classic = value in SENTINELS and (counts[place] >= 2 or abs(value) >= 99)
         lone_sign = value < 0 <= float(others.min()) and counts[place] >= 3
         zero = value == 0 and place == 0 and counts[place] >= 3 and share <= 0.4
-        if share <= 0.6 and apart and (classic or lone_sign or zero):
+        usual = share <= 0.6 or (classic and abs(value) >= 99)
+        if usual and apart and (classic or lone_sign or zero):
             rows = tuple(int(i) for i in np.flatnonzero(values == value)[:SHOWN_ROWS])
             measured = f"{value:g} in {int(counts[place]):,} rows ({share:.1%})"
             advice = f"data.read.missing: {{{column.name}: [{value:g}]}}; real? data.accept"
