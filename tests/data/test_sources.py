@@ -77,7 +77,7 @@ def test_rows_with_too_many_fields_are_named_or_refused(tmp_path: Path) -> None:
         ("t.csv.gz", gzip.compress(b"a,b\n1,2\n" * 999)[:-9], "is not whole"),
         ("t.csv.zst", zstandard.compress(b"a,b\n1,2\n" * 999)[:-9], "the last frame has no end"),
         ("t.zip", b"PK\x03\x04 and no more", "is damaged"),
-        ("t.zip", zipped(a__csv=b"a\n1\n", b__csv=b"a\n1\n"), r"holds a\.csv, b\.csv"),
+        ("t.zip", zipped(a__csv=b"a\n1\n", b__csv=b"a\n1\n"), r"holds 2 files: a\.csv, b\.csv"),
         ("t.parquet", b"a,b\n1,2\n", "not a readable Parquet"),
         ("t.feather", b"a,b\n1,2\n", "not a readable Arrow"),
         ("t.xlsx", b"a,b\n1,2\n", "not a readable workbook"),

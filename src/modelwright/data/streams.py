@@ -170,8 +170,11 @@ def _member(archive: zipfile.ZipFile, path: Path, wanted: str | None) -> str:
     tables = [n for n in names if not n.lower().endswith((".md", ".pdf", ".html", ".txt"))]
     found = tables or names
     if len(found) != 1:
-        listed = ", ".join(found[:8]) or "nothing"
-        raise DataError(f"{path.name} holds {listed}.", hint="Name one: data.read.member.")
+        listed = ", ".join(found[:4]) + (f" and {len(found) - 4:,} more" if len(found) > 4 else "")
+        raise DataError(
+            f"{path.name} holds {len(found):,} files: {listed or 'none'}.",
+            hint="If one of them is the table, name it: data.read.member.",
+        )
     return found[0]
 
 
