@@ -52,13 +52,17 @@ def test_salt_makes_independent_hashes() -> None:
 
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_csv_parquet_and_shuffled_rows_agree(tmp_path: Path, shuffled: bool) -> None:
-    table = mixed_table(300)
+    rng = np.random.default_rng(0)
+    table = mixed_table(300).with_columns(bit=pl.Series(rng.integers(0, 2, 300)),
+                                          ratio=pl.Series(rng.integers(0, 3, 300) / 2))  # fmt: skip
     table.write_csv(tmp_path / "a.csv")
     other = table.sample(fraction=1.0, shuffle=True, seed=1) if shuffled else table
     other.select(reversed(other.columns)).write_parquet(tmp_path / "b.parquet")
     one, two = (load(spec_for(tmp_path, name, "bought")) for name in ("a.csv", "b.parquet"))
     assert one.record.fingerprint == two.record.fingerprint
     assert one.record.holdout_fingerprint == two.record.holdout_fingerprint
+    kinds = [{c.name: c.kind for c in found.schema.columns} for found in (one, two)]
+    assert kinds[0] == kinds[1] and kinds[0]["bit"] == "number"
 
 
 NAMES = st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), min_size=1, max_size=9)

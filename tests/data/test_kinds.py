@@ -44,6 +44,7 @@ RNG = np.random.default_rng(0)
         ("paid", (RNG.permutation(N) * 7).tolist(), "number"),
         ("x", RNG.permutation(N).tolist(), "id"),
         ("x", ["1", "NA", "2.5", "?"], "number"),
+        ("x", ["0", "1", "1"], "number"),
         ("room", [f"{i}B" for i in range(1, 30)], "number"),
         ("version", [f"1.2.{i}" for i in range(30)], "category"),
         ("day", ["13/1/2020", "N/A", "2/2/2020"], "datetime"),

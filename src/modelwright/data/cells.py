@@ -275,7 +275,9 @@ def _fits(columns: Iterable[pl.Series]) -> dict[str, set[str]]:
 
 
 def booleans_in(series: pl.Series) -> pl.Series | None:
-    """True and false out of words such as yes, No, T and 0; None when there are others.
+    """True and false out of words such as yes, No and T; None when there are others.
+
+    Zeros and ones alone are numbers: the next file may hold a two.
 
     Example:
         >>> booleans_in(pl.Series(["Yes", "no ", "Y", None])).to_list()
@@ -288,6 +290,8 @@ def booleans_in(series: pl.Series) -> pl.Series | None:
     pairs = [(true, false) for true, false in BOOLEAN_PAIRS if true in words and false in words]
     trues = {true for true, _ in BOOLEAN_PAIRS}
     falses = {false for _, false in BOOLEAN_PAIRS}
+    if words <= {"0", "1", "0.0", "1.0"}:
+        return None
     if not pairs or len(unique) >= MOST_SPELLINGS or not words <= trues | falses:
         return None
     lower = series.str.strip_chars().str.to_lowercase()
