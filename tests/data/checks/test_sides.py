@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 
 from modelwright.core.records import DatasetRecord, Finding
 from modelwright.core.spec_file import parse_spec, read_spec
@@ -64,14 +65,16 @@ def test_shuffled_rows_have_no_order(tmp_path: Path) -> None:
     )
 
 
-def test_groups_on_both_sides(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["patient_id", "Customer", "machine no"])
+def test_groups_on_both_sides(tmp_path: Path, name: str) -> None:
     patient = RNG.integers(0, 300, 3000)
     sick = RNG.normal(0, 2, 300)
     table = pl.DataFrame({"patient_id": patient, "x": RNG.normal(0, 1, 3000), "y": np.where(
         sick[patient] + RNG.normal(0, 1, 3000) > 0, "a", "b")})  # fmt: skip
+    table = table.rename({"patient_id": name})
     [group] = of(found(tmp_path, table), "groups across the split")
-    assert group.subject == "patient_id" and "{method: group, by: patient_id}" in group.advice
-    record = found(tmp_path, table, "  split: {method: group, by: patient_id}\n")
+    assert group.subject == name and f"{{method: group, by: {name}}}" in group.advice
+    record = found(tmp_path, table, f"  split: {{method: group, by: {name}}}\n")
     assert not of(record, "groups across the split")
 
 

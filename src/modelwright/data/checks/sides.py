@@ -3,6 +3,7 @@ should have parted them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +19,12 @@ from modelwright.data.kinds import ID_NAME
 
 SHIFT = 0.15
 FEW = 200
+GROUP_NAME = re.compile(
+    r"(?i)(^|[^a-z])(patient|customer|client|user|subject|session|device|machine|sensor|store|shop|"
+    r"household|account|vehicle|driver|player|author|employee|student|hospital)"
+    r"([ _-]?(no|nr|num|number|code|name))?$"
+)
+"""Names of columns that tell whose row it is."""
 GROUP_SHARE = 0.5
 SORTED = 0.9
 """Classes alike to that degree come from a file that was sorted in parts."""
@@ -118,7 +125,8 @@ def groups(columns: Sequence[Column], values: Feeds, holdout: Array, look: Look)
 
 def _names_groups(column: Column, values: Array) -> bool:
     """Whether a column looks like a key of groups: named so, each value in a few rows."""
-    if not ID_NAME.search(column.name) or column.kind not in ("number", "category", "id"):
+    named = ID_NAME.search(column.name) or GROUP_NAME.search(column.name)
+    if not named or column.kind not in ("number", "category", "id"):
         return False
     if values.dtype == np.float64 and not column.integer and column.kind == "number":
         return False
