@@ -71,10 +71,12 @@ def _made(check: str, subject: str, measured: str, columns: tuple[str, ...]) -> 
 
 
 def _likeness(values: Array, y: Array) -> float:
+    """Absolute rank correlation, 0 where there is too little to tell."""
     held = ~np.isnan(values)
-    if held.sum() < FEWEST or not values[held].std() or not y[held].std():
+    a, b = ranks(values[held]), ranks(y[held])
+    if held.sum() < FEWEST or not a.std() or not b.std():
         return 0.0
-    return float(abs(np.corrcoef(ranks(values[held]), ranks(y[held]))[0, 1]))
+    return float(abs(np.corrcoef(a, b)[0, 1]))
 
 
 def _resolution(y: Array) -> float:
