@@ -244,7 +244,7 @@ def _dates(series: pl.Series, format: str | None) -> Inferred:
             f"Column {series.name!r}: {bad!r} is no date-time in {format or 'ISO 8601'}.",
             hint="Mend data.read.dates, or the value.",
         )
-    values = _spread(series, unique, moments, MISSING_TIME)
+    values = spread(series, unique, moments)
     column = describe(Column(series.name, "datetime", format=format), values)
     if not cells.exchangeable(unique, format):
         return Inferred(column, values)
@@ -253,13 +253,18 @@ def _dates(series: pl.Series, format: str | None) -> Inferred:
     return Inferred(column, values, (_doubtful(series.name, doubt, advice),))
 
 
-def _spread(series: pl.Series, unique: pl.Series, values: Array, missing: object) -> Array:
-    """The value of each unique text for every row that has it."""
-    levels = unique.cast(pl.String)
-    codes = series.cast(pl.Enum(levels)).to_physical().cast(pl.Int64).fill_null(unique.len())
+def spread(series: pl.Series, unique: pl.Series, values: Array) -> Array:
+    """The value of each different text for every row that has it; missing where there is none.
+
+    Args:
+        series: text.
+        unique: its different texts.
+        values: of them, as in `core.intake.Feeds`.
+    """
+    codes = series.cast(pl.Enum(unique)).to_physical().cast(pl.Int64).fill_null(unique.len())
     known = np.empty(len(values) + 1, values.dtype)
     known[:-1] = values
-    known[-1] = missing
+    known[-1] = {"O": "", "i": MISSING_TIME}.get(values.dtype.kind, np.nan)
     return np.asarray(known[codes.to_numpy()])
 
 
@@ -315,7 +320,7 @@ def _finished(series: pl.Series, column: Column) -> Inferred:
     problems: list[str] = []
     if series.dtype == pl.String and column.kind in ("category", "list"):
         unique = series.drop_nulls().unique()
-        values = _spread(series, unique, column_feed(column, unique.to_list(), problems), "")
+        values = spread(series, unique, column_feed(column, unique.to_list(), problems))
     else:
         values = column_feed(column, raw_values(series), problems)
     refuse(problems)

@@ -13,7 +13,7 @@ from modelwright.core.intake import Array, Feeds, column_feed
 from modelwright.core.schema import MISSING_TIME, Column, Kind
 from modelwright.data import cells
 from modelwright.data.cells import MISSING_WORDS, PLAIN
-from modelwright.data.kinds import plain, raw_values, without_marks
+from modelwright.data.kinds import plain, raw_values, spread, without_marks
 
 MOST_SHOWN = 20
 
@@ -102,17 +102,8 @@ def _converted(column: Column, series: pl.Series, style: str | None) -> Array:
         unique = series.drop_nulls().unique()
         if unique.dtype == pl.String:
             known = column_feed(column, unique.to_list(), [])
-            return _spread(series, unique, known)
+            return spread(series, unique, known)
     return column_feed(column, raw, [])
-
-
-def _spread(series: pl.Series, unique: pl.Series, known: Array) -> Array:
-    missing = {"object": "", "int64": MISSING_TIME}.get(str(known.dtype), np.nan)
-    place = series.replace_strict(unique, pl.Series(range(unique.len()), dtype=pl.Int64),
-                                  default=None, return_dtype=pl.Int64)  # fmt: skip
-    held = np.empty(len(known) + 1, known.dtype)
-    held[:-1], held[-1] = known, missing
-    return np.asarray(held[place.fill_null(unique.len()).to_numpy()])
 
 
 def _moments(column: Column, series: pl.Series) -> Array:
@@ -121,4 +112,4 @@ def _moments(column: Column, series: pl.Series) -> Array:
     texts = series.cast(pl.String)
     unique = texts.drop_nulls().unique()
     found, _ = cells.moments(unique, column.format)
-    return _spread(texts, unique, found)
+    return spread(texts, unique, found)
