@@ -36,7 +36,8 @@ _BROKEN = (
     OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, zstandard.ZstdError,
     RuntimeError, NotImplementedError,
 )  # fmt: skip
-"""What the decompressors raise on damaged, cut or encrypted input."""
+"""What the decompressors raise on damaged or cut input; zipfile raises RuntimeError where a
+password is wanted, and NotImplementedError for a method of compression that it lacks."""
 BLOCK = 1 << 24
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
