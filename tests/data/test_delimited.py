@@ -142,6 +142,12 @@ def test_rows_to_answer_never_get_lost(tmp_path: Path, rows: str, said: str) -> 
     assert open_file(tmp_path / "t.csv", strict=True).frame().height == 2
 
 
+def test_a_quote_that_is_never_closed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('a,b\n5,6\n"1,2\n3,4\n')
+    with pytest.raises(DataError, match=r"ends inside a quote that opens in row 1"):
+        open_file(tmp_path / "t.csv").frame()
+
+
 def test_a_pinned_footer_that_is_data_is_said(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{i},x\n" for i in range(9)))
     source = open_file(tmp_path / "t.csv", ReadSpec(skip_footer=1))

@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import gzip
 import io
+import sys
 import zipfile
 from pathlib import Path
 

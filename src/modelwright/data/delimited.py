@@ -178,7 +178,8 @@ class DelimitedFile:
             self._broken.inner += self._broken.blank if full.len() and self._open_end else 0
             frame = frame.filter(~blank)
         self._open_end = bool(blank.len() and blank[-1])
-        _refuse_swallowed(frame, d, self._path.name, before)
+        open_end = bool(d.quote) and text.count(d.quote.encode()) % 2 == 1
+        _refuse_swallowed(frame, d, self._path.name, before, open_end=open_end)
         over = frame[_OVER].is_not_null() & (frame[_OVER].str.strip_chars(" ,;\t|\r") != "")
         self._broken.blank += int(blank.sum())
         self._broken.rows += frame.height
@@ -221,9 +222,17 @@ class DelimitedFile:
             )
 
 
-def _refuse_swallowed(frame: pl.DataFrame, d: Dialect, name: str, before: int) -> None:
-    """An open quote makes one cell of many rows: lines inside it that are rows give it away."""
+def _refuse_swallowed(
+    frame: pl.DataFrame, d: Dialect, name: str, before: int, *, open_end: bool
+) -> None:
+    """An open quote makes one cell of many rows: lines inside it that are rows give it away, or
+    that the text ends before the quote does."""
     width = len(d.names)
+    if open_end and frame.height and any("\n" in str(cell) for cell in frame.row(-1)):
+        raise DataError(
+            f"{name}: the text ends inside a quote that opens in row {before + frame.height - 1}.",
+            hint="Close or remove it, or set data.read.quote to ''.",
+        )
     if width < 2 or not d.quote:
         return
     wanted = width - 1

@@ -29,7 +29,7 @@ SAMPLE = 20_000
 """Training rows that the costly checks look at."""
 CHECKS = frozenset({
     "bad values", "broken rows", "column without a name", "constant", "doubtful values",
-    "duplicate rows", "duplicates across the split", "equal columns", "expect",
+    "duplicate rows", "duplicates across the split", "equal columns", "expect", "footer",
     "groups across the split", "id", "id orders the target", "imbalance", "impossible value",
     "known in time?", "label noise", "leakage", "missing in step", "missing marker",
     "mixed types", "name given twice", "near-constant column", "near-empty column", "no header",
