@@ -31,7 +31,7 @@ CASES = {
 def test_from_the_table_to_the_service(name: str, tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns("runs", ".modelwright")
     folder = Path(shutil.copytree(EXAMPLES / name, tmp_path / name, ignore=ignored))
-    overrides = ("fit.budget=5s", "pack.seconds=0.4")
+    overrides = ("fit.budget=8s", "pack.seconds=0.4")
     released = mw.run(folder / "modelwright.yaml", overrides=overrides)
     task, shares = CASES[name]
     record = released.record
@@ -52,7 +52,7 @@ def test_from_the_table_to_the_service(name: str, tmp_path: Path) -> None:
         sums = shown.select(pl.sum_horizontal(pl.all())).to_series()
         assert (sums - 1).abs().max() < 1e-9
     assert released.report.stat().st_size < 3_000_000
-    assert released.fit.seconds < 5 * 1.5
+    assert released.fit.seconds < 8 * 1.6
 
 
 def test_the_public_function_takes_a_spec_by_name(shop: Path) -> None:
@@ -64,7 +64,7 @@ def test_the_public_function_takes_a_spec_by_name(shop: Path) -> None:
 def test_the_record_of_a_run_holds_all_that_is_needed(released: mw.Released) -> None:
     names = {path.name for path in released.run.iterdir()}
     assert names == {"spec.json", "dataset.json", "fit.json", "measured.json", "release.json",
-                     "report.html", "artefact"}  # fmt: skip
+                     "report.html", "artefact", "trials", "search.sqlite"}  # fmt: skip
     assert repr(released) == "<Released shop version 1: pass>"
     assert released.record.holdout_uses == 1
 

@@ -38,6 +38,7 @@ _WHERE = {
     "predict_file": "modelwright.lifecycle",
     "promote": "modelwright.lifecycle",
     "read_spec": "modelwright.core.spec_file",
+    "reproduce": "modelwright.lifecycle",
     "rollback": "modelwright.lifecycle",
     "run": "modelwright.lifecycle",
 }
@@ -59,6 +60,7 @@ __all__ = [
     "predict_file",
     "promote",
     "read_spec",
+    "reproduce",
     "rollback",
     "run",
 ]
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
         locate,
         predict_file,
         promote,
+        reproduce,
         rollback,
         run,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,22 +19,27 @@ from modelwright.core.limits import Limit
 from modelwright.core.progress import Progress, Silent
 from modelwright.core.records import (
     AuditLine,
+    DatasetRecord,
     FitRecord,
     Judgement,
     Measured,
     ReleaseRecord,
+    Reproduced,
 )
+from modelwright.core.runs import SPEC, SavedSpec, find_run, past_runs, spec_of_run
 from modelwright.core.spec_file import DEFAULT_NAME, SpecFile, read_spec
-from modelwright.core.store import new_run, to_json, write_atomic
+from modelwright.core.store import from_json, new_run, to_json, write_atomic
 from modelwright.data.against import judge_rows
 from modelwright.data.dataset import load as load_data
 from modelwright.data.scoring import open_rows, scored_batches
 from modelwright.data.sources import open_source
 from modelwright.data.writing import write_batches
-from modelwright.fit.tune import search
+from modelwright.fit.again import fit_again
+from modelwright.fit.search import search
 from modelwright.pack.artefact import Artefact
-from modelwright.pack.bench import measure
-from modelwright.pack.build import build
+from modelwright.pack.build import Maker, compared
+from modelwright.pack.finalists import choose_finalist
+from modelwright.pack.price import PriceList
 from modelwright.release.audit import AuditLog
 from modelwright.release.promote import Change
 from modelwright.release.promote import promote as promote_version
@@ -79,6 +85,7 @@ def run(
     spec: str | Path | SpecFile = DEFAULT_NAME,
     *,
     overrides: tuple[str, ...] = (),
+    resume: bool = False,
     progress: Progress | None = None,
 ) -> Released:
     """Take a spec from its table to a registered release.
@@ -86,6 +93,8 @@ def run(
     Args:
         spec: the spec file.
         overrides: ``key=value`` texts, as with ``--set``.
+        resume: go on with the newest run of the same spec and data that did not come to its end, or
+            that Ctrl-C cut short; its candidates and the time it used count.
         progress: told about stages and trials.
 
     Returns:
@@ -99,30 +108,70 @@ def run(
     tell.stage("data", spec_file.spec.data.source)
     dataset = load_data(spec_file)
     dataset.must_be_learnable()
-    goal_of(spec_file.spec, dataset.schema.target)
+    goal = goal_of(spec_file.spec, dataset.schema.target)
     check_slices(spec_file.spec.parsed_limits(), dataset.schema)
     for finding in dataset.record.findings:
         if finding.severity != "info":
             tell.say(f"! {finding.check}, {finding.subject}: {finding.measured}; {finding.advice}")
     registry = Registry(spec_file.folder)
     registry.models()  # an unreachable registry is better found before the search than after it
-    folder = new_run(spec_file.folder)
-    write_atomic(folder / "spec.json", to_json(_resolved(spec_file)))
+    folder = _run_folder(spec_file, dataset.record, resume, tell)
     write_atomic(folder / "dataset.json", to_json(dataset.record))
+    write_atomic(
+        folder / SPEC,
+        to_json(
+            SavedSpec(spec_file.spec.model_dump(mode="json"), spec_file.digest, spec_file.overrides)
+        ),
+    )
     tell.stage("fit", f"{dataset.record.train_rows:,} rows, budget {spec_file.spec.fit.budget}")
-    fit = search(spec_file.spec, dataset, tell)
-    write_atomic(folder / "fit.json", to_json(fit.record))
-    tell.stage("pack", f"{fit.record.family} to ONNX, compared row by row")
-    artefact = build(spec_file, dataset, fit, folder)
-    tell.stage("measure", spec_file.spec.pack.measure)
-    seed = dataset.record.seed
-    measured = measure(artefact, dataset.train.feeds, spec_file.spec.pack, seed=seed)
-    write_atomic(folder / "measured.json", to_json(measured))
-    tell.step(1, 1, _costs_met(spec_file.spec.parsed_limits(), measured))
+    limits = spec_file.spec.parsed_limits()
+    maker = Maker(spec_file, dataset, goal)
+    prices = PriceList(maker, folder, dataset.train.feeds, limits)
+    found = search(spec_file.spec, dataset, tell, prices, folder)
+    tell.stage("pack", f"finalists to ONNX, measured on the {spec_file.spec.pack.measure}")
+    chosen = choose_finalist(found, maker, folder, tell)
+    write_atomic(folder / "fit.json", to_json(chosen.fit.record))
+    write_atomic(folder / "measured.json", to_json(chosen.measured))
+    tell.step(1, 1, _costs_met(limits, chosen.measured))
     tell.stage("release", "gates, report, registry")
-    judged = Judged(spec_file, dataset, fit, artefact, measured, folder)
+    judged = Judged(spec_file, dataset, chosen.fit, chosen.artefact, chosen.measured, folder)
     release = judge_and_register(judged, registry)
-    return Released(release, fit.record, measured, folder)
+    return Released(release, chosen.fit.record, chosen.measured, folder)
+
+
+def reproduce(
+    run_folder: str | Path, *, folder: str | Path = ".", progress: Progress | None = None
+) -> Reproduced:
+    """Make the model of a run once more from its table, and compare the two.
+
+    Nothing is searched again: the chosen candidate is trained with its recorded parameters, rounds,
+    weights and seed, on the table as it is now.
+
+    Args:
+        run_folder: the run, by its name under `runs/` or its path.
+        folder: the project folder.
+        progress: told about the stages.
+
+    Returns:
+        Whether the model file has the same digest, and every difference found.
+
+    Raises:
+        UsageError: no such run, or one that never came to a model.
+    """
+    tell = progress or Silent()
+    place = find_run(Path(folder), str(run_folder))
+    tell.stage("data", place.name)
+    spec_file = spec_of_run(place)
+    record = from_json((place / "fit.json").read_bytes(), FitRecord, where="fit.json")
+    dataset = load_data(spec_file, thorough=False)
+    tell.stage("fit", f"{record.family}, without a search")
+    pipeline = fit_again(spec_file.spec, dataset, record, place)
+    tell.stage("pack", "to ONNX")
+    chosen = next(trial for trial in record.trials if trial.number == record.best)
+    with tempfile.TemporaryDirectory() as scratch:
+        maker = Maker(spec_file, dataset, record.goal)
+        made = maker.write(pipeline, chosen, Path(scratch) / "artefact")
+        return compared(Artefact.load(place / "artefact"), made, place.name)
 
 
 def check_against(
@@ -261,9 +310,22 @@ def _registry(folder: str | Path, model: str) -> Registry:
     return Registry(Path(folder))
 
 
-def _resolved(spec_file: SpecFile) -> dict[str, Any]:
-    return {
-        "spec": spec_file.spec.model_dump(mode="json"),
-        "digest": spec_file.digest,
-        "overrides": spec_file.overrides,
-    }
+def _run_folder(spec_file: SpecFile, dataset: DatasetRecord, resume: bool, tell: Progress) -> Path:
+    """A new run's folder, or that of the run to go on with."""
+    unfinished = [run for run in past_runs(spec_file.folder) if run.may_go_on(spec_file, dataset)]
+    if not resume:
+        if unfinished and not unfinished[0].ended:
+            name = unfinished[0].folder.name
+            tell.say(f"! run {name} of this spec was cut off; run --resume would go on with it")
+        return new_run(spec_file.folder)
+    if not unfinished:
+        raise UsageError(
+            "No run of this spec on this data was cut short.",
+            hint="Begin one without --resume.",
+        )
+    past = unfinished[0]
+    if not past.ended:
+        return past.folder
+    folder = new_run(spec_file.folder)
+    past.hand_over(folder)
+    return folder

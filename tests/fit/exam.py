@@ -13,7 +13,7 @@ from modelwright.core.table import Table
 from modelwright.data.kinds import describe
 from modelwright.fit.family import Family, FitJob
 from modelwright.fit.features import fit_encoder
-from modelwright.fit.pipeline import Pipeline
+from modelwright.fit.pipeline import Member, Pipeline
 
 TASKS = ("binary", "multiclass", "regression")
 
@@ -54,7 +54,7 @@ def train(family: Family, task: str, seed: int = 0) -> tuple[Pipeline, Table]:
         task=schema.target.task, classes=max(1, len(schema.target.levels)),
         params=dict(family.defaults), seed=seed, threads=1,
     )  # fmt: skip
-    return Pipeline(schema, family.name, encoder, family.fit(job)), table
+    return Pipeline(schema, (Member(family.name, encoder, family.fit(job)),)), table
 
 
 def sit(family: Family, task: str) -> None:

@@ -17,17 +17,17 @@ def test_the_exam(name: str, task: str) -> None:
 
 
 def test_early_stopping_stops() -> None:
-    for name in ("lightgbm", "catboost"):
+    for name in ("lightgbm", "catboost", "xgboost"):
         pipeline, _ = exam.train(family_of(name), "binary")
-        assert 0 < pipeline.model.rounds < 900
+        assert 0 < pipeline.members[0].model.rounds < 900
 
 
-@pytest.mark.parametrize("name", ["lightgbm", "catboost"])
-def test_a_booster_stops_when_its_time_is_over(name: str) -> None:
+@pytest.mark.parametrize("name", ["lightgbm", "catboost", "xgboost"])
+def test_a_booster_stops_when_it_is_asked_to(name: str) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(3000, 30)), rng.integers(0, 2, 3000)
     job = FitJob(x=x, y=y, task="binary", classes=2, params={"learning_rate": 0.001}, seed=0,
-                 threads=1, x_valid=x, y_valid=y, seconds=0.0)  # fmt: skip
+                 threads=1, x_valid=x, y_valid=y, stop=lambda: True)  # fmt: skip
     assert family_of(name).fit(job).rounds < 50
 
 

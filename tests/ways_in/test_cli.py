@@ -79,7 +79,7 @@ def test_a_failed_gate_exits_1_and_registers_nothing(shop: Path) -> None:
         (["run", "--set=data.source=shp.csv"], 2, "Tables there: shop.csv"),
         (["run", "--set=data.target=bougth"], 2, "id you mean 'bought'?"),
         (["run", "--set=goal=rmse"], 2, "rmse is not for a binary target"),
-        (["run", "--set=fit.families=[xgboost]"], 2, "Unknown family 'xgboost'"),
+        (["run", "--set=fit.families=[xgbost]"], 2, "Unknown family 'xgbost'"),
         (["run", "--set=limits.f1.slices={big: 0.5}"], 2, "Wanted a category or boolean column"),
         (["run", "--set=data.drop=[big,colour,member,start,'size, cm']"], 2, "No column is left"),
         (["predict", "nothing", "shop.csv"], 2, "There is no model 'nothing'"),

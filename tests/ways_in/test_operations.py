@@ -18,6 +18,7 @@ NAMES = [
     "check",
     "compare",
     "run",
+    "reproduce",
     "serve",
     "predict",
     "promote",

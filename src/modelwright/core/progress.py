@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class BoardLine(NamedTuple):
+    """One line of the leaderboard as it stands, in words."""
+
+    number: str
+    candidate: str
+    score: str
+    cost: str
+    note: str = ""
 
 
 class Progress(Protocol):
@@ -13,6 +24,9 @@ class Progress(Protocol):
 
     def step(self, done: float, total: float, note: str = "") -> None:
         """`done` of `total` (seconds, rows or trials) of the present stage."""
+
+    def board(self, lines: Sequence[BoardLine]) -> None:
+        """The leaderboard as it stands, best first."""
 
     def say(self, line: str) -> None:
         """One line worth keeping on the screen."""
@@ -29,6 +43,9 @@ class Silent:
         """Ignore it."""
 
     def step(self, done: float, total: float, note: str = "") -> None:
+        """Ignore it."""
+
+    def board(self, lines: Sequence[BoardLine]) -> None:
         """Ignore it."""
 
     def say(self, line: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from modelwright.core.limits import Limit
+from modelwright.core.limits import METRICS, Limit
 from modelwright.core.schema import Schema
 
 Verdict = Literal["pass", "fail", "undecided"]
@@ -132,30 +132,83 @@ class DataChange(msgspec.Struct, frozen=True):
     sampled: int = 0
 
 
+class Price(msgspec.Struct, frozen=True):
+    """What a candidate is expected to cost, by a cheap measurement of a model of one fold.
+
+    Seconds, bytes, rows per second. `nodes` counts splits and weights: the same on every machine.
+    `latency_p95`, `throughput` and `memory` are those of the server, foretold from one that was
+    measured in the same run; None where none was.
+    """
+
+    in_process: float
+    size: int
+    nodes: int
+    latency_p95: float | None = None
+    throughput: float | None = None
+    memory: float | None = None
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """What the packed model costs on this machine.
+
+    Seconds, bytes and rows per second. `in_process` is one row through ONNX Runtime; latency,
+    throughput and memory are those of the real HTTP server in a process of its own; `cold_start`
+    is from its start to its first answer. `rate`: requests per second at which latency was
+    measured, 0 for one after the other; `steady`: whether the blocks agreed within a tenth.
+    """
+
+    machine: str
+    in_process_p50: float
+    size: int
+    load_seconds: float
+    latency_p50: Interval | None = None
+    latency_p95: Interval | None = None
+    latency_p99: Interval | None = None
+    throughput: Interval | None = None
+    memory: Interval | None = None
+    cold_start: float | None = None
+    rate: float = 0.0
+    steady: bool = True
+
+
+Origin = Literal["default", "preset", "search", "blend", "distilled", "shortened"]
+
+
 class Trial(msgspec.Struct, frozen=True):
     """One candidate: what was tried, what each fold scored, what it cost.
 
-    `scores` are in the goal metric's own direction; `rounds` is what early stopping chose.
+    `scores` are in the goal metric's own direction, `score` is their weighted mean and `error` its
+    standard error; `rounds` is what early stopping chose. `members`: (trial, weight) of a blend;
+    `teacher`: the trial whose answers it learned. `broken`: limits on cost that it is expected, or
+    after `measured` known, to break; `pareto`: nothing is both better and cheaper.
     """
 
     number: int
     family: str
-    origin: Literal["default", "search"]
+    origin: Origin
     params: dict[str, Any]
     scores: tuple[float, ...]
     seconds: float
     outcome: Literal["complete", "pruned", "failed", "stopped"]
     rounds: int = 0
     note: str = ""
-
-    @property
-    def score(self) -> float:
-        """Mean over the folds that were run; NaN without any."""
-        return sum(self.scores) / len(self.scores) if self.scores else float("nan")
+    score: float | None = None
+    error: float | None = None
+    members: tuple[tuple[int, float], ...] = ()
+    teacher: int | None = None
+    price: Price | None = None
+    measured: Measured | None = None
+    broken: tuple[str, ...] = ()
+    pareto: bool = False
 
 
 class FitRecord(msgspec.Struct, frozen=True):
-    """The search: every trial, the chosen one, and all that is needed to do it again."""
+    """The search: every trial, the chosen one, and all that is needed to do it again.
+
+    `outputs`: calibration, threshold and interval of the chosen one (`fit.outputs.Outputs`).
+    `findings`: what the search has to say about its own choice. `first_feasible`: seconds until a
+    candidate was seen that keeps all limits on cost.
+    """
 
     goal: str
     family: str
@@ -168,24 +221,17 @@ class FitRecord(msgspec.Struct, frozen=True):
     seconds: float
     trials: tuple[Trial, ...]
     stopped_by: Literal["budget", "trials", "interrupt", "done"] = "done"
+    threads: int = 1
+    outputs: dict[str, Any] = {}
+    findings: tuple[Finding, ...] = ()
+    first_feasible: float | None = None
 
-
-class Measured(msgspec.Struct, frozen=True):
-    """What the packed model costs on this machine.
-
-    Seconds, bytes and rows per second. `in_process` is one row through ONNX Runtime; latency,
-    throughput and memory are those of the real HTTP server in a process of its own.
-    """
-
-    machine: str
-    in_process_p50: float
-    size: int
-    load_seconds: float
-    latency_p50: Interval | None = None
-    latency_p95: Interval | None = None
-    latency_p99: Interval | None = None
-    throughput: Interval | None = None
-    memory: Interval | None = None
+    def leaderboard(self) -> list[Trial]:
+        """Candidates that were scored: complete ones first, the best first."""
+        sign = -1.0 if METRICS[self.goal].better == "higher" else 1.0
+        known = [(trial, sign * trial.score) for trial in self.trials if trial.score is not None]
+        known.sort(key=lambda pair: (pair[0].outcome != "complete", pair[1]))
+        return [trial for trial, _ in known]
 
 
 class Parity(msgspec.Struct, frozen=True):
@@ -199,13 +245,15 @@ class Parity(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """`manifest.json` of a model folder: what it is, what made it, and the hash of each file."""
+    """`manifest.json` of a model folder: what it is, what made it, and the hash of each file.
+
+    `inputs`: graph input -> the columns it holds, in order; `outputs`: what -> graph output.
+    """
 
     format: int
     model: str
-    run: str
-    created: str
     schema: Schema
+    inputs: dict[str, tuple[str, ...]]
     outputs: dict[str, str]
     family: str
     params: dict[str, Any]
@@ -241,6 +289,15 @@ class ReleaseRecord(msgspec.Struct, frozen=True):
     replaces: str = ""
     report: str = ""
     holdout_uses: int = 0
+
+
+class Reproduced(msgspec.Struct, frozen=True):
+    """A run's model made once more: digests of the model files, and what differs."""
+
+    run: str
+    same: bool
+    digests: tuple[str, str]
+    differences: tuple[str, ...] = ()
 
 
 class AuditLine(msgspec.Struct, frozen=True):

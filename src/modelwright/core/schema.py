@@ -75,7 +75,8 @@ class Column(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What is predicted. `levels`: class labels as text; for binary the positive one is last."""
+    """What is predicted. `levels`: class labels as text; for binary the positive one is last.
+    `interval`: share of true values between `low` and `high`; None for a model without them."""
 
     name: str
     task: Task
@@ -83,6 +84,7 @@ class Target(msgspec.Struct, frozen=True):
     levels: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    interval: float | None = None
 
     @property
     def positive(self) -> str:

@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -70,17 +71,33 @@ def _no_boolean(value: object) -> object:
 LimitValue = Annotated[str | float | LimitSpec, BeforeValidator(_no_boolean)]
 
 
+class RangeSpec(Strict):
+    """A hyperparameter's search range, both ends included."""
+
+    low: float
+    high: float
+    log: bool = Field(False, description="Search its logarithm.")
+    integer: bool = Field(False, description="Whole numbers only.")
+
+    @model_validator(mode="after")
+    def _ends_in_order(self) -> RangeSpec:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError("wanted low below high, and low above 0 with log")
+        return self
+
+
 class FitSpec(Strict):
     """How to search."""
 
     families: list[str] = Field(
-        ["linear", "lightgbm", "catboost"],
+        ["linear", "lightgbm", "xgboost", "catboost", "extra_trees"],
         min_length=1,
         description="Short names, or 'package.module:Name' of your own. The baselines dummy and "
         "linear always run.",
     )
     budget: Annotated[str, BeforeValidator(_budget)] = Field(
-        "60s", description="Time for the whole search, final refit included, or 'N trials'."
+        "60s",
+        description="Time for search, refit, measuring and report together, or 'N trials'.",
     )
     folds: int | None = Field(
         None, ge=2, le=20, description="Cross-validation folds; default 5, 3 above 100,000 rows."
@@ -93,6 +110,29 @@ class FitSpec(Strict):
     )
     params: dict[str, dict[str, Any]] = Field(
         {}, description="family: parameters in the library's own terms, fixed for every trial."
+    )
+    space: dict[str, dict[str, RangeSpec]] = Field(
+        {},
+        description="family: parameter: the range to search, in place of or beside the family's.",
+    )
+    monotone: dict[str, Literal["increasing", "decreasing"]] = Field(
+        {},
+        description="number column: the answer may only rise, or only fall, with it. Families "
+        "that cannot promise it are left out.",
+    )
+    blend: bool = Field(True, description="Whether the average of 2 to 5 models may be the result.")
+    calibrate: bool = Field(
+        True, description="Correct probabilities where that lowers log loss out of fold."
+    )
+    costs: dict[str, dict[str, float]] = Field(
+        {}, description="actual class: predicted class: what such a row costs; sets the label."
+    )
+    interval: float | None = Field(
+        None,
+        gt=0.5,
+        lt=1,
+        description="Regression: give low and high that hold this share of "
+        "true values, such as 0.9.",
     )
 
 

@@ -6,9 +6,9 @@ float64, as the libraries compute it, so that the ONNX graph can be exact.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,6 +27,50 @@ def usual_link(classes: int) -> Link:
     if classes == 1:
         return "identity"
     return "sigmoid" if classes == 2 else "softmax"
+
+
+def link_of(link: Link, scores: Array) -> Array:
+    """Raw scores [rows, outputs] to answers: values [rows], or probabilities [rows, classes].
+
+    Example:
+        >>> link_of("sigmoid", np.zeros((1, 1)))
+        array([[0.5, 0.5]])
+    """
+    if link == "sigmoid":
+        positive = 1 / (1 + np.exp(-np.clip(scores[:, 0], -700, 700)))
+        return np.stack([1 - positive, positive], axis=1)
+    if link == "softmax":
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    return scores[:, 0] if scores.shape[1] == 1 else scores
+
+
+def single_finite(x: Array) -> Array:
+    """Float32 for libraries that compute in it and refuse infinity; NaN stays.
+
+    Example:
+        >>> bool(np.isfinite(single_finite(np.array([[1e300]]))).all())
+        True
+    """
+    most = float(np.finfo(np.float32).max)
+    return np.clip(x, -most, most).astype(np.float32)
+
+
+def before_float32(border: float) -> float:
+    """The largest float64 whose float32 is not above `border`.
+
+    Libraries that round their input to float32 and compare it with a float32 border answer alike
+    for every input when the float64 input is compared with this number.
+
+    Example:
+        >>> t = before_float32(0.5)
+        >>> bool(np.float32(t) <= 0.5), bool(np.float32(np.nextafter(t, 1)) <= 0.5)
+        (True, False)
+    """
+    low = np.float32(border)
+    with np.errstate(over="ignore"):
+        middle = (float(low) + float(np.nextafter(low, np.float32(np.inf)))) / 2
+    return middle if np.float32(middle) <= low else float(np.nextafter(middle, -np.inf))
 
 
 @dataclass(frozen=True)
@@ -104,6 +148,30 @@ class ForestBuilder:
         """Add a leaf; returns what a parent stores for it."""
         self.leaves.append(values)
         return ~(len(self.leaves) - 1)
+
+    def grow(
+        self,
+        root: Any,
+        add: Callable[[Any], int],
+        children: Callable[[Any], tuple[Any, Any] | None],
+    ) -> int:
+        """Copy a tree of any library without recursion, since trees can be deeper than the stack.
+
+        Args:
+            root: the library's root node.
+            add: adds one node or leaf of the library and returns its number.
+            children: (left, right) of a node; None of a leaf.
+        """
+        number = add(root)
+        waiting = [(number, root)]
+        while waiting:
+            parent, node = waiting.pop()
+            sides = children(node)
+            if sides is None:
+                continue
+            self.left[parent], self.right[parent] = map(add, sides)
+            waiting += [(self.left[parent], sides[0]), (self.right[parent], sides[1])]
+        return number
 
     def build(self, intercept: Array, link: Link, *, one_output_a_tree: bool) -> Forest:
         """The finished forest."""

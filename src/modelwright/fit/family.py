@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,8 +18,12 @@ FAMILIES = {
     "linear": "modelwright.fit.families.linear:Linear",
     "lightgbm": "modelwright.fit.families.lightgbm:LightGBM",
     "catboost": "modelwright.fit.families.catboost:CatBoost",
+    "xgboost": "modelwright.fit.families.xgboost:XGBoost",
+    "extra_trees": "modelwright.fit.families.forests:ExtraTrees",
+    "random_forest": "modelwright.fit.families.forests:RandomForest",
 }
 BASELINES = ("dummy", "linear")
+TRANSFORM = "target.transform"
 FAMILY_PARTS = ("name", "encoding", "defaults", "space", "fit")
 
 
@@ -33,21 +37,28 @@ class Range:
     integer: bool = False
 
 
+def never() -> bool:
+    """The stop signal of a training that may take its time."""
+    return False
+
+
 @dataclass(frozen=True)
 class FitJob:
     """One training: what to learn from and under which settings.
 
     Attributes:
         x: features, float64 [rows, features]; NaN is missing.
-        y: class index (int64) or value (float64) a row.
+        y: class index (int64), value (float64) or, with `soft`, chance of class 1 a row.
         x_valid, y_valid: rows for early stopping; None when `rounds` is fixed.
         task: binary, multiclass or regression.
         classes: how many classes; 1 for regression.
         params: hyperparameters in the library's own terms.
         rounds: exact number of boosting rounds, or None for early stopping.
         patience: rounds without gain before stopping.
-        seconds: a booster stops after this time and keeps its best round.
+        stop: asked after each round; when it says yes, a booster keeps what it has.
         seed, threads: handed to the library.
+        monotone: -1, 0 or 1 a feature: the answer may only fall, do as it likes, or only rise.
+        soft: `y` are chances of class 1, to learn from another model's answers.
     """
 
     x: Array
@@ -61,7 +72,9 @@ class FitJob:
     y_valid: Array | None = None
     rounds: int | None = None
     patience: int = 50
-    seconds: float = float("inf")
+    stop: Callable[[], bool] = never
+    monotone: tuple[int, ...] = ()
+    soft: bool = False
 
 
 class Fitted(Protocol):
@@ -80,7 +93,12 @@ class Fitted(Protocol):
 
 
 class Family(Protocol):
-    """A kind of model. See CONTRIBUTING.md, "Add a family in 10 minutes"."""
+    """A kind of model. See CONTRIBUTING.md, "Add a family in 10 minutes".
+
+    Three more attributes are optional. `presets`: settings that are strong on many tables, tried
+    before the search. `monotone`: whether `FitJob.monotone` is kept. `soft`: tasks for which it
+    learns from chances and values of another model (distilling).
+    """
 
     name: str
     encoding: Encoding
@@ -93,10 +111,16 @@ class Family(Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """A candidate's parameters, the encoder's kept apart from the library's."""
+    """A candidate's parameters: the library's, the encoder's, and the target's transform."""
 
     library: dict[str, Any] = field(default_factory=dict)
     encoding: dict[str, Any] = field(default_factory=dict)
+    transform: str = "none"
+
+
+def presets_of(family: Family) -> Sequence[Mapping[str, Any]]:
+    """A family's strong settings, the best first; none for a family without."""
+    return getattr(family, "presets", ())
 
 
 def family_of(name: str) -> Family:
@@ -117,7 +141,7 @@ def family_of(name: str) -> Family:
 
 
 def split_params(params: Mapping[str, Any]) -> Settings:
-    """Tell `encoding.clip: 10` from parameters of the library.
+    """Tell `encoding.clip: 10` and `target.transform: log` from parameters of the library.
 
     Example:
         >>> split_params({"C": 1.0, "encoding.clip": 10}).encoding
@@ -125,6 +149,7 @@ def split_params(params: Mapping[str, Any]) -> Settings:
     """
     prefix = "encoding."
     return Settings(
-        {k: v for k, v in params.items() if not k.startswith(prefix)},
+        {k: v for k, v in params.items() if not k.startswith(prefix) and k != TRANSFORM},
         {k.removeprefix(prefix): v for k, v in params.items() if k.startswith(prefix)},
+        params.get(TRANSFORM, "none"),
     )

@@ -8,7 +8,7 @@ Micci-Barreca 2001 for the smoothed mean), so that no row sees its own target.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -155,6 +155,14 @@ def raw_numbers(sources: Sequence[NumberSource], feeds: Feeds) -> Array:
     columns = [parts[s.column][s.part] if s.part else feeds[s.column] for s in sources]
     rows = len(next(iter(feeds.values())))
     return np.stack(columns, axis=1) if columns else np.empty((rows, 0))
+
+
+def monotone_of(encoder: Encoder, signs: Mapping[str, int]) -> tuple[int, ...]:
+    """-1, 0 or 1 a feature, from the signs of the columns; empty where none has one."""
+    if not signs:
+        return ()
+    own = [signs.get(s.column, 0) if s.part is None else 0 for s in encoder.sources]
+    return (*own, *[0] * (encoder.width - len(own)))
 
 
 def fit_encoder(

@@ -18,6 +18,10 @@ SHARES = frozenset(
     {"accuracy", "balanced_accuracy", "f1", "f1_macro", "precision", "recall", "roc_auc", "pr_auc"}
 )
 """Metrics between 0 and 1 that small samples often put right at the end."""
+LABEL_METRICS = frozenset(
+    {"accuracy", "balanced_accuracy", "f1", "f1_macro", "precision", "recall", "mcc"}
+)
+"""Metrics that look at the label only, and so depend on its threshold."""
 
 
 def score(metric: str, y: Array, answers: Array, weights: Array | None = None) -> float:
@@ -39,6 +43,19 @@ def score(metric: str, y: Array, answers: Array, weights: Array | None = None) -
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # rows of one class only: the value says it
         return float(_SCORERS[metric](y, answers, weights))
+
+
+def decided(metric: str, answers: Array, labels: Array | None) -> Array:
+    """What a metric is taken of: the answers, or for a metric of the label the given labels as
+    certain answers.
+
+    Example:
+        >>> decided("f1", np.array([[0.7, 0.3]]), np.array([1])).tolist()
+        [[0.0, 1.0]]
+    """
+    if labels is None or metric not in LABEL_METRICS:
+        return answers
+    return np.asarray(np.eye(answers.shape[1])[labels])
 
 
 def better(metric: str, a: float, b: float) -> bool:

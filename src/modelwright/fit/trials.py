@@ -3,49 +3,39 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
-from modelwright.core.errors import DataError, UsageError
+from modelwright.core.errors import ModelwrightError, UsageError
 from modelwright.core.intake import Array
-from modelwright.core.records import Trial
+from modelwright.core.records import Origin, Price, Trial
 from modelwright.core.schema import Schema
 from modelwright.core.spec import FitSpec
 from modelwright.data.dataset import Dataset
-from modelwright.data.split import folds
-from modelwright.fit.family import Family, FitJob, Fitted, split_params
-from modelwright.fit.features import Encoding, fit_encoder
-from modelwright.fit.pipeline import Pipeline
-from modelwright.fit.score import better, gain, score
-
-MANY_ROWS = 100_000
-CACHE_BYTES = 1_000_000_000
-Origin = Literal["default", "search"]
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One fold, encoded."""
-
-    x: Array
-    y: Array
-    x_valid: Array
-    y_valid: Array
+from modelwright.fit.family import Family, FitJob, Fitted, Settings, split_params
+from modelwright.fit.features import Encoder, fit_encoder, monotone_of
+from modelwright.fit.folds import Folds
+from modelwright.fit.outputs import Transform, transform_for
+from modelwright.fit.pipeline import Member
 
 
 class Budget:
-    """Time or trials, counted from now; the time includes what is reserved for the last fit."""
+    """Time or trials, counted from now; the time includes all that comes after the search."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, already: float = 0.0) -> None:
         trials = re.match(r"^(\d+) trials$", text)
         self.text = text
         self.trials = int(trials[1]) if trials else None
         self.total = float("inf") if trials else float(text.removesuffix("s"))
-        self.start = time.monotonic()
+        self.start = time.monotonic() - already
 
     @property
     def spent(self) -> float:
@@ -57,165 +47,230 @@ class Budget:
         """Seconds until the end; infinite for a budget of trials."""
         return max(0.0, self.total - self.spent)
 
-    def allows(self, seconds: float) -> bool:
-        """Whether something of that length still fits."""
-        return self.spent + seconds <= self.total
 
+@dataclass(frozen=True)
+class Outcome:
+    """One fold of one candidate.
 
-@dataclass
-class Folds:
-    """The training table cut into folds, encoded when first asked for and then kept."""
+    Attributes:
+        answers: on the validation rows, on the target's own scale.
+        member: the model with its encoder, kept for the first fold only, to be priced.
+    """
 
-    dataset: Dataset
-    count: int
-    cache: dict[tuple[int, Encoding], Fold] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        train = self.dataset.train
-        classes = train.target if self.dataset.schema.target.levels else None
-        if train.groups is not None:
-            self.count = min(self.count, len(np.unique(train.groups)))
-        cuts = folds(
-            self.count,
-            train.rows,
-            self.dataset.record.seed,
-            classes=classes,
-            groups=train.groups,
-            ordered=self.dataset.ordered,
-        )
-        self._cuts = [cut for cut in cuts if classes is None or _can_teach(classes, *cut)]
-        self.count = len(self._cuts)
-        if self.count == 0 or (train.groups is not None and self.count < 2):
-            raise DataError(
-                "The training rows cannot be cut into folds that each hold two classes or groups.",
-                hint="Choose another data.split, or a smaller fit.folds.",
-            )
-
-    def get(self, number: int, encoding: Encoding) -> Fold:
-        """Fold `number` under an encoding."""
-        key = (number, encoding)
-        if key not in self.cache:
-            fold = self._encoded(number, encoding)
-            if sum(f.x.nbytes for f in self.cache.values()) + fold.x.nbytes > CACHE_BYTES:
-                self.cache.clear()
-            self.cache[key] = fold
-        return self.cache[key]
-
-    def _encoded(self, number: int, encoding: Encoding) -> Fold:
-        train_rows, valid_rows = self._cuts[number]
-        table, valid = self.dataset.train.take(train_rows), self.dataset.train.take(valid_rows)
-        encoder, x = fit_encoder(self.dataset.schema, table, encoding, self.dataset.record.seed)
-        return Fold(x, table.target, encoder.transform(valid.feeds), valid.target)
-
-    @property
-    def name(self) -> str:
-        """For the record: how the folds were cut."""
-        how = "expanding in time" if self.dataset.ordered else "shuffled"
-        how = "by group" if self.dataset.train.groups is not None else how
-        return f"{self.count} folds, {how}"
-
-
-def _can_teach(classes: Array, train_rows: Array, valid_rows: Array) -> bool:
-    """Whether both sides of a fold have more than one class."""
-    sides = (train_rows, valid_rows)
-    return all(len(np.unique(classes[rows])) > 1 for rows in sides)
-
-
-def fold_count(spec: FitSpec, rows: int) -> int:
-    """How many folds: the spec's number, else 5, or 3 on many rows."""
-    return spec.folds or (3 if rows > MANY_ROWS else 5)
+    answers: Array
+    rounds: int
+    settled: Mapping[str, Any]
+    seconds: float
+    member: Member | None = None
 
 
 @dataclass
 class Candidate:
     """A trial under way; `freeze` gives its record.
 
-    `fold_rounds` holds what early stopping chose in each fold.
+    Attributes:
+        family: of a single model; None for a blend.
+        members: (candidate, weight) of a blend.
+        outcomes: of its folds, in their order.
+        teacher: whose answers it learned, for a distilled one.
+        lesson: those answers, one a training row: the chance of class 1, or the value.
+        fixed_rounds: of a shortened one, which does not stop early.
     """
 
     number: int
-    family: Family
+    family: Family | None
     origin: Origin
     params: dict[str, Any]
-    scores: list[float] = field(default_factory=list)
-    fold_rounds: list[int] = field(default_factory=list)
-    settled: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
+    members: tuple[tuple[Candidate, float], ...] = ()
+    teacher: Candidate | None = None
+    lesson: Array | None = None
+    fixed_rounds: int | None = None
+    outcomes: list[Outcome] = field(default_factory=list)
     outcome: Literal["complete", "pruned", "failed", "stopped"] = "stopped"
     note: str = ""
+    price: Price | None = None
+    broken: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The family's name; for a blend the names of its members."""
+        if self.family is not None:
+            return self.family.name
+        return " + ".join(dict.fromkeys(member.name for member, _ in self.members))
+
+    @property
+    def seconds(self) -> float:
+        """Training time over all folds, added up."""
+        return sum(outcome.seconds for outcome in self.outcomes)
+
+    @property
+    def seconds_a_fold(self) -> float:
+        """Mean cost of a fold so far; of all members for a blend."""
+        if self.members:
+            return sum(member.seconds_a_fold for member, _ in self.members)
+        return self.seconds / max(1, len(self.outcomes))
 
     @property
     def rounds(self) -> int:
         """Boosting rounds for the last fit: the mean over the folds."""
-        return round(float(np.mean(self.fold_rounds))) if self.fold_rounds else 0
+        if self.fixed_rounds is not None:
+            return self.fixed_rounds
+        rounds = [outcome.rounds for outcome in self.outcomes]
+        return round(float(np.mean(rounds))) if rounds else 0
 
     @property
-    def seconds_a_fold(self) -> float:
-        """Mean cost of a fold so far."""
-        return self.seconds / max(1, len(self.scores))
+    def settled(self) -> dict[str, Any]:
+        """What the library chose itself, as in the last fold."""
+        return dict(self.outcomes[-1].settled) if self.outcomes else {}
 
-    def freeze(self) -> Trial:
+    @property
+    def feasible(self) -> bool:
+        """Whether no limit on cost is expected to break."""
+        return not self.broken
+
+    def answers(self, folds: int) -> list[Array]:
+        """Out-of-fold answers of the first so many folds."""
+        return [outcome.answers for outcome in self.outcomes[:folds]]
+
+    def freeze(self, scores: Sequence[float], score: float, error: float) -> Trial:
         """The record of this trial."""
         return Trial(
-            self.number,
-            self.family.name,
-            self.origin,
-            {**self.params, **self.settled},
-            tuple(self.scores),
-            round(self.seconds, 3),
-            self.outcome,
-            self.rounds,
-            self.note,
+            number=self.number,
+            family=self.name,
+            origin=self.origin,
+            params={**self.params, **self.settled},
+            scores=tuple(scores),
+            seconds=round(self.seconds, 3),
+            outcome=self.outcome,
+            rounds=self.rounds,
+            note=self.note,
+            score=score if np.isfinite(score) else None,
+            error=error if np.isfinite(error) else None,
+            members=tuple((member.number, weight) for member, weight in self.members),
+            teacher=self.teacher.number if self.teacher else None,
+            price=self.price,
+            broken=self.broken,
         )
 
 
 @dataclass
 class Trainer:
-    """Trains one candidate on one fold, or on everything."""
+    """Trains candidates on folds, several at once with a thread or two each, or on everything.
+
+    One thread a model is not only fair to neighbours: on 2 cores LightGBM needs 1.3 s for five
+    folds of Adult two at a time, and 6.5 s one after the other with two threads.
+    """
 
     schema: Schema
     spec: FitSpec
     seed: int
     threads: int
-    goal: str
+    workers: int
+    monotone: Mapping[str, int]
 
-    def run_fold(self, candidate: Candidate, folds: Folds, seconds: float) -> None:
-        """Fit and score the candidate's next fold, in about `seconds` at most.
+    def __post_init__(self) -> None:
+        self.halt = threading.Event()
+        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="fit")
+
+    def close(self) -> None:
+        """Ask what still runs to end, without waiting for it."""
+        self.halt.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def run(self, tasks: Sequence[tuple[Candidate, int]], folds: Folds, seconds: float) -> None:
+        """Fit the candidates' next folds side by side, each in about `seconds` at most.
 
         Raises:
             UsageError: a parameter that the library does not know.
         """
+        made = self._all(
+            [
+                lambda c=candidate, n=number: self._fold(c, folds, n, seconds)
+                for candidate, number in tasks
+            ]
+        )
+        for (candidate, _), outcome in zip(tasks, made, strict=True):
+            candidate.outcomes.append(outcome)
+
+    def first_fold(self, candidate: Candidate, folds: Folds) -> Member:
+        """The first fold's model of a candidate that was restored without it."""
+        [outcome] = self._all([lambda: self._fold(candidate, folds, 0, float("inf"))])
+        member: Member = outcome.member
+        candidate.outcomes[0] = replace(candidate.outcomes[0], member=member)
+        return member
+
+    def refit(self, candidates: Sequence[Candidate], dataset: Dataset) -> list[Member]:
+        """Train single candidates on all training rows, with the rounds that their folds chose."""
+        return self._all([lambda c=c: self._everything(c, dataset) for c in candidates])
+
+    def _all(self, calls: Sequence[Any]) -> list[Any]:
+        """Results in order; Ctrl-C asks the calls to end and goes on up."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            futures = [self._pool.submit(call) for call in calls]
+            try:
+                return [future.result() for future in futures]
+            except (KeyboardInterrupt, ModelwrightError):
+                self.halt.set()
+                for future in futures:
+                    future.cancel()
+                wait(futures, timeout=5.0)
+                self.halt.clear()
+                raise
+
+    def _fold(self, candidate: Candidate, folds: Folds, number: int, seconds: float) -> Outcome:
         started = time.monotonic()
+        assert candidate.family is not None
         settings = split_params(candidate.params)
         encoding = candidate.family.encoding.changed(settings.encoding)
-        fold = folds.get(len(candidate.scores), encoding)
-        job = self._job(settings.library, fold.x, fold.y)
-        valid = replace(job, x_valid=fold.x_valid, y_valid=fold.y_valid, seconds=seconds)
-        fitted = _fit(candidate.family, valid)
-        candidate.scores.append(score(self.goal, fold.y_valid, fitted.answer(fold.x_valid)))
-        candidate.fold_rounds.append(fitted.rounds)
-        candidate.settled.update(fitted.settled)
-        candidate.seconds += time.monotonic() - started
+        fold = folds.get(number, encoding)
+        transform = self._transform(settings, fold.y)
+        taught = fold.y if candidate.lesson is None else candidate.lesson[folds.cuts[number][0]]
+        job = self._job(settings, fold.encoder, fold.x, transform.forward(taught))
+        end = time.monotonic() + seconds
+        job = replace(
+            job,
+            x_valid=fold.x_valid,
+            y_valid=transform.forward(fold.y_valid),
+            soft=candidate.lesson is not None,
+            rounds=candidate.fixed_rounds,
+            stop=lambda: self.halt.is_set() or time.monotonic() > end,
+        )
+        fitted = _fit(candidate.family, job)
+        member = Member(candidate.family.name, fold.encoder, fitted, transform)
+        answers = transform.back(fitted.answer(fold.x_valid))
+        spent = time.monotonic() - started
+        kept = member if number == 0 else None
+        return Outcome(answers, fitted.rounds, fitted.settled, spent, kept)
 
-    def refit(self, candidate: Candidate, dataset: Dataset) -> Pipeline:
-        """Train the candidate on all training rows, with the rounds that its folds chose."""
+    def _everything(self, candidate: Candidate, dataset: Dataset) -> Member:
+        assert candidate.family is not None
         settings = split_params({**candidate.params, **candidate.settled})
         encoding = candidate.family.encoding.changed(settings.encoding)
         encoder, x = fit_encoder(self.schema, dataset.train, encoding, self.seed)
-        job = self._job(settings.library, x, dataset.train.target)
-        fitted = _fit(candidate.family, replace(job, rounds=candidate.rounds or None))
-        return Pipeline(self.schema, candidate.family.name, encoder, fitted)
+        transform = self._transform(settings, dataset.train.target)
+        taught = dataset.train.target if candidate.lesson is None else candidate.lesson
+        job = self._job(settings, encoder, x, transform.forward(taught))
+        job = replace(job, rounds=candidate.rounds or None, soft=candidate.lesson is not None)
+        fitted = _fit(candidate.family, job)
+        return Member(candidate.family.name, encoder, fitted, transform)
 
-    def _job(self, params: Mapping[str, Any], x: Array, y: Array) -> FitJob:
+    def _transform(self, settings: Settings, y: Array) -> Transform:
+        if settings.transform == "none" or self.schema.target.levels:
+            return Transform()
+        return transform_for(settings.transform, y) or Transform()
+
+    def _job(self, settings: Settings, encoder: Encoder, x: Array, y: Array) -> FitJob:
         return FitJob(
             x=x,
             y=y,
             task=self.schema.target.task,
             classes=max(1, len(self.schema.target.levels)),
-            params=params,
+            params=settings.library,
             seed=self.seed,
             threads=self.threads,
             patience=self.spec.patience,
+            monotone=monotone_of(encoder, self.monotone),
         )
 
 
@@ -227,50 +282,3 @@ def _fit(family: Family, job: FitJob) -> Fitted:
             f"Family {family.name} could not be trained: {error}.",
             hint=f"Look at fit.params.{family.name}.",
         ) from error
-
-
-def is_better(goal: str, challenger: Candidate, incumbent: Candidate) -> bool:
-    """Whether a candidate's mean is better on the folds that both have run.
-
-    Folds differ, most of all in time, so a searched candidate must have run as many as the one it
-    replaces.
-    """
-    if challenger.origin == "search" and len(challenger.scores) < len(incumbent.scores):
-        return False
-    common = min(len(challenger.scores), len(incumbent.scores))
-    if common == 0:
-        return bool(challenger.scores) and not incumbent.scores
-    return better(
-        goal,
-        float(np.mean(challenger.scores[:common])),
-        float(np.mean(incumbent.scores[:common])),
-    )
-
-
-def is_hopeless(goal: str, candidate: Candidate, best: Candidate, *, spreads: float = 1.0) -> bool:
-    """Whether the folds run so far already show that a candidate cannot win.
-
-    One fold must be behind by more than twice the spread of the best one's folds; several by
-    more than the standard deviation of the paired differences; `spreads` times as much.
-    """
-    common = min(len(candidate.scores), len(best.scores))
-    if common == 0:
-        return False
-    behind = [gain(goal, b, c) for b, c in zip(best.scores, candidate.scores, strict=False)]
-    if common == 1:
-        return behind[0] > 2 * spreads * float(np.std(best.scores)) > 0
-    return float(np.mean(behind)) > spreads * float(np.std(behind))
-
-
-def leader_of(goal: str, candidates: list[Candidate]) -> Candidate | None:
-    """The best of all, found anew: the next fold of a leader may cost it the lead."""
-    best: Candidate | None = None
-    for candidate in candidates:
-        if candidate.scores and (best is None or is_better(goal, candidate, best)):
-            best = candidate
-    return best
-
-
-def default_of(candidates: list[Candidate], family: Family) -> Candidate:
-    """The untuned candidate of a family."""
-    return next(c for c in candidates if c.family is family and c.origin == "default")

@@ -18,8 +18,9 @@ from modelwright.core.records import Manifest
 from modelwright.core.schema import Schema
 from modelwright.core.store import from_json, sha256
 from modelwright.pack.guard import check_onnx
+from modelwright.pack.inputs import matrices
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 ROWS_A_RUN = 1024
@@ -45,12 +46,22 @@ class Answers:
         values: float64 [rows], regression only.
         codes: index of the predicted class a row, classification only.
         probabilities: float64 [rows, classes] in the order of the target's levels.
+        low, high: float64 [rows], the interval around each value where the spec asked for one.
     """
 
     schema: Schema
     values: Array | None = None
+    low: Array | None = None
+    high: Array | None = None
     codes: Array | None = None
     probabilities: Array | None = None
+
+    @property
+    def raw(self) -> Array:
+        """Probabilities, or values."""
+        found = self.values if self.values is not None else self.probabilities
+        assert found is not None
+        return found
 
     def predictions(self) -> list[Any]:
         """One label or value a row, in the type of the training data."""
@@ -61,8 +72,10 @@ class Answers:
         return [labels[code] for code in self.codes.tolist()]
 
     def columns(self) -> dict[str, list[Any]]:
-        """`prediction`, and a `p_<label>` for each class."""
+        """`prediction`, and a `p_<label>` for each class, or `low` and `high`."""
         found: dict[str, list[Any]] = {"prediction": self.predictions()}
+        if self.low is not None and self.high is not None:
+            found |= {"low": self.low.tolist(), "high": self.high.tolist()}
         if self.probabilities is not None:
             for code, level in enumerate(self.schema.target.levels):
                 found[f"p_{level}"] = self.probabilities[:, code].tolist()
@@ -81,9 +94,8 @@ class Artefact:
         self.folder = folder
         self.manifest = manifest
         self.digest = digest
-        self._session = _session(model)
+        self._session = session_of(model)
         self._outputs = manifest.outputs
-        self._lone = len(manifest.schema.features) == 1
 
     @classmethod
     def load(cls, path: str | Path, *, digest: str | None = None) -> Artefact:
@@ -132,7 +144,8 @@ class Artefact:
         parts = [self._run(wanted, feeds, at) for at in range(0, max(rows, 1), ROWS_A_RUN)]
         found = dict(zip(self._outputs, map(np.concatenate, zip(*parts, strict=True)), strict=True))
         if "value" in found:
-            return Answers(self.schema, values=found["value"])
+            low, high = found.get("low"), found.get("high")
+            return Answers(self.schema, values=found["value"], low=low, high=high)
         probabilities = found["probabilities"]
         return Answers(self.schema, codes=self._codes(found["label"]), probabilities=probabilities)
 
@@ -172,9 +185,7 @@ class Artefact:
         part = feeds
         if len(next(iter(feeds.values()))) > ROWS_A_RUN:
             part = {name: values[at : at + ROWS_A_RUN] for name, values in feeds.items()}
-        if self._lone:
-            part = {name: values.reshape(-1, 1) for name, values in part.items()}
-        return list(self._session.run(wanted, part))
+        return list(self._session.run(wanted, matrices(part, self.manifest.inputs)))
 
     def _codes(self, labels: Array) -> Array:
         code = {level: number for number, level in enumerate(self.schema.target.levels)}
@@ -191,7 +202,12 @@ def frame_column(series: Any) -> Any:
     return series.astype(object).where(series.notna(), None).tolist()
 
 
-def _session(model: bytes) -> ort.InferenceSession:
+def session_of(model: bytes) -> ort.InferenceSession:
+    """A session on one thread that never spins.
+
+    Raises:
+        ArtefactError: ONNX Runtime cannot load it.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

@@ -12,7 +12,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ import psutil
 
 from modelwright.core.errors import PackError
 from modelwright.core.intake import Array, Feeds
+from modelwright.core.limits import Limit
 from modelwright.core.records import Interval, Measured
 from modelwright.core.schema import EPOCH, MISSING_TIME, Schema
 from modelwright.core.spec import PackSpec
@@ -33,15 +34,31 @@ BODIES = 200
 CONNECTIONS = 8
 BLOCKS = 10
 START_SECONDS = 60.0
+STRETCHES = 4
+STEADY = 0.1
+"""Blocks whose p95 differs by less than this part of it have seen enough."""
+MOST_RATE = 1000.0
+"""Requests a second above which the load generator itself would be what is measured."""
 
 
-def measure(artefact: Artefact, feeds: Feeds, spec: PackSpec, *, seed: int = 0) -> Measured:
+def measure(
+    artefact: Artefact,
+    feeds: Feeds,
+    spec: PackSpec,
+    *,
+    limits: Sequence[Limit] = (),
+    seed: int = 0,
+) -> Measured:
     """Measure a packed model on real rows.
+
+    Latency is taken at the rate that the spec's limit on throughput asks for, one request after the
+    other without such a limit; throughput is the highest rate whose p95 keeps the limit on it.
 
     Args:
         artefact: loaded from its folder.
         feeds: rows to replay; 200 of them are drawn.
-        spec: whether to start the server, and for how long to load it.
+        spec: whether to start the server, and for how long to load it at most.
+        limits: of the spec.
         seed: of the draw.
 
     Returns:
@@ -50,34 +67,74 @@ def measure(artefact: Artefact, feeds: Feeds, spec: PackSpec, *, seed: int = 0) 
     Raises:
         PackError: the server did not start or refused a training row.
     """
-    count = len(next(iter(feeds.values())))
-    chosen = np.random.default_rng(seed).integers(0, count, BODIES)
-    sample = take_feeds(feeds, chosen)
+    sample = sampled(feeds, BODIES, seed)
     started = time.perf_counter()
     Artefact.load(artefact.folder)
     load_seconds = time.perf_counter() - started
     common: dict[str, Any] = {
         "machine": machine(),
-        "in_process_p50": _in_process(artefact, sample),
+        "in_process_p50": in_process(artefact.answer, sample),
         "size": artefact.size,
         "load_seconds": load_seconds,
     }
     if spec.measure == "process":
         return Measured(**common)
     bodies = [msgspec.json.encode([row]) for row in json_rows(artefact.schema, sample)]
-    with _server(artefact) as server:
-        asyncio.run(_load(server.port, bodies, 1, min(1.0, spec.seconds / 4)))
-        alone = asyncio.run(_load(server.port, bodies, 1, spec.seconds / 2))
-        together = asyncio.run(_load(server.port, bodies, CONNECTIONS, spec.seconds / 2))
+    bounds = {limit.metric: limit.bound for limit in limits if not limit.relative}
+    rate = min(bounds.get("throughput", 0.0), MOST_RATE)
+    with _server(artefact, bodies[0]) as server:
+        asyncio.run(_load(server.port, bodies, 1, min(0.5, spec.seconds / 8)))
+        alone = _until_steady(server.port, bodies, spec.seconds / 2, rate)
+        together = _sustained(server.port, bodies, spec.seconds / 2, bounds.get("latency_p95"))
         memory = server.rss()
+    p95 = alone.quantile(0.95)
     return Measured(
         **common,
-        latency_p50=_blocks(alone.latencies, lambda block: float(np.quantile(block, 0.50))),
-        latency_p95=_blocks(alone.latencies, lambda block: float(np.quantile(block, 0.95))),
-        latency_p99=_blocks(alone.latencies, lambda block: float(np.quantile(block, 0.99))),
+        latency_p50=alone.quantile(0.50),
+        latency_p95=p95,
+        latency_p99=alone.quantile(0.99),
         throughput=together.rate(),
         memory=Interval(memory, memory, memory),
+        cold_start=server.cold_start,
+        rate=rate,
+        steady=_is_steady(p95),
     )
+
+
+def _is_steady(found: Interval) -> bool:
+    return found.high - found.low <= STEADY * found.value
+
+
+def _until_steady(port: int, bodies: list[bytes], seconds: float, rate: float) -> _Run:
+    """Load in stretches until the p95 of the blocks agrees, or the time is over."""
+    connections = CONNECTIONS if rate else 1
+    found: _Run | None = None
+    for _ in range(STRETCHES):
+        part = asyncio.run(_load(port, bodies, connections, seconds / STRETCHES, rate))
+        found = part if found is None else found.followed_by(part)
+        if _is_steady(found.quantile(0.95)):
+            break
+    assert found is not None
+    return found
+
+
+def _sustained(port: int, bodies: list[bytes], seconds: float, most_p95: float | None) -> _Run:
+    """The load with most answers a second that keeps the limit on p95; without one the heaviest."""
+    steps = (1, 2, CONNECTIONS) if most_p95 is not None else (CONNECTIONS,)
+    best: _Run | None = None
+    for connections in steps:
+        part = asyncio.run(_load(port, bodies, connections, seconds / len(steps)))
+        kept = most_p95 is None or part.quantile(0.95).value <= most_p95
+        if best is None or (kept and part.rate().value > best.rate().value):
+            best = part
+    assert best is not None
+    return best
+
+
+def sampled(feeds: Feeds, count: int, seed: int) -> Feeds:
+    """That many rows, drawn with replacement."""
+    rows = len(next(iter(feeds.values())))
+    return take_feeds(feeds, np.random.default_rng(seed).integers(0, rows, count))
 
 
 def machine() -> str:
@@ -109,14 +166,15 @@ def _iso(moment: int) -> str | None:
     return str((EPOCH + np.timedelta64(moment, "us").astype(object)).isoformat())
 
 
-def _in_process(artefact: Artefact, sample: Feeds) -> float:
-    rows = [take_feeds(sample, slice(i, i + 1)) for i in range(BODIES)]
+def in_process(answer: Callable[[Feeds], Any], sample: Feeds) -> float:
+    """Median seconds of one row, of all rows of the sample."""
+    rows = [take_feeds(sample, slice(i, i + 1)) for i in range(len(next(iter(sample.values()))))]
     for row in rows[:20]:
-        artefact.answer(row)
+        answer(row)
     times = []
     for row in rows:
         started = time.perf_counter()
-        artefact.answer(row)
+        answer(row)
         times.append(time.perf_counter() - started)
     return float(np.median(times))
 
@@ -125,14 +183,16 @@ def _in_process(artefact: Artefact, sample: Feeds) -> float:
 class _Server:
     port: int
     process: psutil.Process
+    cold_start: float
 
     def rss(self) -> float:
         return float(self.process.memory_info().rss)
 
 
 @contextmanager
-def _server(artefact: Artefact) -> Iterator[_Server]:
-    """The thin server in a process of its own, on a free loopback port."""
+def _server(artefact: Artefact, body: bytes) -> Iterator[_Server]:
+    """The thin server in a process of its own, on a free loopback port, once it answers."""
+    started = time.perf_counter()
     command = [
         sys.executable, "-m", "modelwright.serve", "--artefact", str(artefact.folder),
         "--name", artefact.manifest.model, "--version", "0", "--port", "0", "--quiet",
@@ -152,7 +212,10 @@ def _server(artefact: Artefact) -> Iterator[_Server]:
         line = process.stdout.readline()
         if not line.startswith("Serving"):
             raise PackError(f"The server did not start: {process.stderr.read().strip()[:300]}")
-        yield _Server(int(line.rsplit(":", 1)[1]), psutil.Process(process.pid))
+        port = int(line.rsplit(":", 1)[1])
+        asyncio.run(_load(port, [body], 1, 0.0))
+        cold = time.perf_counter() - started
+        yield _Server(port, psutil.Process(process.pid), cold)
     finally:
         process.terminate()
         try:
@@ -168,16 +231,36 @@ class _Run:
     ends: Array
     seconds: float
 
+    def followed_by(self, other: _Run) -> _Run:
+        """Both, one after the other."""
+        latencies = np.concatenate([self.latencies, other.latencies])
+        ends = np.concatenate([self.ends, self.seconds + other.ends])
+        return _Run(latencies, ends, self.seconds + other.seconds)
+
+    def quantile(self, share: float) -> Interval:
+        """A quantile of the latencies with the range over blocks."""
+        return _blocks(self.latencies, lambda block: float(np.quantile(block, share)))
+
     def rate(self) -> Interval:
         """Answers per second with the range over blocks of time."""
         counts, _ = np.histogram(self.ends, bins=BLOCKS, range=(0.0, self.seconds))
         return _spread(counts * BLOCKS / self.seconds)
 
 
-async def _load(port: int, bodies: list[bytes], connections: int, seconds: float) -> _Run:
-    """Send one row at a time on each connection until the time is over."""
+async def _load(
+    port: int, bodies: list[bytes], connections: int, seconds: float, rate: float = 0.0
+) -> _Run:
+    """Send one row at a time on each connection until the time is over, one row at least.
+
+    With a rate, requests are due at fixed moments and their latency counts from then, so that a
+    slow answer is not hidden by the requests that wait for it.
+    """
     start = time.perf_counter()
-    tasks = [_client(port, bodies, start, seconds, offset) for offset in range(connections)]
+    gap = connections / rate if rate else 0.0
+    tasks = [
+        _client(port, bodies, start + number * gap / connections, seconds, number, gap)
+        for number in range(connections)
+    ]
     parts = await asyncio.gather(*tasks)
     latencies = np.array([latency for part in parts for latency, _ in part])
     ends = np.array([end for part in parts for _, end in part])
@@ -186,13 +269,17 @@ async def _load(port: int, bodies: list[bytes], connections: int, seconds: float
 
 
 async def _client(
-    port: int, bodies: list[bytes], start: float, seconds: float, offset: int
+    port: int, bodies: list[bytes], start: float, seconds: float, offset: int, gap: float
 ) -> list[tuple[float, float]]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    times = []
+    times: list[tuple[float, float]] = []
     number = offset
     try:
-        while (sent := time.perf_counter()) - start < seconds:
+        while not times or time.perf_counter() - start < seconds:
+            due = start + len(times) * gap
+            if gap and (early := due - time.perf_counter()) > 0:
+                await asyncio.sleep(early)
+            sent = due if gap else time.perf_counter()
             body = bodies[number % len(bodies)]
             head = (
                 "POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"

@@ -1,4 +1,4 @@
-"""Fit to Artefact: convert, write the folder, load it back, prove it equal, measure it."""
+"""Pipeline to Artefact: convert, write the folder, load it back, prove it equal."""
 
 from __future__ import annotations
 
@@ -6,92 +6,140 @@ import importlib.metadata
 import platform
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from modelwright.core.git import commit_of
-from modelwright.core.records import ColumnBaseline, Manifest, Parity
+from modelwright.core.records import ColumnBaseline, Manifest, Parity, Reproduced, Trial
 from modelwright.core.schema import EPOCH, Column, Schema
 from modelwright.core.spec_file import SpecFile
-from modelwright.core.store import sha256, sync_folder, timestamp, to_json, write_atomic
+from modelwright.core.store import sha256, sync_folder, to_json, write_atomic
 from modelwright.data.dataset import Dataset
-from modelwright.fit.pipeline import Fit
+from modelwright.fit.pipeline import Pipeline
 from modelwright.pack.artefact import FORMAT, MANIFEST, MODEL, Artefact
-from modelwright.pack.convert import convert
+from modelwright.pack.convert import Converted, convert
 from modelwright.pack.parity import TOLERANCE, prove
 
 LIBRARIES = (
-    "modelwright", "numpy", "polars", "scikit-learn", "lightgbm", "catboost", "optuna", "onnx",
-    "onnxruntime",
+    "modelwright", "numpy", "polars", "scikit-learn", "lightgbm", "catboost", "xgboost", "optuna",
+    "onnx", "onnxruntime",
 )  # fmt: skip
 
 
-def build(spec_file: SpecFile, dataset: Dataset, fit: Fit, run: Path) -> Artefact:
-    """Write `<run>/artefact`, proved equal to the trained pipeline.
-
-    The folder appears under its name only when it is whole and proved.
-
-    Raises:
-        ParityError: a row is answered differently.
-        PackError: the model cannot be converted.
-    """
-    part = run / ".artefact.part"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    converted = convert(fit.best)
-    write_atomic(part / MODEL, converted.model.SerializeToString())
-    write_atomic(part / "spec.json", to_json(spec_file.spec.model_dump(mode="json")))
-    files = {path.name: sha256(path.read_bytes()) for path in sorted(part.iterdir())}
-    unproved = Parity(0, 0, float("inf"), 0, TOLERANCE)
-    manifest = _manifest(spec_file, dataset, fit, run.name, converted.outputs, files, unproved)
-    loaded = Artefact(part, manifest, "", (part / MODEL).read_bytes())
-    known = [dataset.train.feeds, dataset.holdout.features().feeds]
-    parity = prove(fit.best, loaded, known, seed=dataset.record.seed)
-    manifest = _manifest(spec_file, dataset, fit, run.name, converted.outputs, files, parity)
-    write_atomic(part / MANIFEST, to_json(manifest))
-    target = run / "artefact"
-    part.rename(target)
-    sync_folder(run)
-    return Artefact.load(target)
+UNPROVED = Parity(0, 0, -1.0, 0, TOLERANCE)
 
 
-def _manifest(
-    spec_file: SpecFile,
-    dataset: Dataset,
-    fit: Fit,
-    run: str,
-    outputs: dict[str, str],
-    files: dict[str, str],
-    parity: Parity,
-) -> Manifest:
-    record = fit.record
-    schema = dataset.schema
-    best = next(trial for trial in record.trials if trial.number == record.best)
-    return Manifest(
-        format=FORMAT,
-        model=spec_file.spec.name,
-        run=run,
-        created=timestamp(),
-        schema=schema,
-        outputs=outputs,
-        family=record.family,
-        params=record.params,
-        goal=record.goal,
-        scores={f"cv_{record.goal}": best.score},
-        parity=parity,
-        limits=spec_file.spec.parsed_limits(),
-        baseline=dataset.record.baseline,
-        example=example_row(schema, dataset.record.baseline),
-        spec_digest=spec_file.digest,
-        data_fingerprint=dataset.record.fingerprint,
-        split=dataset.record.split,
-        seed=record.seed,
-        code=commit_of(spec_file.folder),
-        versions=versions(),
-        files=files,
-    )
+@dataclass(frozen=True)
+class Maker:
+    """Writes model folders for one spec and one table."""
+
+    spec_file: SpecFile
+    dataset: Dataset
+    goal: str
+
+    def write(self, pipeline: Pipeline, trial: Trial | None, folder: Path) -> Artefact:
+        """Write a model folder that is not yet proved; good for measuring only.
+
+        Args:
+            pipeline: the trained pipeline.
+            trial: whose it is; None for a model of one fold.
+            folder: is emptied first.
+
+        Raises:
+            PackError: the model cannot be converted.
+        """
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        converted = convert(pipeline)
+        write_atomic(folder / MODEL, converted.model.SerializeToString(deterministic=True))
+        write_atomic(folder / "spec.json", to_json(self.spec_file.spec.model_dump(mode="json")))
+        files = {path.name: sha256(path.read_bytes()) for path in sorted(folder.iterdir())}
+        manifest = self._manifest(trial, pipeline, converted, files)
+        write_atomic(folder / MANIFEST, to_json(manifest))
+        return Artefact.load(folder)
+
+    def seal(self, artefact: Artefact, pipeline: Pipeline, target: Path) -> Artefact:
+        """Prove a written folder equal to its pipeline and give it its name.
+
+        The folder appears under its name only when it is whole and proved.
+
+        Raises:
+            ParityError: a row is answered differently.
+        """
+        known = [self.dataset.train.feeds, self.dataset.holdout.features().feeds]
+        parity = prove(pipeline, artefact, known, seed=self.dataset.record.seed)
+        manifest = msgspec.structs.replace(artefact.manifest, parity=parity)
+        write_atomic(artefact.folder / MANIFEST, to_json(manifest))
+        shutil.rmtree(target, ignore_errors=True)  # of an earlier, killed attempt
+        artefact.folder.rename(target)
+        sync_folder(target.parent)
+        return Artefact.load(target)
+
+    def _manifest(
+        self,
+        trial: Trial | None,
+        pipeline: Pipeline,
+        converted: Converted,
+        files: dict[str, str],
+    ) -> Manifest:
+        """No run and no date: the same model twice has the same digest."""
+        record, schema = self.dataset.record, self.dataset.schema
+        score = trial.score if trial is not None else None
+        reach = pipeline.outputs.reach
+        target = msgspec.structs.replace(schema.target, interval=reach.level if reach else None)
+        return Manifest(
+            format=FORMAT,
+            model=self.spec_file.spec.name,
+            schema=msgspec.structs.replace(schema, target=target),
+            inputs=converted.inputs,
+            outputs=converted.outputs,
+            family=pipeline.family,
+            params=trial.params if trial is not None else {},
+            goal=self.goal,
+            scores={} if score is None else {f"cv_{self.goal}": score},
+            parity=UNPROVED,
+            limits=self.spec_file.spec.parsed_limits(),
+            baseline=record.baseline,
+            example=example_row(schema, record.baseline),
+            spec_digest=self.spec_file.digest,
+            data_fingerprint=record.fingerprint,
+            split=record.split,
+            seed=record.seed,
+            code=commit_of(self.spec_file.folder),
+            versions=versions(),
+            files=files,
+        )
+
+
+COMPARED = ("spec_digest", "data_fingerprint", "split", "seed", "code", "params", "family",
+            "outputs", "schema", "versions")  # fmt: skip
+
+
+def compared(then: Artefact, now: Artefact, run: str) -> Reproduced:
+    """Two models of the same recipe: equal when their model files are, byte by byte."""
+    digests = (then.manifest.files[MODEL], now.manifest.files[MODEL])
+    differences = [
+        f"{name}: {_shown(getattr(then.manifest, name), getattr(now.manifest, name))}"
+        for name in COMPARED
+        if getattr(then.manifest, name) != getattr(now.manifest, name)
+    ]
+    same = digests[0] == digests[1]
+    if not same and not differences:
+        differences = ["model file: other numbers from the same recipe; another kind of processor?"]
+    return Reproduced(run, same, digests, tuple(differences))
+
+
+def _shown(then: Any, now: Any) -> str:
+    if isinstance(then, dict) and isinstance(now, dict):
+        changed = [k for k in {**then, **now} if then.get(k) != now.get(k)]
+        return ", ".join(f"{k} {then.get(k)} -> {now.get(k)}" for k in changed)[:300]
+    if isinstance(then, Schema):
+        return "columns, kinds or ranges"
+    return f"{str(then)[:60] or 'none'} -> {str(now)[:60] or 'none'}"
 
 
 def example_row(schema: Schema, baseline: Mapping[str, ColumnBaseline]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ float64 TreeEnsemble costs the same as a float32 one (6.6 us a row at 200 trees)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +18,15 @@ from modelwright.core.errors import PackError
 from modelwright.core.schema import MISSING_TIME, Column, Schema
 from modelwright.fit import calendar as cal
 from modelwright.fit.calendar import Part
-from modelwright.fit.decision import Affine, Decision, Forest, Link
+from modelwright.fit.decision import Affine, Decision, Forest
 from modelwright.fit.features import CategoryTable, Encoder, ListTable, Scaling
 from modelwright.fit.pipeline import Pipeline
-from modelwright.pack.graph import ML, GraphWriter, strings
+from modelwright.pack.answers import linked, mixed, transformed_back, written
+from modelwright.pack.graph import ML, GraphWriter
+from modelwright.pack.inputs import NUMBERS, TEXTS, TIMES, inputs_of
+from modelwright.pack.shrink import merged, nodes_of
 
+ELEMENT_OF = {NUMBERS: "float64", TEXTS: "string", TIMES: "int64"}
 INPUT_TYPE = {
     "number": "float64",
     "boolean": "float64",
@@ -33,10 +38,13 @@ INPUT_TYPE = {
 
 @dataclass(frozen=True)
 class Converted:
-    """A model and the names of its outputs: label and probabilities, or value."""
+    """A model, the columns of each input, the names of its outputs (label and probabilities, or
+    value), and how many splits and weights are in it."""
 
     model: onnx.ModelProto
+    inputs: dict[str, tuple[str, ...]]
     outputs: dict[str, str]
+    nodes: int
 
 
 def convert(pipeline: Pipeline, *, with_features: bool = False) -> Converted:
@@ -50,58 +58,89 @@ def convert(pipeline: Pipeline, *, with_features: bool = False) -> Converted:
         PackError: the model does not fit one file (over 2 GB).
     """
     schema = pipeline.schema
-    writer = GraphWriter(frozenset(column.name for column in schema.columns))
-    inputs = _inputs(writer, schema)
-    features = _encode(writer, pipeline.encoder, inputs)
-    decision = pipeline.model.decision()
-    scores = _decide(writer, decision, features)
-    outputs = _answer(writer, schema, scores, decision.link)
+    writer = GraphWriter()
+    inputs = _Inputs(writer, schema)
+    answers, nodes = [], 0
+    encoded = {}
+    for number, member in enumerate(pipeline.members):
+        features = _encode(writer, member.encoder, inputs)
+        decision = member.decision()
+        if isinstance(decision, Forest):
+            decision = merged(decision)
+        nodes += nodes_of(decision)
+        answer = linked(writer, _decide(writer, decision, features), decision.link)
+        answers.append(transformed_back(writer, member.transform, answer))
+        encoded[number] = (features, member.encoder.width)
+    whole = mixed(writer, answers, pipeline.weights)
+    outputs = written(writer, schema.target, whole, pipeline.outputs)
     if with_features:
-        outputs["features"] = _free("features", schema)
-        writer.output(features, outputs["features"], "float64", [None, pipeline.encoder.width])
+        for number, (features, width) in encoded.items():
+            outputs[f"features {number}"] = f"features_{number}"
+            writer.output(features, outputs[f"features {number}"], "float64", [None, width])
     try:
-        return Converted(writer.finish(schema.target.name or "model"), outputs)
+        model = writer.finish(schema.target.name or "model")
+        return Converted(model, inputs.groups, outputs, nodes)
     except (ValueError, onnx.checker.ValidationError) as error:
         raise PackError(f"The model cannot be written as ONNX: {error}.") from error
 
 
-def _inputs(writer: GraphWriter, schema: Schema) -> dict[str, str]:
-    """One input a column under the caller's name; a lone one may come as [rows, 1]."""
-    columns = schema.features
-    alone = len(columns) == 1
-    found = {}
-    for column in columns:
-        shape = [None, 1] if alone else [None]
-        name = writer.input(column.name, INPUT_TYPE[column.kind], shape)
-        found[column.name] = (
-            writer.add("Reshape", name, writer.constant([-1], np.int64)) if alone else name
-        )
-    return found
+class _Inputs:
+    """The graph's inputs, and single columns of them where a step needs one."""
+
+    def __init__(self, writer: GraphWriter, schema: Schema) -> None:
+        self._writer = writer
+        self.groups = inputs_of(schema)
+        self.names = {
+            group: writer.input(group, ELEMENT_OF[group], [None, len(columns)])
+            for group, columns in self.groups.items()
+        }
+        self._place = {
+            column: (group, place)
+            for group, columns in self.groups.items()
+            for place, column in enumerate(columns)
+        }
+
+    def column(self, name: str) -> str:
+        """One column, [rows]."""
+        group, place = self._place[name]
+        at = self._writer.constant(place, np.int64)
+        return self._writer.add("Gather", self.names[group], at, axis=1)
+
+    def numbers(self, columns: Sequence[str]) -> str:
+        """Number columns side by side, [rows, columns]."""
+        wanted = [self._place[column][1] for column in columns]
+        if wanted == list(range(len(self.groups[NUMBERS]))):
+            return self.names[NUMBERS]
+        at = self._writer.constant(wanted, np.int64)
+        return self._writer.add("Gather", self.names[NUMBERS], at, axis=1)
 
 
-def _encode(writer: GraphWriter, encoder: Encoder, inputs: dict[str, str]) -> str:
+def _encode(writer: GraphWriter, encoder: Encoder, inputs: _Inputs) -> str:
     parts = []
     if encoder.sources:
         parts += _numbers(writer, encoder, inputs)
-    parts += [_category(writer, table, inputs[table.column]) for table in encoder.tables]
-    parts += [_items(writer, table, inputs[table.column]) for table in encoder.lists]
+    parts += [_category(writer, table, inputs.column(table.column)) for table in encoder.tables]
+    parts += [_items(writer, table, inputs.column(table.column)) for table in encoder.lists]
     return parts[0] if len(parts) == 1 else writer.add("Concat", *parts, axis=1)
 
 
-def _numbers(writer: GraphWriter, encoder: Encoder, inputs: dict[str, str]) -> list[str]:
+def _numbers(writer: GraphWriter, encoder: Encoder, inputs: _Inputs) -> list[str]:
+    """Numbers as they are, then date parts, put into the encoder's order."""
+    whole = [n for n, source in enumerate(encoder.sources) if not source.part]
+    parted = [n for n, source in enumerate(encoder.sources) if source.part]
+    pieces = [inputs.numbers([encoder.sources[n].column for n in whole])] if whole else []
     calendars: dict[str, _Calendar] = {}
-    flat = []
-    for source in encoder.sources:
-        name = inputs[source.column]
-        if source.part:
-            if source.column not in calendars:
-                calendars[source.column] = _Calendar(writer, name)
-            name = calendars[source.column].part(source.part)
-        flat.append(name)
-    count = len(flat)
-    joined = writer.add("Concat", *flat, axis=0) if count > 1 else flat[0]
-    by_column = writer.add("Reshape", joined, writer.constant([count, -1], np.int64))
-    matrix = writer.add("Transpose", by_column, perm=[1, 0])
+    shape = writer.constant([-1, 1], np.int64)
+    for number in parted:
+        source = encoder.sources[number]
+        if source.column not in calendars:
+            calendars[source.column] = _Calendar(writer, inputs.column(source.column))
+        assert source.part is not None
+        pieces.append(writer.add("Reshape", calendars[source.column].part(source.part), shape))
+    matrix = pieces[0] if len(pieces) == 1 else writer.add("Concat", *pieces, axis=1)
+    order = np.argsort([*whole, *parted])
+    if (order != np.arange(len(order))).any():
+        matrix = writer.add("Gather", matrix, writer.constant(order, np.int64), axis=1)
     return [matrix] if encoder.scaling is None else _scaled(writer, encoder.scaling, matrix)
 
 
@@ -275,16 +314,15 @@ def _vector_leaves(writer: GraphWriter, forest: Forest, features: str) -> str:
 
 
 def _leaf_trees(forest: Forest, value_of_tree: np.ndarray) -> np.ndarray:
-    """For each leaf, the value that belongs to its tree; trees own leaves in order."""
+    """For each leaf, the value that belongs to its tree; a tree's nodes follow its root."""
     out = np.zeros(len(forest.leaves), np.int64)
-    for root, value in zip(forest.roots, value_of_tree, strict=True):
-        stack = [int(root)]
-        while stack:
-            child = stack.pop()
-            if child < 0:
-                out[~child] = value
-            else:
-                stack += [int(forest.left[child]), int(forest.right[child])]
+    alone = forest.roots < 0
+    out[~forest.roots[alone]] = value_of_tree[alone]
+    starts, values = forest.roots[~alone], value_of_tree[~alone]
+    owner = values[np.searchsorted(starts, np.arange(len(forest.feature)), "right") - 1]
+    for children in (forest.left, forest.right):
+        leaf = children < 0
+        out[~children[leaf]] = owner[leaf]
     return out
 
 
@@ -326,39 +364,6 @@ def _trees(
         leaf_targetids=leaf_output.tolist(),
         leaf_weights=from_array(np.asarray(weights, np.float64)),
     )
-
-
-def _answer(writer: GraphWriter, schema: Schema, scores: str, link: Link) -> dict[str, str]:
-    target = schema.target
-    if target.task == "regression":
-        name = _free("value", schema)
-        flat = writer.add("Reshape", scores, writer.constant([-1], np.int64))
-        writer.output(flat, name, "float64", [None])
-        return {"value": name}
-    if link == "sigmoid":
-        positive = writer.add("Sigmoid", scores)
-        negative = writer.add("Sub", writer.constant(1.0, np.float64), positive)
-        shares = writer.add("Concat", negative, positive, axis=1)
-    elif link == "softmax":
-        shares = writer.add("Softmax", scores, axis=1)
-    else:
-        shares = scores  # leaves hold shares already, as in a forest of averaged trees
-    index = writer.add("ArgMax", shares, axis=1, keepdims=0)
-    whole = target.label_type == "integer"
-    levels = [int(v) for v in target.levels] if whole else strings(list(target.levels))
-    label = writer.add("Gather", writer.constant(levels, np.int64 if whole else None), index)
-    names = {"label": _free("label", schema), "probabilities": _free("probabilities", schema)}
-    writer.output(label, names["label"], "int64" if whole else "string", [None])
-    writer.output(shares, names["probabilities"], "float64", [None, len(target.levels)])
-    return names
-
-
-def _free(name: str, schema: Schema) -> str:
-    """An output name that no column has."""
-    taken = {column.name for column in schema.columns}
-    while name in taken:
-        name += "_"
-    return name
 
 
 def input_type(column: Column) -> str:

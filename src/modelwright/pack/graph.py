@@ -1,4 +1,4 @@
-"""A small writer of ONNX graphs: names its own tensors, so that columns may have any name."""
+"""A small writer of ONNX graphs that names its own tensors."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ ELEMENT = {
 
 @dataclass
 class GraphWriter:
-    """Collects nodes and constants; every method returns the name of what it added."""
+    """Collects nodes and constants; every method returns the name of what it added.
 
-    taken: frozenset[str]
+    Inputs and outputs have plain names; all others end in a number.
+    """
+
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: list[onnx.TensorProto] = field(default_factory=list)
     inputs: list[onnx.ValueInfoProto] = field(default_factory=list)
     outputs: list[onnx.ValueInfoProto] = field(default_factory=list)
     _known: dict[bytes, str] = field(default_factory=dict)
+    _added: dict[bytes, str] = field(default_factory=dict)
     _count: int = 0
 
     def fresh(self, stem: str) -> str:
-        """A tensor name that no column has."""
-        while True:
-            self._count += 1
-            name = f"{stem}_{self._count}"
-            if name not in self.taken:
-                return name
+        """A name that no other tensor has."""
+        self._count += 1
+        return f"{stem}_{self._count}"
 
     def constant(self, values: Any, dtype: Any = None) -> str:
         """A constant tensor; equal ones are stored once."""
@@ -55,11 +55,14 @@ class GraphWriter:
         return self._known[key]
 
     def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """A node with one output."""
-        name = self.fresh(op.lower())
-        node = helper.make_node(op, list(inputs), [name], name=name, domain=domain, **attributes)
-        self.nodes.append(node)
-        return name
+        """A node with one output; the same step on the same inputs is written once."""
+        node = helper.make_node(op, list(inputs), [], domain=domain, **attributes)
+        key = node.SerializeToString(deterministic=True)
+        if key not in self._added:
+            node.name = self._added[key] = self.fresh(op.lower())
+            node.output.append(node.name)
+            self.nodes.append(node)
+        return self._added[key]
 
     def input(self, name: str, kind: str, shape: list[Any]) -> str:
         """Declare a graph input."""

@@ -14,9 +14,9 @@ from modelwright.core.errors import ArtefactError
 
 ALLOWED = {
     "": frozenset({
-        "Add", "ArgMax", "Cast", "Clip", "Concat", "Div", "Equal", "Gather", "Identity", "IsNaN",
-        "MatMul", "Mod", "Mul", "ReduceSum", "RegexFullMatch", "Reshape",
-        "Sigmoid", "Softmax", "Sub", "Transpose", "Where",
+        "Abs", "Add", "ArgMax", "ArgMin", "Cast", "Clip", "Concat", "Div", "Equal", "Exp", "Gather",
+        "GreaterOrEqual", "Identity", "IsNaN", "Log", "MatMul", "Max", "Min", "Mod", "Mul",
+        "ReduceSum", "RegexFullMatch", "Reshape", "Sigmoid", "Softmax", "Sub", "Transpose", "Where",
     }),
     "ai.onnx.ml": frozenset({"LabelEncoder", "TreeEnsemble"}),
 }  # fmt: skip

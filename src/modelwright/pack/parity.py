@@ -21,8 +21,11 @@ from modelwright.fit.decision import Forest
 from modelwright.fit.pipeline import Pipeline
 from modelwright.pack.artefact import Artefact
 from modelwright.pack.convert import convert
+from modelwright.pack.inputs import matrices
 
 TOLERANCE = 1e-6
+TIE = 1e-9
+"""Probabilities (or a threshold) that are this near each other make the label a coin toss."""
 SHOWN_ROWS = 5
 MOST_SINGLE_ROWS = 8000
 """Edge rows with one odd value each; wide tables get fewer a column."""
@@ -74,16 +77,28 @@ def prove(
     everything = concat_feeds(base, edges)
     wanted = pipeline.answer(everything)
     answers = artefact.answer(everything)
-    found = answers.values if answers.values is not None else answers.probabilities
-    assert found is not None
-    size = _sizes(wanted, found)
+    size = _sizes(wanted, answers.raw)
+    if pipeline.outputs.reach is not None and answers.low is not None and answers.high is not None:
+        for end, given in zip(
+            pipeline.outputs.reach.around(wanted), (answers.low, answers.high), strict=True
+        ):
+            size = np.maximum(size, _sizes(end, given))
     flips = np.zeros(len(size), bool)
     if answers.codes is not None:
-        flips = answers.codes != wanted.argmax(axis=1)
+        flips = (answers.codes != pipeline.outputs.labels(wanted)) & ~_ties(pipeline, wanted)
     bad = np.flatnonzero((size > TOLERANCE) | flips)
     if len(bad):
         raise _explained(pipeline, everything, bad, size, flips, rows=_count(base))
     return Parity(_count(base), _count(edges), float(size.max()), int(flips.sum()), TOLERANCE)
+
+
+def _ties(pipeline: Pipeline, p: Array) -> Array:
+    """Rows whose label hangs on the last digits."""
+    outputs = pipeline.outputs
+    if outputs.threshold is not None and not outputs.costs:
+        return np.asarray(np.abs(p[:, 1] - outputs.threshold) <= TIE)
+    ranked = np.sort(p @ np.array(outputs.costs) if outputs.costs else -p, axis=1)
+    return np.asarray(ranked[:, 1] - ranked[:, 0] <= TIE)
 
 
 def edge_rows(pipeline: Pipeline, base: Feeds, seed: int) -> Feeds:
@@ -162,14 +177,15 @@ def neighbours(thresholds: Array) -> Array:
 
 def _thresholds(pipeline: Pipeline) -> dict[str, Array]:
     """Split thresholds of each column that a forest reads as it is."""
-    decision = pipeline.model.decision()
-    if not isinstance(decision, Forest) or pipeline.encoder.scaling is not None:
-        return {}
-    found = {}
-    for number, source in enumerate(pipeline.encoder.sources):
-        mine = np.unique(decision.threshold[decision.feature == number])
-        if source.part is None and len(mine):
-            found[source.column] = mine
+    found: dict[str, Array] = {}
+    for member in pipeline.members:
+        decision = member.decision()
+        if not isinstance(decision, Forest) or member.encoder.scaling is not None:
+            continue
+        for number, source in enumerate(member.encoder.sources):
+            mine = np.unique(decision.threshold[decision.feature == number])
+            if source.part is None and len(mine):
+                found[source.column] = np.union1d(found.get(source.column, mine), mine)
     return found
 
 
@@ -193,14 +209,15 @@ def _explained(
     session = ort.InferenceSession(
         converted.model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    given = shown
-    if len(shown) == 1:
-        given = {name: values.reshape(-1, 1) for name, values in shown.items()}
-    [encoded] = session.run([converted.outputs["features"]], given)
-    same = np.isclose(encoded, pipeline.encoder.transform(shown), 0, 0, equal_nan=True)
+    given = matrices(shown, converted.inputs)
+    same = np.ones(len(bad[:SHOWN_ROWS]), bool)
+    for number, member in enumerate(pipeline.members):
+        [encoded] = session.run([converted.outputs[f"features {number}"]], given)
+        wanted = member.encoder.transform(shown)
+        same &= np.isclose(encoded, wanted, 0, 0, equal_nan=True).all(axis=1)
     problems = []
     for place, row in enumerate(bad[:SHOWN_ROWS].tolist()):
-        step = "the model" if same[place].all() else "the encoding"
+        step = "the model" if same[place] else "the encoding"
         what = "another label" if flips[row] else f"off by {size[row]:.3g}"
         kind = f"row {row}" if row < rows else f"edge row {row - rows}"
         private = {column.name for column in pipeline.schema.columns if column.private}

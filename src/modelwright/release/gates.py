@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import ks_2samp
 
 from modelwright.core.intake import Array
 from modelwright.core.limits import METRICS, QUALITY, Limit, show
@@ -21,10 +22,14 @@ from modelwright.core.records import (
 from modelwright.core.schema import Schema
 from modelwright.core.spec import ReleaseSpec
 from modelwright.core.table import Table
-from modelwright.fit.score import gain, interval, paired_gain, score
+from modelwright.fit.score import decided, gain, interval, paired_gain, score
 
 CHAMPION_MARGIN = 0.01
 """Part of the champion's gain over the dummy that may be lost where the spec sets no margin."""
+COVERAGE_SLACK = 0.02
+"""By how much intervals may hold fewer true values than they state."""
+AGREEMENT_FLOOR = 0.1
+"""Distance between two distributions of answers that is not worth a word."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +38,10 @@ class Evidence:
 
     Attributes:
         holdout: the sealed rows with their target.
-        answers: of the packed model.
+        answers: of the packed model; `labels` its classes, `ends` its intervals.
         baselines: name -> answers of each baseline.
         champion: answers of the champion, or None without one it can be compared with.
+        out_of_fold: answers on training rows by models that had not seen them.
         data: what was found in the table.
         champion_problem: why a champion that exists cannot be compared with; empty otherwise.
     """
@@ -54,6 +60,15 @@ class Evidence:
     measured: Measured
     seed: int
     data: tuple[Finding, ...] = ()
+    labels: Array | None = None
+    champion_labels: Array | None = None
+    ends: tuple[Array, Array] | None = None
+    out_of_fold: Array | None = None
+    search: tuple[Finding, ...] = ()
+
+    def of(self, metric: str) -> Array:
+        """What a metric is taken of: the answers, or the labels for a metric of the label."""
+        return decided(metric, self.answers, self.labels)
 
     @property
     def confidence(self) -> float:
@@ -85,7 +100,54 @@ def judge(evidence: Evidence) -> tuple[Finding, ...]:
         margin = _default_margin(evidence) if margin is None else margin
         wanted = f"{evidence.goal} at most {show(evidence.goal, margin)} worse"
         findings.append(_against_champion(evidence, evidence.goal, margin, wanted))
-    return (*findings, *_data(evidence.data), _parity(evidence.parity))
+    if evidence.ends is not None:
+        findings.append(_coverage(evidence, *evidence.ends))
+    if evidence.out_of_fold is not None:
+        findings.append(_agreement(evidence, evidence.out_of_fold))
+    return (*findings, *_data(evidence.data), _parity(evidence.parity), *evidence.search)
+
+
+def _coverage(evidence: Evidence, low: Array, high: Array) -> Finding:
+    """How many true values the intervals hold, on rows that nothing was fitted on."""
+    level = evidence.schema.target.interval
+    assert level is not None
+    y = evidence.holdout.target
+    inside = ((y >= low) & (y <= high)).astype(np.int64)
+    found = interval(
+        "accuracy", np.ones(len(y), np.int64), np.stack([1 - inside, inside], axis=1) * 1.0,
+        confidence=evidence.confidence, seed=evidence.seed,
+    )  # fmt: skip
+    verdict: Verdict = "fail" if found.high < level - COVERAGE_SLACK else "undecided"
+    if found.low >= level - COVERAGE_SLACK:
+        verdict = "pass"
+    return Finding(
+        "interval", f"{level:.0%}", verdict,
+        f"holds {found.value:.1%} of true values ({found.confidence:.0%}: {found.low:.1%} to "
+        f"{found.high:.1%})", f"at least {level:.0%}, less {COVERAGE_SLACK:.0%}",
+        "coverage on the sealed holdout",
+        "" if verdict == "pass" else "the holdout differs from the training rows: is time missing?",
+        "error", found,
+    )  # fmt: skip
+
+
+def _agreement(evidence: Evidence, seen: Array) -> Finding:
+    """Whether the model answers alike on training rows it had not seen and on the holdout; no label
+    is needed for that. Two-sample test of Kolmogorov and Smirnov, with a floor on its size."""
+    seen = seen[~np.isnan(seen if seen.ndim == 1 else seen[:, 0])]
+    columns = [(seen, evidence.answers)] if seen.ndim == 1 else [
+        (seen[:, code], evidence.answers[:, code]) for code in range(1, seen.shape[1])
+    ]  # fmt: skip
+    tests = [ks_2samp(a, b, method="asymp") for a, b in columns]
+    worst = max(tests, key=lambda test: test.statistic)
+    apart = worst.statistic > AGREEMENT_FLOOR and worst.pvalue < 0.001 / len(tests)
+    return Finding(
+        "agreement", "train and holdout", "fail" if apart else "pass",
+        f"answers differ by {worst.statistic:.3f} (Kolmogorov-Smirnov)",
+        f"at most {AGREEMENT_FLOOR}",
+        "answers on unseen training rows against answers on the holdout, without any label",
+        "the holdout is another population: look at modelwright check, or split by time"
+        if apart else "", "warning",
+    )  # fmt: skip
 
 
 def _data(found: Sequence[Finding]) -> list[Finding]:
@@ -132,10 +194,11 @@ def _metrics(evidence: Evidence) -> list[Finding]:
     """Every other quality metric of the task, for the report."""
     task = evidence.schema.target.task
     names = [n for n in METRICS if n in QUALITY and task in METRICS[n].tasks and n != evidence.goal]
-    y, answers = evidence.holdout.target, evidence.answers
+    y = evidence.holdout.target
+    values = {name: score(name, y, evidence.of(name)) for name in names}
     return [
-        Finding("metric", name, "pass", show(name, score(name, y, answers)), severity="info")
-        for name in names
+        Finding("metric", name, "pass", show(name, value), severity="info")
+        for name, value in values.items()
     ]
 
 
@@ -162,7 +225,7 @@ def _slices(evidence: Evidence, limit: Limit) -> list[Finding]:
     findings = []
     for level in levels:
         rows = np.flatnonzero(values.astype(str) == level)
-        y, answers = evidence.holdout.target[rows], evidence.answers[rows]
+        y, answers = evidence.holdout.target[rows], evidence.of(limit.metric)[rows]
         found = interval(
             limit.metric, y, answers, confidence=evidence.confidence, seed=evidence.seed
         )
@@ -226,7 +289,8 @@ def _against_champion(evidence: Evidence, metric: str, margin: float, wanted: st
         return Finding(
             "champion", metric, "pass", "no champion to compare with", wanted, "", "", "info"
         )
-    found = _paired(evidence, metric, evidence.champion)
+    labelled = decided(metric, evidence.champion, evidence.champion_labels)
+    found = _paired(evidence, metric, labelled)
     verdict: Verdict = (
         "pass" if found.low >= -margin else "fail" if found.high < -margin else "undecided"
     )
@@ -275,7 +339,7 @@ def _default_margin(evidence: Evidence) -> float:
 
 
 def _interval(evidence: Evidence, metric: str) -> Interval:
-    y, answers = evidence.holdout.target, evidence.answers
+    y, answers = evidence.holdout.target, evidence.of(metric)
     return interval(metric, y, answers, confidence=evidence.confidence, seed=evidence.seed)
 
 
@@ -283,7 +347,7 @@ def _paired(evidence: Evidence, metric: str, other: Array) -> Interval:
     return paired_gain(
         metric,
         evidence.holdout.target,
-        evidence.answers,
+        evidence.of(metric),
         other,
         confidence=evidence.confidence,
         seed=evidence.seed,

@@ -23,8 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from modelwright.core.errors import (
     ArtefactError,
     MissingExtra,
@@ -34,8 +32,9 @@ from modelwright.core.errors import (
 )
 from modelwright.core.records import DatasetRecord, FitRecord, Measured, ReleaseRecord
 from modelwright.core.store import locked
-from modelwright.pack.artefact import MODEL, Artefact
+from modelwright.pack.artefact import Artefact
 from modelwright.pack.convert import input_type
+from modelwright.release.flat import flat_graph
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -43,7 +42,6 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 try:
     import mlflow
-    import onnx
     from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
     from mlflow.exceptions import MlflowException
     from mlflow.models.signature import ModelSignature
@@ -304,8 +302,9 @@ def _params(fit: FitRecord) -> dict[str, Any]:
 
 def _metrics(fit: FitRecord, measured: Measured, release: ReleaseRecord) -> list[Metric]:
     best = next(trial for trial in fit.trials if trial.number == fit.best)
+    nan = float("nan")
     values = {
-        f"cv_{fit.goal}": best.score,
+        f"cv_{fit.goal}": nan if best.score is None else best.score,
         "in_process_p50_ms": measured.in_process_p50 * 1e3,
         "size_bytes": float(measured.size),
         "fit_seconds": fit.seconds,
@@ -321,38 +320,12 @@ def _save_flavour(artefact: Artefact, folder: Path) -> None:
     columns = [ColSpec(_MLFLOW_TYPE[input_type(c)], c.name) for c in artefact.schema.features]
     versions = artefact.manifest.versions
     mlflow.onnx.save_model(
-        _flat_outputs(artefact),
+        flat_graph(artefact),
         str(folder),
         signature=ModelSignature(inputs=Schema(columns)),
         pip_requirements=[f"onnxruntime=={versions['onnxruntime']}", f"numpy=={versions['numpy']}"],
         save_as_external_data=False,
     )
-
-
-def _flat_outputs(artefact: Artefact) -> Any:
-    """The same graph with `prediction` and a `p_<label>` output a class.
-
-    MLflow makes a DataFrame of the outputs, so each must have one dimension.
-    """
-    model = onnx.load_model_from_string((artefact.folder / MODEL).read_bytes())
-    outputs, graph = artefact.manifest.outputs, model.graph
-    taken = {column.name for column in artefact.schema.columns} | set(outputs.values())
-    label = outputs.get("label") or outputs["value"]
-    kind = next(o.type.tensor_type.elem_type for o in graph.output if o.name == label)
-    wanted = [("prediction", kind, "Identity", [label])]
-    for code, level in enumerate(artefact.schema.target.levels):
-        index = onnx.numpy_helper.from_array(np.int64(code), f"class_index_{code}")
-        graph.initializer.append(index)
-        double = onnx.TensorProto.DOUBLE
-        wanted.append((f"p_{level}", double, "Gather", [outputs["probabilities"], index.name]))
-    del graph.output[:]
-    for name, element, operator, inputs in wanted:
-        while name in taken:
-            name += "_"
-        axis = {"axis": 1} if operator == "Gather" else {}
-        graph.node.append(onnx.helper.make_node(operator, inputs, [name], **axis))
-        graph.output.append(onnx.helper.make_tensor_value_info(name, element, [None]))
-    return model
 
 
 def _without_password(text: str) -> str:

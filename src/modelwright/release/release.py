@@ -12,14 +12,13 @@ from pathlib import Path
 import msgspec
 
 from modelwright.core.errors import ModelwrightError
-from modelwright.core.intake import Array
 from modelwright.core.records import Measured, ReleaseRecord
 from modelwright.core.spec_file import SpecFile
 from modelwright.core.store import timestamp, to_json, write_atomic
 from modelwright.core.table import Table
 from modelwright.data.dataset import Dataset
-from modelwright.fit.pipeline import Fit
-from modelwright.pack.artefact import Artefact
+from modelwright.fit.pipeline import Fit, Pipeline
+from modelwright.pack.artefact import Answers, Artefact
 from modelwright.release.gates import Evidence, judge, verdict_of
 from modelwright.release.promote import promote
 from modelwright.release.registry import CHALLENGER, CHAMPION, Registry, Version
@@ -121,33 +120,44 @@ def _evidence(
     baselines = {
         name: pipeline.answer(feeds)
         for name, pipeline in judged.fit.baselines.items()
-        if name == "dummy" or pipeline is not chosen
+        if name == "dummy" or not _same(pipeline, chosen)
     }
     answered = judged.artefact.answer(feeds)
-    answers = answered.values if answered.values is not None else answered.probabilities
-    assert answers is not None
-    champion_answers, problem = _champion_answers(judged, holdout, champion, registry)
+    theirs, problem = _champion_answers(judged, holdout, champion, registry)
+    ends = None
+    if answered.low is not None and answered.high is not None:
+        ends = answered.low, answered.high
     return Evidence(
-        schema=judged.dataset.schema,
+        schema=judged.artefact.schema,
         goal=judged.fit.record.goal,
         limits=spec.parsed_limits(),
         policy=spec.release,
         holdout=holdout,
-        answers=answers,
+        answers=answered.raw,
         baselines=baselines,
-        champion=champion_answers,
+        champion=theirs.raw if theirs is not None else None,
         champion_version=champion.number if champion else "",
         champion_problem=problem,
         parity=judged.artefact.manifest.parity,
         measured=judged.measured,
         seed=judged.dataset.record.seed,
         data=judged.dataset.record.findings,
+        labels=answered.codes,
+        champion_labels=theirs.codes if theirs is not None else None,
+        ends=ends,
+        out_of_fold=judged.fit.out_of_fold,
+        search=judged.fit.record.findings,
     )
+
+
+def _same(one: Pipeline, other: Pipeline) -> bool:
+    """Whether two pipelines are the same single model."""
+    return len(other.members) == 1 and other.members[0] is one.members[0]
 
 
 def _champion_answers(
     judged: Judged, holdout: Table, champion: Version | None, registry: Registry
-) -> tuple[Array | None, str]:
+) -> tuple[Answers | None, str]:
     """The champion's answers on the same rows, or why there can be none."""
     if champion is None:
         return None, ""
@@ -166,8 +176,7 @@ def _champion_answers(
     if changed:
         named = ", ".join(changed[:5])
         return None, f"columns it reads are gone or of another kind: {named}"
-    answered = model.answer({c.name: holdout.feeds[c.name] for c in then.features})
-    return answered.values if answered.values is not None else answered.probabilities, ""
+    return model.answer({c.name: holdout.feeds[c.name] for c in then.features}), ""
 
 
 def _write(judged: Judged, release: ReleaseRecord) -> None:

@@ -157,19 +157,19 @@ def _gates(evidence: Sequence[Finding]) -> str:
 
 def _candidates(fit: FitRecord) -> str:
     best_first = sorted(
-        (t for t in fit.trials if t.scores),
-        key=lambda t: (
-            -len(t.scores),
-            t.score if METRICS[fit.goal].better == "lower" else -t.score,
+        ((t, t.score) for t in fit.trials if t.score is not None),
+        key=lambda pair: (
+            pair[0].outcome != "complete",
+            pair[1] if METRICS[fit.goal].better == "lower" else -pair[1],
         ),
     )
     rows = []
-    for trial in best_first[:MOST_TRIALS]:
+    for trial, score in best_first[:MOST_TRIALS]:
         mark = " class='chosen'" if trial.number == fit.best else ""
         params = ", ".join(f"{k} {_short(v)}" for k, v in trial.params.items())
         rows.append(
             f"<tr{mark}><td>{trial.number}</td><td>{escape(trial.family)}</td>"
-            f"<td>{trial.origin}</td><td>{show(fit.goal, trial.score)}</td>"
+            f"<td>{trial.origin}</td><td>{show(fit.goal, score)}</td>"
             f"<td>{len(trial.scores)}</td><td>{trial.rounds or ''}</td>"
             f"<td>{trial.seconds:.1f}</td><td>{trial.outcome}</td><td>{escape(params)}</td></tr>"
         )
@@ -210,7 +210,7 @@ def _cost(measured: Measured) -> str:
 def _reproduce(given: ReportInput) -> str:
     manifest = given.manifest
     lines = [
-        ("run", manifest.run),
+        ("run", given.release.run),
         ("code", manifest.code or "not in git"),
         ("spec sha256", manifest.spec_digest),
         (

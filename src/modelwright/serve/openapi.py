@@ -66,7 +66,8 @@ def _prediction(manifest: Manifest) -> dict[str, Any]:
     if target.levels:
         kind["enum"] = [target.label(level) for level in target.levels]
     shares = {f"p_{level}": {"type": "number"} for level in target.levels}
-    properties = {"prediction": kind, **shares}
+    ends = ("low", "high") if target.interval else ()
+    properties = {"prediction": kind, **shares, **{end: {"type": "number"} for end in ends}}
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 

@@ -162,7 +162,7 @@ def write_infer(model: str, version: str, question: Question, answers: Answers) 
             assert answers.probabilities is not None
             shape, data = list(answers.probabilities.shape), answers.probabilities.ravel().tolist()
         else:
-            shape, data = [question.rows], answers.predictions()
+            shape, data = [question.rows], answers.columns()[described["name"]]
         outputs.append({**described, "shape": shape, "data": data})
     body: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": outputs}
     if question.id is not None:
@@ -190,6 +190,8 @@ def output_metadata(schema: Schema) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {"name": "prediction", "datatype": LABEL_DATATYPE[target.label_type], "shape": [-1]}
     ]
+    if target.interval:
+        found += [{"name": end, "datatype": "FP64", "shape": [-1]} for end in ("low", "high")]
     if target.levels:
         labels = {"labels": list(target.levels)}
         shape = [-1, len(target.levels)]

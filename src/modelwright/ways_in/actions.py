@@ -11,7 +11,7 @@ from pathlib import Path
 import modelwright as mw
 from modelwright.core.errors import UsageError
 from modelwright.core.progress import Progress
-from modelwright.core.records import DatasetRecord, Finding
+from modelwright.core.records import DatasetRecord, Finding, Trial
 from modelwright.core.schema import Column
 from modelwright.core.spec_file import read_spec, spec_json_schema
 from modelwright.core.store import from_json, write_atomic
@@ -101,9 +101,11 @@ def compare(given: op.CompareArguments, progress: Progress) -> op.CompareResult:
     )
 
 
-def run(given: op.SpecFileArguments, progress: Progress) -> op.RunResult:
+def run(given: op.RunArguments, progress: Progress) -> op.RunResult:
     """The whole way to a release."""
-    released = mw.run(given.spec, overrides=tuple(given.overrides), progress=progress)
+    released = mw.run(
+        given.spec, overrides=tuple(given.overrides), resume=given.resume, progress=progress
+    )
     record = released.record
     return op.RunResult(
         model=record.model,
@@ -118,7 +120,45 @@ def run(given: op.SpecFileArguments, progress: Progress) -> op.RunResult:
         run=record.run,
         artefact=record.artefact,
         replaces=record.replaces,
+        goal=released.fit.goal,
+        first_feasible=released.fit.first_feasible,
+        leaderboard=[_candidate(t, released.fit.best) for t in released.fit.leaderboard()],
         findings=lines(record.evidence),
+    )
+
+
+def _candidate(trial: Trial, chosen: int) -> op.CandidateLine:
+    """A trial with what is known of its costs, measured before estimated."""
+    real, price = trial.measured, trial.price
+    seconds = real.in_process_p50 if real else price.in_process if price else None
+    size = real.size if real else price.size if price else None
+    figures = {name: getattr(real, name, None) for name in ("latency_p95", "throughput", "memory")}
+    return op.CandidateLine(
+        number=trial.number,
+        candidate=trial.family,
+        origin=trial.origin,
+        score=trial.score,
+        error=trial.error,
+        in_process=seconds,
+        size=size,
+        fit_seconds=trial.seconds,
+        outcome=trial.outcome,
+        feasible=not trial.broken,
+        pareto=trial.pareto,
+        chosen=trial.number == chosen,
+        **{name: found.value if found is not None else None for name, found in figures.items()},
+    )
+
+
+def reproduce(given: op.ReproduceArguments, progress: Progress) -> op.ReproduceResult:
+    """Train a run's choice again, without a search."""
+    found = mw.reproduce(given.run, folder=given.project, progress=progress)
+    return op.ReproduceResult(
+        run=found.run,
+        same=found.same,
+        then=found.digests[0],
+        now=found.digests[1],
+        differences=list(found.differences),
     )
 
 

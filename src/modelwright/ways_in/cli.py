@@ -20,6 +20,7 @@ from modelwright.ways_in.operations import (
     CheckResult,
     DoctorResult,
     Operation,
+    ReproduceResult,
     RunResult,
 )
 
@@ -91,6 +92,8 @@ def perform(operation: Operation, given: dict[str, Any], *, as_json: bool) -> in
 def _has_failed(result: BaseModel) -> bool:
     if isinstance(result, RunResult):
         return result.verdict != "pass"
+    if isinstance(result, ReproduceResult):
+        return not result.same
     if isinstance(result, (DoctorResult, CheckResult)):
         return any(f.verdict == "fail" and f.severity == "error" for f in result.findings)
     return False

@@ -72,6 +72,20 @@ class SpecFileArguments(Arguments):
     )
 
 
+class RunArguments(SpecFileArguments):
+    """Arguments of run."""
+
+    resume: bool = _option(
+        False, "Go on with the newest run of this spec and data that was cut short."
+    )
+
+
+class ReproduceArguments(ProjectArguments):
+    """Arguments of reproduce."""
+
+    run: str = _argument(..., "The run: its name under runs/, or its folder.")
+
+
 class ServeArguments(ProjectArguments):
     """Arguments of serve."""
 
@@ -203,6 +217,28 @@ class CompareResult(BaseModel):
     columns: list[ChangedColumn]
 
 
+class CandidateLine(BaseModel):
+    """A line of the leaderboard. Seconds, bytes, rows a second; None where it was not measured.
+    `score` and `error`: cross-validated; `latency_p95`, `throughput` and `memory`: of the real
+    server; `in_process`: one row, measured or estimated; `feasible`: keeps the limits on cost."""
+
+    number: int
+    candidate: str
+    origin: str
+    score: float | None
+    error: float | None
+    in_process: float | None
+    latency_p95: float | None
+    throughput: float | None
+    memory: float | None
+    size: float | None
+    fit_seconds: float
+    outcome: str
+    feasible: bool
+    pareto: bool
+    chosen: bool
+
+
 class RunResult(BaseModel):
     """What a run came to."""
 
@@ -218,7 +254,20 @@ class RunResult(BaseModel):
     run: str
     artefact: str
     replaces: str
+    goal: str
+    first_feasible: float | None
+    leaderboard: list[CandidateLine]
     findings: list[FindingLine]
+
+
+class ReproduceResult(BaseModel):
+    """A run's model made once more; digests are those of model.onnx."""
+
+    run: str
+    same: bool
+    then: str
+    now: str
+    differences: list[str]
 
 
 class ServeResult(BaseModel):
@@ -301,7 +350,9 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("compare", "What changed between two versions of a table.", "read",
               CompareArguments, CompareResult, f"{_ACTIONS}:compare"),
     Operation("run", "From the table to a gated, registered release.", "propose",
-              SpecFileArguments, RunResult, f"{_ACTIONS}:run"),
+              RunArguments, RunResult, f"{_ACTIONS}:run"),
+    Operation("reproduce", "Make a run's model once more and compare the two.", "read",
+              ReproduceArguments, ReproduceResult, f"{_ACTIONS}:reproduce"),
     Operation("serve", "Answer HTTP with a released model.", "act",
               ServeArguments, ServeResult, f"{_ACTIONS}:serve"),
     Operation("predict", "Answer the rows of a file.", "read",

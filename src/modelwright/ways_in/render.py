@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from modelwright.core import limits
 from modelwright.ways_in import operations as op
 
 SIGNS = {
@@ -19,6 +20,9 @@ SIGNS = {
     "undecided": "[yellow]? undecided[/]",
 }
 MOST_COLUMNS = 60
+MOST_CANDIDATES = 10
+WIDE = 120
+NAMES = {"latency_p95": "p95"}
 
 
 def show(result: BaseModel, console: Console) -> None:
@@ -175,6 +179,7 @@ def _compare(result: op.CompareResult, console: Console) -> None:
 
 
 def _run(result: op.RunResult, console: Console) -> None:
+    _leaderboard(result, console)
     print_findings(result.findings, console)
     colour = {"pass": "green", "fail": "red", "undecided": "yellow"}[result.verdict]
     console.print(f"\n[bold {colour}]{escape(result.headline)}[/]")
@@ -192,6 +197,55 @@ def _run(result: op.RunResult, console: Console) -> None:
     elif result.version:
         console.print(f"Next: [bold]modelwright serve {result.model}{there}[/]")
     console.print(f"Report: {escape(result.report)}")
+
+
+def _leaderboard(result: op.RunResult, console: Console) -> None:
+    """The best candidates, and those that were measured; chosen and Pareto ones are marked."""
+    table = Table(box=None, pad_edge=False, title="Candidates", title_justify="left")
+    wide = console.width >= WIDE
+    served = ("latency_p95", "throughput", "memory") if wide else ("latency_p95",)
+    table.add_column("")
+    table.add_column("#", justify="right")
+    table.add_column("candidate", overflow="fold")
+    for name in (result.goal, *(NAMES.get(n, n) for n in served), "one row", "size", "fit"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
+    for line in result.leaderboard[:MOST_CANDIDATES]:
+        sign = "[green]>[/]" if line.chosen else "[dim]~[/]" if line.pareto else ""
+        error = "" if line.error is None else f" ± {limits.show(result.goal, line.error)}"
+        cells = [str(line.number), f"{line.candidate} ({line.origin})"]
+        cells.append(_figure(result.goal, line.score) + error)
+        cells += [_figure(name, getattr(line, name)) for name in served]
+        seconds = line.in_process
+        cells += ["" if seconds is None else f"{seconds * 1e6:,.0f} µs", _figure("size", line.size)]
+        cells += [f"{line.fit_seconds:.1f} s", "" if line.feasible else "over a limit"]
+        table.add_row(sign, *map(escape, cells))
+    console.print(table)
+    more = len(result.leaderboard) - MOST_CANDIDATES
+    console.print(
+        "[dim]> chosen, ~ nothing is both better and faster"
+        + (f"; {more} more in the report" if more > 0 else "")
+        + "[/]\n"
+    )
+
+
+def _figure(metric: str, value: float | None) -> str:
+    return "" if value is None else limits.show(metric, value)
+
+
+def _reproduce(result: op.ReproduceResult, console: Console) -> None:
+    for difference in result.differences:
+        console.print(f"[yellow]![/] {escape(difference)}")
+    if result.same:
+        console.print(
+            f"[green]✓[/] Run {escape(result.run)}: the same model, byte by byte "
+            f"(sha256 {result.now[:12]})."
+        )
+    else:
+        console.print(
+            f"[red]✗[/] Run {escape(result.run)}: another model file: sha256 {result.then[:12]} "
+            f"then, {result.now[:12]} now."
+        )
 
 
 def _predict(result: op.PredictResult, console: Console) -> None:
@@ -237,6 +291,7 @@ _RENDERERS: dict[type[BaseModel], Callable[[Any, Console], None]] = {
     op.CompareResult: _compare,
     op.RunResult: _run,
     op.PredictResult: _predict,
+    op.ReproduceResult: _reproduce,
     op.ChangeResult: _change,
     op.HistoryResult: _history,
     op.SpecResult: _spec,

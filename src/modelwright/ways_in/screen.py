@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+
+from modelwright.core.progress import BoardLine
 
 
 class Screen:
@@ -20,6 +24,7 @@ class Screen:
         self._name = self._detail = self._note = ""
         self._share = 0.0
         self._left: float | None = None
+        self._board: Sequence[BoardLine] = ()
         self._live = Live(console=console, get_renderable=self._line, refresh_per_second=8,
                           transient=True) if console.is_terminal else None  # fmt: skip
 
@@ -44,6 +49,7 @@ class Screen:
         if self._name:
             self._finished()
         self._name, self._detail, self._note = name, detail, ""
+        self._board = ()
         self._share, self._left, self._stage_start = 0.0, None, time.monotonic()
 
     def step(self, done: float, total: float, note: str = "") -> None:
@@ -55,6 +61,10 @@ class Screen:
             self._share = min(1.0, done / total)
             spent = time.monotonic() - self._stage_start
             self._left = spent * (1 - self._share) / self._share if self._share else None
+
+    def board(self, lines: Sequence[BoardLine]) -> None:
+        """Show the leaderboard below the live line."""
+        self._board = tuple(lines)
 
     @staticmethod
     def _best(note: str) -> str:
@@ -72,10 +82,13 @@ class Screen:
             f"{self._name:<9}{seconds:6.1f} s  {text}", markup=False, highlight=False
         )
 
-    def _line(self) -> Table:
+    def _line(self) -> Group:
         grid = Table.grid(padding=(0, 1))
         left = f"{self._left:.0f} s left" if self._left is not None else ""
         bar = ProgressBar(total=1.0, completed=self._share, width=24) if self._share else ""
         spent = f"{time.monotonic() - self._stage_start:.0f} s"
         grid.add_row(self._name, spent, bar, left, self._note or self._detail)
-        return grid
+        board = Table.grid(padding=(0, 2))
+        for line in self._board:
+            board.add_row(f"[dim]{line.number}[/]", *map(escape, line[1:]))
+        return Group(grid, board)

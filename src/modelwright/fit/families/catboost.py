@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ import catboost
 import numpy as np
 
 from modelwright.core.intake import Array
-from modelwright.fit.decision import Decision, ForestBuilder, usual_link
-from modelwright.fit.family import FitJob, Fitted, Range
+from modelwright.fit.decision import Decision, ForestBuilder, before_float32, usual_link
+from modelwright.fit.family import FitJob, Fitted, Range, never
 from modelwright.fit.features import Encoding
 
 MOST_ROUNDS = 1000
@@ -33,6 +32,12 @@ class CatBoost:
     name = "catboost"
     encoding = Encoding()
     defaults: Mapping[str, Any] = {"depth": 6}
+    presets = (
+        {"depth": 8, "learning_rate": 0.08, "l2_leaf_reg": 6.0, "rsm": 0.6},
+        {"depth": 5, "learning_rate": 0.06, "l2_leaf_reg": 3.0, "random_strength": 2.0},
+    )
+    monotone = True
+    soft = ("regression",)
     space: Mapping[str, Range] = {
         "learning_rate": Range(0.03, 0.2, log=True),
         "depth": Range(4, 8, integer=True),
@@ -55,6 +60,8 @@ class CatBoost:
         }
         if job.task == "multiclass":
             params["classes_count"] = job.classes
+        if any(job.monotone):
+            params["monotone_constraints"] = list(job.monotone)
         model = catboost.CatBoost(params)
         valid = None
         if job.x_valid is not None and job.rounds is None:
@@ -64,7 +71,7 @@ class CatBoost:
                 catboost.Pool(job.x, job.y),
                 eval_set=valid,
                 early_stopping_rounds=job.patience if valid is not None else None,
-                callbacks=None if job.seconds == float("inf") else [_StopAfter(job.seconds)],
+                callbacks=None if job.stop is never else [_Asking(job.stop)],
             )
         except catboost.CatBoostError as error:
             raise ValueError(str(error).splitlines()[0]) from error
@@ -72,15 +79,15 @@ class CatBoost:
         return FittedCatBoost(model, int(model.tree_count_), job.classes, settled)
 
 
-class _StopAfter:
-    """A callback that ends training at the end of the first round past the time."""
+class _Asking:
+    """A callback that ends training at the end of a round when it is asked to."""
 
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
+    def __init__(self, asked: Callable[[], bool]) -> None:
+        self._asked = asked
 
     def after_iteration(self, _info: Any) -> bool:
         """CatBoost goes on while this is true."""
-        return time.monotonic() <= self._end
+        return not self._asked()
 
 
 @dataclass
@@ -124,22 +131,6 @@ class FittedCatBoost:
             path = Path(folder) / "model.json"
             self.model.save_model(str(path), format="json")
             return json.loads(path.read_bytes())
-
-
-def before_float32(border: float) -> float:
-    """The largest float64 whose float32 is not above `border`.
-
-    CatBoost rounds its input to float32 and compares with a float32 border; comparing the
-    float64 input with this number gives the same answer for every input.
-
-    Example:
-        >>> t = before_float32(0.5)
-        >>> bool(np.float32(t) <= 0.5), bool(np.float32(np.nextafter(t, 1)) <= 0.5)
-        (True, False)
-    """
-    low = np.float32(border)
-    middle = (float(low) + float(np.nextafter(low, np.float32(np.inf)))) / 2
-    return middle if np.float32(middle) <= low else float(np.nextafter(middle, -np.inf))
 
 
 def _unfold(

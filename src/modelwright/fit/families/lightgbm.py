@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +28,16 @@ class LightGBM:
     name = "lightgbm"
     encoding = Encoding()
     defaults: Mapping[str, Any] = {"learning_rate": 0.1, "num_leaves": 31}
+    presets = (
+        {"learning_rate": 0.05, "num_leaves": 63, "min_child_samples": 20, "feature_fraction": 0.6,
+         "bagging_fraction": 0.8, "lambda_l2": 1.0},
+        {"learning_rate": 0.05, "num_leaves": 31, "extra_trees": True, "feature_fraction": 0.8,
+         "min_child_samples": 5},
+        {"learning_rate": 0.04, "num_leaves": 15, "min_child_samples": 60, "feature_fraction": 0.5,
+         "bagging_fraction": 0.7, "lambda_l2": 5.0},
+    )  # fmt: skip
+    monotone = True
+    soft = ("binary", "regression")
     space: Mapping[str, Range] = {
         "learning_rate": Range(0.02, 0.2, log=True),
         "num_leaves": Range(7, 127, log=True, integer=True),
@@ -55,13 +64,17 @@ class LightGBM:
             params.setdefault("bagging_freq", 1)
         if job.task == "multiclass":
             params["num_class"] = job.classes
+        if job.soft and job.task == "binary":
+            params["objective"] = "cross_entropy"
+        if any(job.monotone):
+            params["monotone_constraints"] = list(job.monotone)
         train = lgb.Dataset(job.x, job.y, free_raw_data=True)
         callbacks: list[Callable[..., None]] = []
         valid = []
         if job.x_valid is not None and job.rounds is None:
             valid = [lgb.Dataset(job.x_valid, job.y_valid, reference=train)]
             callbacks = [lgb.early_stopping(job.patience, verbose=False)]
-        callbacks.append(_stop_after(job.seconds))
+        callbacks.append(_asking(job.stop))
         try:
             booster = lgb.train(
                 params, train, job.rounds or MOST_ROUNDS, valid_sets=valid, callbacks=callbacks
@@ -74,12 +87,11 @@ class LightGBM:
         return FittedLightGBM(booster, rounds, job.classes, {})
 
 
-def _stop_after(seconds: float) -> Callable[[Any], None]:
-    """A callback that ends training at the end of the first round past the time."""
-    end = time.monotonic() + seconds
+def _asking(asked: Callable[[], bool]) -> Callable[[Any], None]:
+    """A callback that ends training at the end of a round when it is asked to."""
 
     def stop(env: Any) -> None:
-        if time.monotonic() > end:
+        if asked():
             scores = env.evaluation_result_list or []
             raise lgb.callback.EarlyStopException(env.iteration, scores)
 
@@ -112,21 +124,14 @@ class FittedLightGBM:
 
 
 def _grow(builder: ForestBuilder, tree: dict[str, Any]) -> int:
-    """Copy a tree without recursion: leaf-wise trees can be deeper than Python's stack."""
-    if "leaf_value" in tree:
-        return builder.leaf([tree["leaf_value"]])
-    root = _split(builder, tree)
-    open_nodes = [(root, tree)]
-    while open_nodes:
-        number, node = open_nodes.pop()
-        for side, children in (("left_child", builder.left), ("right_child", builder.right)):
-            child = node[side]
-            if "leaf_value" in child:
-                children[number] = builder.leaf([child["leaf_value"]])
-            else:
-                children[number] = _split(builder, child)
-                open_nodes.append((children[number], child))
-    return root
+    def add(node: dict[str, Any]) -> int:
+        leaf = "leaf_value" in node
+        return builder.leaf([node["leaf_value"]]) if leaf else _split(builder, node)
+
+    def children(node: dict[str, Any]) -> tuple[Any, Any] | None:
+        return None if "leaf_value" in node else (node["left_child"], node["right_child"])
+
+    return builder.grow(tree, add, children)
 
 
 def _split(builder: ForestBuilder, node: dict[str, Any]) -> int:

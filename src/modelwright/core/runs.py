@@ -1,0 +1,115 @@
+"""The runs of a project, as their folders tell."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pydantic import ValidationError
+
+from modelwright.core.errors import ArtefactError, UsageError, did_you_mean
+from modelwright.core.records import DatasetRecord
+from modelwright.core.spec import Spec
+from modelwright.core.spec_file import DEFAULT_NAME, SpecFile
+from modelwright.core.store import from_json
+
+SPEC, DATASET, FIT, RELEASE = "spec.json", "dataset.json", "fit.json", "release.json"
+SEARCH_STATE = ("trials", "search.sqlite")
+
+
+class SavedSpec(msgspec.Struct, frozen=True):
+    """`spec.json` of a run: the resolved spec, its digest, and what ``--set`` changed."""
+
+    spec: dict[str, Any]
+    digest: str
+    overrides: dict[str, str] = {}
+
+
+class _Stopped(msgspec.Struct, frozen=True):
+    stopped_by: str = ""
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A run's folder.
+
+    Attributes:
+        ended: it came to a judged release.
+        interrupted: Ctrl-C ended its search.
+    """
+
+    folder: Path
+    digest: str
+    fingerprint: str
+    ended: bool
+    interrupted: bool
+
+    def may_go_on(self, spec_file: SpecFile, dataset: DatasetRecord) -> bool:
+        """Whether its search can be continued under this spec and on this data."""
+        same = (self.digest, self.fingerprint) == (spec_file.digest, dataset.fingerprint)
+        return same and (not self.ended or self.interrupted)
+
+    def hand_over(self, folder: Path) -> None:
+        """Copy what the search kept into another run's folder."""
+        for name in SEARCH_STATE:
+            source = self.folder / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name)
+            elif source.exists():
+                shutil.copy2(source, folder / name)
+
+
+def past_runs(project: Path) -> list[PastRun]:
+    """Runs that got as far as a split table, the newest first; unreadable ones are left out."""
+    found = []
+    for folder in sorted((project / "runs").glob("*/"), reverse=True):
+        try:
+            spec = from_json((folder / SPEC).read_bytes(), SavedSpec)
+            dataset = from_json((folder / DATASET).read_bytes(), DatasetRecord)
+            fit = folder / FIT
+            stopped = from_json(fit.read_bytes(), _Stopped) if fit.exists() else _Stopped()
+        except (OSError, ArtefactError):
+            continue
+        ended = (folder / RELEASE).exists()
+        interrupted = stopped.stopped_by == "interrupt"
+        found.append(PastRun(folder, spec.digest, dataset.fingerprint, ended, interrupted))
+    return found
+
+
+def find_run(project: Path, name: str) -> Path:
+    """A run's folder by its name under `runs/`, or by its path.
+
+    Raises:
+        UsageError: there is no such run, or it never came to a model.
+    """
+    folder = Path(name) if (Path(name) / SPEC).is_file() else project / "runs" / name
+    if not (folder / SPEC).is_file():
+        known = [run.folder.name for run in past_runs(project)]
+        hint = did_you_mean(name, known) or f"Newest runs: {', '.join(known[:5]) or 'none'}."
+        raise UsageError(f"There is no run {name[:80]!r}.", hint=hint)
+    if not (folder / FIT).is_file():
+        raise UsageError(
+            f"Run {folder.name} never came to a model.",
+            hint="modelwright run --resume goes on with it.",
+        )
+    return folder
+
+
+def spec_of_run(folder: Path) -> SpecFile:
+    """The spec of a run as it was, beside the project's own file.
+
+    Raises:
+        ArtefactError: its spec.json does not fit this version.
+    """
+    saved = from_json((folder / SPEC).read_bytes(), SavedSpec, where=str(folder / SPEC))
+    try:
+        spec = Spec.model_validate(saved.spec)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ArtefactError(
+            f"{folder / SPEC} does not fit this version: {first['loc']}: {first['msg']}."
+        ) from error
+    return SpecFile(spec, folder.resolve().parents[1] / DEFAULT_NAME, saved.overrides)

@@ -1,0 +1,110 @@
+"""Forests of scikit-learn: averaged trees, extra-randomised and bootstrapped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+
+from modelwright.core.intake import Array
+from modelwright.fit.decision import Decision, ForestBuilder, before_float32, single_finite
+from modelwright.fit.family import FitJob, Fitted, Range
+from modelwright.fit.features import Encoding
+
+
+class ExtraTrees:
+    """Averaged trees with random cuts. Prefer it on small noisy tables, and as a voice of an
+    ensemble: it errs differently from boosting.
+
+    `min_samples_leaf` and `max_leaf_nodes` set how fine a tree may get and with it the size of the
+    model; `max_features` how many columns a cut may choose from. Source: Geurts et al. 2006.
+    """
+
+    name = "extra_trees"
+    encoding = Encoding()
+    defaults: Mapping[str, Any] = {
+        "n_estimators": 80, "min_samples_leaf": 2, "max_features": 0.2, "max_leaf_nodes": 1000,
+    }  # fmt: skip
+    presets: tuple[Mapping[str, Any], ...] = ({"min_samples_leaf": 1, "max_features": 0.6},)
+    monotone = True
+    space: Mapping[str, Range] = {
+        "min_samples_leaf": Range(1, 40, log=True, integer=True),
+        "max_features": Range(0.1, 1.0),
+    }
+    classifier: Any = ExtraTreesClassifier
+    regressor: Any = ExtraTreesRegressor
+
+    def fit(self, job: FitJob) -> Fitted:
+        """Grow all trees; there is no early stopping."""
+        made = self.regressor if job.task == "regression" else self.classifier
+        cuts = list(job.monotone) if any(job.monotone) else None
+        params = {"monotonic_cst": cuts, "n_jobs": job.threads, **job.params}
+        model = made(random_state=job.seed, **params)
+        return FittedForest(model.fit(single_finite(job.x), job.y), job.classes)
+
+
+class RandomForest(ExtraTrees):
+    """Averaged trees on bootstrapped rows. Prefer it where extra trees cut too wildly: few rows,
+    strong single columns. Source: Breiman 2001.
+    """
+
+    name = "random_forest"
+    defaults: Mapping[str, Any] = {
+        "n_estimators": 80, "min_samples_leaf": 2, "max_features": 0.33, "max_leaf_nodes": 1000,
+    }  # fmt: skip
+    presets = ()
+    classifier = RandomForestClassifier
+    regressor = RandomForestRegressor
+
+
+@dataclass
+class FittedForest:
+    """A fitted forest of scikit-learn."""
+
+    model: Any
+    classes: int
+    rounds: int = 0
+    settled: Mapping[str, Any] = field(default_factory=dict)
+
+    def answer(self, x: Array) -> Array:
+        """Shares of the classes, or values."""
+        self.model.set_params(n_jobs=1)
+        if self.classes == 1:
+            return np.asarray(self.model.predict(single_finite(x)))
+        shares = np.zeros((len(x), self.classes))  # a fold may lack a rare class
+        shares[:, self.model.classes_] = self.model.predict_proba(single_finite(x))
+        return shares
+
+    def decision(self) -> Decision:
+        """Its trees, each leaf divided by their number, so that the sum is the mean."""
+        count = len(self.model.estimators_)
+        builder = ForestBuilder()
+        for estimator in self.model.estimators_:
+            values = estimator.tree_.value[:, 0, :] / count
+            builder.roots.append(_grow(builder, estimator.tree_, values))
+            builder.tree_output.append(0)
+        one = self.classes == 1
+        return builder.build(np.zeros(self.classes), "identity", one_output_a_tree=one)
+
+
+def _grow(builder: ForestBuilder, tree: Any, values: Array) -> int:
+    left, right = tree.children_left, tree.children_right
+    limits = np.clip(tree.threshold, np.finfo(np.float32).min, np.finfo(np.float32).max)
+    below = limits.astype(np.float32)
+    below = np.where(below > limits, np.nextafter(below, np.float32(-np.inf)), below)
+
+    def add(node: int) -> int:
+        if left[node] < 0:
+            return builder.leaf(values[node].tolist())
+        missing = bool(tree.missing_go_to_left[node])
+        return builder.node(int(tree.feature[node]), before_float32(float(below[node])), missing)
+
+    return builder.grow(0, add, lambda node: None if left[node] < 0 else (left[node], right[node]))

@@ -1,0 +1,174 @@
+"""What a search found: which candidates are worth packing, their pipelines, and the choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from modelwright.core.intake import Array
+from modelwright.core.records import FitRecord, Measured, Trial
+from modelwright.core.spec import Spec
+from modelwright.data.dataset import Dataset
+from modelwright.fit.blend import out_of_fold
+from modelwright.fit.choose import Chooser
+from modelwright.fit.family import BASELINES
+from modelwright.fit.finish import outputs_for
+from modelwright.fit.ledger import MADE, Ledger
+from modelwright.fit.outputs import Outputs
+from modelwright.fit.pipeline import Fit, Member, Pipeline
+from modelwright.fit.remarks import remarks
+from modelwright.fit.trials import Candidate
+
+StoppedBy = Literal["budget", "trials", "interrupt", "done"]
+PRICED = 6
+"""Best candidates whose costs are looked at; beside them the best of each family and all blends."""
+FINALISTS = 3
+BOUNDED_FINALISTS = 5
+CONSIDERED_FOR_BIAS = 30
+
+
+@dataclass
+class Found:
+    """All candidates of a search that is over."""
+
+    spec: Spec
+    dataset: Dataset
+    ledger: Ledger
+    stopped_by: StoppedBy
+    _members: dict[int, Member] = field(default_factory=dict)
+    _outputs: dict[int, Outputs] = field(default_factory=dict)
+
+    def finalists(self) -> list[Candidate]:
+        """The candidates worth packing and measuring, the expected choice first.
+
+        After it: the best whatever it costs, the best single model, and where limits on cost bind
+        those that would win if one of them were given up or turned out harder to keep.
+        """
+        complete = self.contenders()
+        chooser = self.chooser({})
+        for candidate in self._worth_pricing(complete):
+            self.ledger.price(candidate)
+        priced = [c for c in complete if c.price is not None] or complete
+        ranked = chooser.ranked(priced)
+        singles = [c for c in ranked if not c.members]
+        chosen = [chooser.choice(priced), ranked[0], *singles[:1]]
+        if self.ledger.bounded:
+            for limit in self.ledger.limits:
+                chosen += [c for c in ranked if not chooser.broken(c, without=limit)][:1]
+            front = chooser.pareto(priced)
+            chosen += [c for c in ranked if c.number in front and not c.broken]
+        most = BOUNDED_FINALISTS if self.ledger.bounded else FINALISTS
+        return list({c.number: c for c in chosen}.values())[:most]
+
+    def contenders(self) -> list[Candidate]:
+        """Those that may be chosen: complete ones, else the leader alone."""
+        leader = self.ledger.leader
+        assert leader is not None
+        return self.ledger.complete() or [leader]
+
+    def _worth_pricing(self, complete: Sequence[Candidate]) -> list[Candidate]:
+        ranked = self.ledger.chooser.ranked(complete)
+        firsts = {c.name: c for c in reversed(ranked)}
+        made = [c for c in ranked if c.origin in MADE]
+        return list({c.number: c for c in [*ranked[:PRICED], *firsts.values(), *made]}.values())
+
+    def pipeline(self, candidate: Candidate) -> Pipeline:
+        """A candidate trained on all training rows, with its calibration and the like."""
+        parts = candidate.members or ((candidate, 1.0),)
+        self._train([part for part, _ in parts])
+        members = tuple(self._members[part.number] for part, _ in parts)
+        weights = tuple(weight for _, weight in parts)
+        return Pipeline(self.dataset.schema, members, weights, self._touches(candidate))
+
+    def _train(self, candidates: Sequence[Candidate]) -> None:
+        """Last fits, side by side; each model once, however many blends it is in."""
+        missing = [c for c in candidates if c.number not in self._members]
+        made = self.ledger.trainer.refit(missing, self.dataset)
+        self._members |= {c.number: m for c, m in zip(missing, made, strict=True)}
+
+    def _touches(self, candidate: Candidate) -> Outputs:
+        if candidate.number not in self._outputs:
+            answers = self.out_of_fold(candidate)
+            known = ~np.isnan(answers if answers.ndim == 1 else answers[:, 0])
+            y, answers = self.dataset.train.target[known], answers[known]
+            self._outputs[candidate.number] = outputs_for(
+                self.spec.fit, self.ledger.goal, self.ledger.limits,
+                self.dataset.schema.target, y, answers,
+            )  # fmt: skip
+        return self._outputs[candidate.number]
+
+    def out_of_fold(self, candidate: Candidate) -> Array:
+        """A candidate's raw answers on the training rows; NaN where no fold has the row."""
+        return out_of_fold(candidate, self.ledger.folds, self.dataset.train.rows)
+
+    def decide(self, measured: Mapping[int, Measured]) -> Candidate:
+        """The choice among the candidates that were packed and measured."""
+        return self.chooser(measured).choice([c for c in self.contenders() if c.number in measured])
+
+    def chooser(self, measured: Mapping[int, Measured]) -> Chooser:
+        """Ranks candidates, with what was measured of them."""
+        return Chooser(self.ledger.scorecard, self.ledger.limits, measured, self.bias)
+
+    @cached_property
+    def bias(self) -> float:
+        """How much the best score is flattered by being the best of many."""
+        numbers = [c.number for c in self.considered]
+        return self.ledger.scorecard.selection_bias(numbers, self.ledger.trainer.seed)
+
+    @property
+    def considered(self) -> list[Candidate]:
+        """The candidates among which the best was picked, as far as they had a chance."""
+        return self.ledger.chooser.ranked(self.contenders())[:CONSIDERED_FOR_BIAS]
+
+    def fit(self, chosen: Candidate, measured: Mapping[int, Measured]) -> Fit:
+        """The search as a record, with the chosen pipeline and the baselines beside it."""
+        ledger = self.ledger
+        defaults = [c for c in ledger.candidates if c.origin == "default" and c.outcomes]
+        firsts = {c.name: c for c in reversed(defaults) if c.name in BASELINES}
+        self._train(list(firsts.values()))
+        baselines = {
+            name: Pipeline(self.dataset.schema, (self._members[c.number],))
+            for name, c in firsts.items()
+        }
+        pipeline = self.pipeline(chosen)
+        own = self.trial(chosen, measured)
+        record = FitRecord(
+            goal=ledger.goal,
+            family=chosen.name,
+            params=own.params,
+            best=chosen.number,
+            rounds=own.rounds,
+            folds=ledger.folds.name,
+            seed=ledger.trainer.seed,
+            budget=ledger.budget.text,
+            seconds=round(ledger.budget.spent, 2),
+            trials=tuple(self.trial(c, measured) for c in self.ledger.candidates),
+            stopped_by=self.stopped_by,
+            threads=ledger.trainer.threads,
+            outputs=msgspec.to_builtins(pipeline.outputs),
+            findings=tuple(remarks(self, chosen, measured)),
+            first_feasible=ledger.first_feasible,
+        )
+        ledger.trainer.close()
+        answers = pipeline.outputs.calibration.apply(self.out_of_fold(chosen))
+        return Fit(record, pipeline, baselines, answers)
+
+    def trial(self, candidate: Candidate, measured: Mapping[int, Measured]) -> Trial:
+        """A candidate's record, with what was measured of it."""
+        card, chooser = self.ledger.scorecard, self.chooser(measured)
+        trial = candidate.freeze(
+            [fold.score for fold in card.entries[candidate.number]],
+            card.mean(candidate.number),
+            card.error(candidate.number),
+        )
+        return msgspec.structs.replace(
+            trial,
+            measured=measured.get(candidate.number),
+            broken=tuple(limit.metric for limit in chooser.broken(candidate)),
+            pareto=candidate.number in chooser.pareto(self.contenders()),
+        )

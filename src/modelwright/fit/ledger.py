@@ -1,0 +1,211 @@
+"""All candidates of a search, what they scored, and whether the budget has room for more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelwright.core.limits import Limit
+from modelwright.core.progress import Progress
+from modelwright.core.records import Origin
+from modelwright.core.schema import Schema
+from modelwright.fit.choose import COSTS, Chooser
+from modelwright.fit.family import BASELINES, Family
+from modelwright.fit.fold_scores import FoldScores
+from modelwright.fit.folds import Folds
+from modelwright.fit.noise import Scorecard
+from modelwright.fit.pipeline import Member, Pipeline, Pricing
+from modelwright.fit.saved import save
+from modelwright.fit.score import gain
+from modelwright.fit.telling import tell
+from modelwright.fit.trials import Budget, Candidate, Trainer
+
+AFTER_SHARE, AFTER_MOST = 0.3, 13.0
+"""Part of the budget, and most seconds, kept for packing, measuring and the report."""
+REFIT_COST = 1.4
+"""A last fit sees K/(K-1) of a fold's rows and needs an encoder: time of a fold times this."""
+BLEND_MEMBERS = 3
+"""Last fits that are kept room for."""
+MADE = ("blend", "distilled", "shortened")
+"""Origins of candidates that are made of others; a budget of trials does not count them."""
+
+
+@dataclass
+class Ledger:
+    """The state of a search.
+
+    Attributes:
+        goal: the metric to improve.
+        candidates: in the order of their numbers.
+        run_folder: keeps every candidate, so that a killed search goes on; None keeps nothing.
+        first_feasible: seconds until a candidate was seen that keeps all limits on cost.
+    """
+
+    schema: Schema
+    goal: str
+    limits: tuple[Limit, ...]
+    costs: np.ndarray | None
+    fixed: Mapping[str, Mapping[str, Any]]
+    folds: Folds
+    trainer: Trainer
+    budget: Budget
+    pricing: Pricing
+    progress: Progress
+    run_folder: Path | None = None
+    candidates: list[Candidate] = field(default_factory=list)
+    first_feasible: float | None = None
+
+    def __post_init__(self) -> None:
+        self.scorecard = Scorecard(self.goal, self.folds.weights, self.folds.repeats)
+        self.scores = FoldScores(
+            self.scorecard, self.schema.target.task, self.limits, self.costs, self.folds
+        )
+        self.chooser = Chooser(self.scorecard, self.limits, {})
+        self.bounded = any(limit.metric in COSTS for limit in self.limits)
+        for candidate in self.candidates:
+            self.scores.note(candidate)
+
+    # -- candidates
+
+    def open(self, family: Family, origin: Origin, params: Mapping[str, Any]) -> Candidate:
+        """A new single candidate: the family's defaults, `params`, then what the spec fixes."""
+        chosen = {**family.defaults, **params, **self.fixed[family.name]}
+        return self.add(Candidate(len(self.candidates), family, origin, chosen))
+
+    def add(self, candidate: Candidate) -> Candidate:
+        """Take a candidate in; its number must be the next one."""
+        assert candidate.number == len(self.candidates)
+        self.candidates.append(candidate)
+        self.scores.note(candidate)
+        return candidate
+
+    def complete(self) -> list[Candidate]:
+        """Those that ran all folds of the first cut and may become the result, the dummy not."""
+        count = self.folds.count
+        return [
+            c
+            for c in self.candidates
+            if len(c.outcomes) >= count and c.name != "dummy" and self.may_win(c)
+        ]
+
+    def may_win(self, candidate: Candidate) -> bool:
+        """Whether a candidate can be the result: its families keep the monotone constraints."""
+        if not self.trainer.monotone:
+            return True
+        families = [m.family for m, _ in candidate.members] or [candidate.family]
+        return all(getattr(family, "monotone", False) for family in families)
+
+    @property
+    def leader(self) -> Candidate | None:
+        """The best of those that have run most folds, within the limits on cost if one is."""
+        ran = [c for c in self.candidates if c.outcomes and self.may_win(c)]
+        if not ran:
+            return None
+        most = max(min(len(c.outcomes), self.folds.count) for c in ran)
+        ran = [c for c in ran if len(c.outcomes) >= most]
+        return self.chooser.ranked([c for c in ran if not c.broken] or ran)[0]
+
+    def is_hopeless(self, candidate: Candidate, *, spreads: float = 1.0) -> bool:
+        """Whether the folds run so far already show that a candidate cannot win.
+
+        One fold must be behind by more than twice the spread of the leader's folds; several by
+        more than the standard deviation of the paired differences; `spreads` times as much.
+        """
+        leader = self.leader
+        if leader is None or leader is candidate:
+            return False
+        best = [fold.score for fold in self.scorecard.entries[leader.number]]
+        own = [fold.score for fold in self.scorecard.entries[candidate.number]]
+        behind = [gain(self.goal, b, c) for b, c in zip(best, own, strict=False)]
+        if not behind:
+            return False
+        if len(behind) == 1:
+            return bool(behind[0] > 2 * spreads * float(np.std(best)) > 0)
+        return float(np.mean(behind)) > spreads * float(np.std(behind))
+
+    # -- running
+
+    def advance(
+        self, candidates: Sequence[Candidate], until: int, *, whatever: bool = False
+    ) -> None:
+        """Run the candidates' folds up to number `until`, as many at a time as there are workers.
+
+        What the budget has no room for is left out, unless it must run `whatever` it costs.
+        """
+        tasks = [(c, n) for c in candidates for n in range(len(c.outcomes), until)]
+        size = self.trainer.workers
+        for start in range(0, len(tasks), size):
+            batch = [(c, n) for c, n in tasks[start : start + size] if whatever or self.fits(c)]
+            if batch:
+                self.trainer.run(batch, self.folds, self._seconds_a_fold())
+            for number in dict.fromkeys(c.number for c, _ in batch):
+                self.scores.note(self.candidates[number])
+            tell(self)
+        for candidate in candidates:
+            self._settle(candidate)
+
+    def _settle(self, candidate: Candidate) -> None:
+        if len(candidate.outcomes) >= self.folds.count:
+            candidate.outcome = "complete"
+        if self.first_feasible is None and candidate.outcomes and candidate.name != "dummy":
+            self._first_look(candidate)
+        elif self.bounded and candidate.outcome == "complete":
+            self.price(candidate)
+        if self.run_folder is not None and candidate.origin not in MADE:
+            save(self.run_folder, candidate, self.budget.spent, self.folds.name)
+
+    def _first_look(self, candidate: Candidate) -> None:
+        """Note when the first candidate was seen that keeps all limits on cost."""
+        if self.bounded:
+            self.price(candidate)
+        if not candidate.broken:
+            self.first_feasible = round(self.budget.spent, 2)
+
+    def price(self, candidate: Candidate) -> None:
+        """Find out what a candidate is expected to cost, from its first fold's model."""
+        if candidate.price is None:
+            pipeline = self._of_first_fold(candidate)
+            if pipeline is None:
+                return
+            candidate.price = self.pricing.price(pipeline)
+        candidate.broken = tuple(limit.metric for limit in self.chooser.broken(candidate))
+
+    def _of_first_fold(self, candidate: Candidate) -> Pipeline | None:
+        """The pipeline as the first fold trained it; one that was restored is trained again."""
+        parts = candidate.members or ((candidate, 1.0),)
+        members: list[Member] = []
+        for part, _ in parts:
+            member = part.outcomes[0].member
+            if member is None:
+                member = self.trainer.first_fold(part, self.folds)
+            members.append(member)
+        return Pipeline(self.schema, tuple(members), tuple(weight for _, weight in parts))
+
+    # -- the budget
+
+    def fits(self, candidate: Candidate) -> bool:
+        """Whether the candidate's next fold and all that must come after the search still fit."""
+        siblings = [c for c in self.candidates if c.name == candidate.name and c.outcomes]
+        fold = max((c.seconds_a_fold for c in siblings), default=0.0)
+        return self.budget.spent + fold + self.reserve <= self.budget.total
+
+    @property
+    def reserve(self) -> float:
+        """Seconds that the last fits, packing, measuring and the report are expected to need."""
+        complete = self.complete()
+        best = self.chooser.ranked(complete)[:BLEND_MEMBERS] if complete else []
+        best += [c for c in self.candidates if c.name in BASELINES and c.origin == "default"]
+        refits = sum(c.seconds_a_fold for c in {c.number: c for c in best}.values())
+        after = min(AFTER_MOST, AFTER_SHARE * self.budget.total)
+        return after + REFIT_COST * refits / self.trainer.workers
+
+    def _seconds_a_fold(self) -> float:
+        """Most time for one fold: what is left, shared with the families that have not run yet."""
+        if self.budget.trials is not None:
+            return float("inf")
+        waiting = sum(not c.outcomes for c in self.candidates)
+        return max(0.5, (self.budget.left - self.reserve) / max(1, waiting))

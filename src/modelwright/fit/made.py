@@ -1,0 +1,66 @@
+"""Candidates made of others: blends, a student of the best blend, shortened copies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from modelwright.core.spec import Spec
+from modelwright.data.dataset import Dataset
+from modelwright.fit.blend import blended, lesson_of, out_of_fold, recipes
+from modelwright.fit.family import Family
+from modelwright.fit.ledger import MADE, Ledger
+from modelwright.fit.trials import Candidate
+
+SHORTER = (0.5, 0.25)
+"""Parts of the rounds that shortened models keep."""
+
+
+def make_more(ledger: Ledger, spec: Spec, dataset: Dataset, families: Sequence[Family]) -> None:
+    """Add what can be made of the candidates of a search.
+
+    Args:
+        ledger: whose complete candidates they are made of.
+        spec: whether to blend, and whether quality may be given up for a smaller model.
+        dataset: the training rows.
+        families: that may learn from a blend.
+    """
+    singles = [c for c in ledger.complete() if c.origin not in MADE]
+    if not singles:
+        return
+    found = recipes(ledger.scorecard, ledger.folds, singles) if spec.fit.blend else []
+    made = [ledger.add(blended(len(ledger.candidates), recipe)) for recipe in found]
+    if made:
+        _distil(ledger, dataset, families, ledger.chooser.ranked(made)[0])
+    if spec.pack.drop_at_most is not None or ledger.bounded:
+        _shorten(ledger, ledger.chooser.ranked(singles)[0])
+
+
+def _distil(
+    ledger: Ledger, dataset: Dataset, families: Sequence[Family], teacher: Candidate
+) -> None:
+    """One model that learns the blend's out-of-fold answers (Hinton et al. 2015)."""
+    task = dataset.schema.target.task
+    able = [c for c in ledger.chooser.ranked(ledger.complete()) if c.family in families]
+    able = [c for c in able if task in getattr(c.family, "soft", ())]
+    if not able or not ledger.fits(able[0]):
+        return
+    answers = out_of_fold(teacher, ledger.folds, dataset.train.rows)
+    student = Candidate(
+        len(ledger.candidates), able[0].family, "distilled", dict(able[0].params),
+        teacher=teacher, lesson=lesson_of(answers, dataset.train.target),
+        note=f"taught by candidate {teacher.number}",
+    )  # fmt: skip
+    ledger.advance([ledger.add(student)], ledger.folds.count)
+
+
+def _shorten(ledger: Ledger, source: Candidate) -> None:
+    """The best single model with fewer rounds: what fewer trees would cost."""
+    for part in SHORTER:
+        rounds = round(source.rounds * part)
+        if rounds >= 1 and ledger.fits(source):
+            short = Candidate(
+                len(ledger.candidates), source.family, "shortened",
+                {**source.params, **source.settled}, fixed_rounds=rounds,
+                note=f"{part:.0%} of the rounds of candidate {source.number}",
+            )  # fmt: skip
+            ledger.advance([ledger.add(short)], ledger.folds.count)

@@ -1,0 +1,81 @@
+"""What a search has to say about its own choice, for the report and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from modelwright.core.limits import show
+from modelwright.core.records import Finding, Interval, Measured
+from modelwright.fit.choose import Chooser
+from modelwright.fit.trials import Candidate
+
+if TYPE_CHECKING:
+    from modelwright.fit.found import Found
+
+
+def remarks(found: Found, chosen: Candidate, measured: Mapping[int, Measured]) -> list[Finding]:
+    """Notes on the choice: why it, how flattered its score is, what each limit costs."""
+    chooser = found.chooser(measured)
+    notes = [_why(found, chosen, chooser), _flattery(found)]
+    notes += chooser.relaxations(chosen, found.contenders())
+    foretold = _foretold(found, measured)
+    return [*notes, foretold] if foretold is not None else notes
+
+
+def _why(found: Found, chosen: Candidate, chooser: Chooser) -> Finding:
+    """In what way the choice differs from the best score, if it does."""
+    card, goal = found.ledger.scorecard, found.ledger.goal
+    mean, error = card.mean(chosen.number), card.error(chosen.number)
+    best = chooser.ranked(found.contenders())[0]
+    lead, noise = card.lead(best.number, chosen.number)
+    broken, best_breaks = chooser.broken(chosen), chooser.broken(best)
+    if broken:
+        why = f"nothing keeps all limits on cost; this one is nearest, over {broken[0].metric}"
+    elif best is chosen:
+        why = "the best score of all candidates"
+    elif best_breaks:
+        why = f"{best.name} scores {show(goal, lead)} better but breaks {best_breaks[0]}"
+    else:
+        why = (
+            f"{best.name} (candidate {best.number}) leads by {show(goal, lead)}, within "
+            f"{show(goal, max(noise, found.bias))} of noise, and is less simple"
+        )
+    return Finding(
+        "choice", chosen.name, "pass",
+        f"cross-validated {goal} {show(goal, mean)} ± {show(goal, error)}", "", why, "", "info",
+        Interval(mean, mean - 2 * error, mean + 2 * error),
+    )  # fmt: skip
+
+
+def _flattery(found: Found) -> Finding:
+    """The winner's curse, in the goal's unit."""
+    goal = found.ledger.goal
+    return Finding(
+        "selection", goal, "pass",
+        f"cross-validated score flattered by about {show(goal, found.bias)}", "",
+        f"it is the best of {len(found.considered)} candidates on the same folds; the sealed "
+        "holdout is free of this", "", "info",
+    )  # fmt: skip
+
+
+def _foretold(found: Found, measured: Mapping[int, Measured]) -> Finding | None:
+    """How well the cheap estimate of latency agreed with the real server."""
+    pairs = []
+    for candidate in found.ledger.candidates:
+        real = measured.get(candidate.number)
+        if candidate.price and real and real.latency_p95 is not None:
+            pairs.append((candidate.price.in_process, real.latency_p95.value))
+    if len(pairs) < 3:
+        return None
+    cheap, real_figures = np.log(np.array(pairs)).T
+    if cheap.std() == 0 or real_figures.std() == 0:
+        return None
+    agreement = float(np.corrcoef(cheap, real_figures)[0, 1])
+    return Finding(
+        "estimate", "latency_p95", "pass",
+        f"correlation {agreement:.2f} of {len(pairs)} estimates with the real server", "",
+        "one row in process, against the HTTP server in a process of its own", "", "info",
+    )  # fmt: skip

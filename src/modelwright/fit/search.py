@@ -1,0 +1,316 @@
+"""The search: untuned defaults of every family first, then strong presets, then Optuna; then what
+can be made of the candidates (blends, a student, shortened models). All within the budget.
+
+Defaults stay candidates to the end, since on real tables a one-holdout search beat its own default
+on one set of six (shared notes, "What was learned", 1).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from modelwright.core.errors import FitError, UsageError, did_you_mean
+from modelwright.core.goals import goal_of
+from modelwright.core.progress import Progress
+from modelwright.core.records import Origin
+from modelwright.core.schema import Schema
+from modelwright.core.spec import FitSpec, Spec
+from modelwright.data.dataset import Dataset
+from modelwright.fit.choose import excess
+from modelwright.fit.family import BASELINES, TRANSFORM, Family, Range, family_of, presets_of
+from modelwright.fit.finish import cost_matrix
+from modelwright.fit.folds import folds_for
+from modelwright.fit.found import Found, StoppedBy
+from modelwright.fit.ledger import MADE, Ledger
+from modelwright.fit.made import make_more
+from modelwright.fit.outputs import is_skewed
+from modelwright.fit.pipeline import Pricing
+from modelwright.fit.saved import STUDIES, restore
+from modelwright.fit.trials import Budget, Candidate, Trainer
+from modelwright.fit.tune import Tuner
+
+FAR_BEHIND = 5.0
+"""Spreads by which a family's default may be behind before no trial is spent on it."""
+REPEATED = 6
+"""How many of the best candidates run the further repeats on small tables."""
+CERTAIN = 4
+"""Families whose first fold runs however small the budget is: the baselines and two more."""
+SIDE_BY_SIDE = 2
+"""Optuna's suggestions that are tried at a time."""
+
+
+def search(
+    spec: Spec,
+    dataset: Dataset,
+    progress: Progress,
+    pricing: Pricing,
+    run_folder: Path | None = None,
+) -> Found:
+    """Find candidates for a release.
+
+    Args:
+        spec: families, budget, parameters, limits.
+        dataset: its training part is used, the holdout is not.
+        progress: told after every few folds.
+        pricing: says what a candidate would cost to serve.
+        run_folder: where candidates are kept; those of an earlier, killed search are taken up.
+
+    Returns:
+        Every candidate with its out-of-fold answers; `.finalists()` are worth packing. Ctrl-C ends
+        the search and keeps what was found, once a candidate has run.
+
+    Raises:
+        FitError: no candidate finished a fold.
+        UsageError: unknown family, or parameters that a library refuses.
+    """
+    made = _begin(spec, dataset, progress, pricing, run_folder)
+    stopped_by = made.run()
+    return Found(spec, dataset, made.ledger, stopped_by)
+
+
+def _begin(
+    spec: Spec,
+    dataset: Dataset,
+    progress: Progress,
+    pricing: Pricing,
+    run: Path | None,
+) -> _Search:
+    fit, schema, seed = spec.fit, dataset.schema, dataset.record.seed
+    goal = goal_of(spec, schema.target)
+    names = dict.fromkeys([*BASELINES, *fit.families])
+    families = [family_of(name) for name in names]
+    known = dict(zip(names, families, strict=True))
+    folds = folds_for(fit, dataset)
+    threads = fit.threads or len(os.sched_getaffinity(0))
+    workers = max(1, min(threads, 2 * folds.count))
+    signs = monotone_signs(fit, schema)
+    trainer = Trainer(schema, fit, seed, max(1, threads // workers), workers, signs)
+    kept: list[Candidate] = []
+    spent = 0.0
+    if run is not None:
+        kept, spent = restore(run, {f.name: f for f in families}, folds.name)
+    ledger = Ledger(
+        schema, goal, spec.parsed_limits(), cost_matrix(fit.costs, schema.target),
+        by_family(fit.params, known, "params"), folds, trainer,
+        Budget(fit.budget, spent), pricing, progress, run, kept,
+    )  # fmt: skip
+    studies = run / STUDIES if run is not None else None
+    tuner = Tuner(goal, seed, studies, ledger.bounded)
+    return _Search(spec, dataset, families, by_family(fit.space, known, "space"), ledger, tuner)
+
+
+@dataclass
+class _Search:
+    spec: Spec
+    dataset: Dataset
+    families: list[Family]
+    space: Mapping[str, Mapping[str, Any]]
+    ledger: Ledger
+    tuner: Tuner
+
+    def run(self) -> StoppedBy:
+        stopped_by: StoppedBy = "done"
+        try:
+            self._defaults()
+            self._transforms()
+            self._presets()
+            stopped_by = self._tune()
+            self._repeat()
+            make_more(self.ledger, self.spec, self.dataset, self._searched())
+        except KeyboardInterrupt:
+            if not any(c.outcomes for c in self.ledger.candidates):
+                raise
+            stopped_by = "interrupt"
+            self.ledger.progress.say(
+                "Stopped by Ctrl-C: going on with the best so far. Once more ends it all."
+            )
+        if self.ledger.leader is None:
+            raise FitError("No candidate finished a fold.", hint="Give a larger fit.budget.")
+        return stopped_by
+
+    def _defaults(self) -> None:
+        """One fold of every family first, so that they can be compared early; then the rest."""
+        known = {c.name for c in self.ledger.candidates if c.origin == "default"}
+        for family in self.families:
+            if family.name not in known:
+                self.ledger.open(family, "default", {})
+        defaults = [c for c in self.ledger.candidates if c.origin == "default"]
+        self.ledger.advance(defaults[:CERTAIN], 1, whatever=True)
+        self.ledger.advance(defaults, 1)
+        for candidate in defaults:
+            if candidate.name in BASELINES or not self.ledger.is_hopeless(
+                candidate, spreads=FAR_BEHIND
+            ):
+                self.ledger.advance([candidate], self.ledger.folds.count)
+
+    def _transforms(self) -> None:
+        """The defaults again on a logarithmic scale, where the target has a long tail."""
+        if self.dataset.schema.target.levels or not is_skewed(self.dataset.train.target):
+            return
+        for family in self._searched():
+            if not self._is_over() and TRANSFORM not in self.ledger.fixed[family.name]:
+                self._compete([(family, "default", {TRANSFORM: "log"})])
+
+    def _presets(self) -> None:
+        """The settings of each family that are strong on many tables, the families in turns."""
+        turns = itertools.zip_longest(
+            *[[(family, preset) for preset in presets_of(family)] for family in self._searched()]
+        )
+        for family, preset in filter(None, itertools.chain.from_iterable(turns)):
+            if self._is_over():
+                return
+            self._compete([(family, "preset", preset)])
+
+    def _tune(self) -> StoppedBy:
+        """Optuna's suggestions, two at a time, the leading family every second time."""
+        turn = sum(c.origin == "search" for c in self.ledger.candidates)
+        while not self._is_over():
+            ran = [c for c in self.ledger.candidates if c.outcomes and self.ledger.fits(c)]
+            able = {c.name for c in ran}
+            families = [f for f in self._searched() if self._space_of(f) and f.name in able]
+            if not families:
+                return "budget"
+            family = self._next_family(families, turn)
+            turn += 1
+            trials = self.ledger.budget.trials
+            count = SIDE_BY_SIDE if trials is None else min(SIDE_BY_SIDE, trials - self._counted())
+            asked = [self.tuner.ask(family.name, self._space_of(family)) for _ in range(count)]
+            made = self._compete([(family, "search", params) for _, params in asked])
+            for (trial, _), candidate in zip(asked, made, strict=True):
+                over = excess(self.ledger.limits, candidate.price) if candidate.price else 0.0
+                self.tuner.tell(family.name, trial, self._comparable(candidate), over)
+        return "budget" if self.ledger.budget.trials is None else "trials"
+
+    def _repeat(self) -> None:
+        """The best candidates on further cuts of a small table, which one cut misjudges."""
+        ledger = self.ledger
+        best = [c for c in ledger.chooser.ranked(ledger.complete()) if c.family is not None]
+        for cut in range(2, ledger.folds.repeats + 1):
+            for candidate in best[:REPEATED]:
+                ledger.advance([candidate], cut * ledger.folds.count)
+
+    def _compete(
+        self, given: Sequence[tuple[Family, Origin, Mapping[str, Any]]]
+    ) -> list[Candidate]:
+        """Run new candidates side by side; after the first fold those that cannot win end."""
+        made = [self._opened(*one) for one in given]
+        self.ledger.advance(made, 1)
+        alive = [c for c in made if not self.ledger.is_hopeless(c)]
+        self.ledger.advance(alive, self.ledger.folds.count)
+        for candidate in made:
+            if candidate not in alive:
+                candidate.outcome = "pruned"
+            elif candidate.outcome == "stopped":
+                candidate.note = "out of time"
+        return made
+
+    def _opened(self, family: Family, origin: Origin, params: Mapping[str, Any]) -> Candidate:
+        """A new candidate, or the same one as a killed search left it."""
+        scale = {} if origin == "default" else self._best_scale(family)
+        wanted = {**family.defaults, **scale, **params, **self.ledger.fixed[family.name]}
+        for known in self.ledger.candidates:
+            if (known.name, known.origin, known.params) == (family.name, origin, wanted):
+                return known
+        return self.ledger.open(family, origin, {**scale, **params})
+
+    def _best_scale(self, family: Family) -> dict[str, Any]:
+        """The scale of the target on which the family's default scored best."""
+        own = [c for c in self.ledger.candidates if c.name == family.name]
+        own = [c for c in own if c.origin == "default" and c.outcome == "complete"]
+        found = self.ledger.chooser.ranked(own)[0].params.get(TRANSFORM) if own else None
+        return {TRANSFORM: found} if found else {}
+
+    # -- what may still be tried
+
+    def _searched(self) -> list[Family]:
+        """The families that the spec names, without those that are far behind."""
+        named = {family_of(name).name for name in self.spec.fit.families}
+        found = []
+        for family in self.families:
+            own = [c for c in self.ledger.candidates if c.name == family.name]
+            own = [c for c in own if c.origin == "default" and self.ledger.may_win(c)]
+            hopeless = all(self.ledger.is_hopeless(c, spreads=FAR_BEHIND) for c in own)
+            if family.name in named and own and not hopeless:
+                found.append(family)
+        return found
+
+    def _space_of(self, family: Family) -> dict[str, Range]:
+        """The ranges to search, the spec's in place of the family's, without what is fixed."""
+        given = {
+            name: Range(r.low, r.high, r.log, r.integer)
+            for name, r in self.space[family.name].items()
+        }
+        fixed = self.ledger.fixed[family.name]
+        return {n: r for n, r in {**family.space, **given}.items() if n not in fixed}
+
+    def _counted(self) -> int:
+        return sum(c.origin not in MADE for c in self.ledger.candidates)
+
+    def _is_over(self) -> bool:
+        trials = self.ledger.budget.trials
+        if trials is not None:
+            return self._counted() >= trials
+        return self.ledger.budget.left <= self.ledger.reserve
+
+    def _next_family(self, families: Sequence[Family], turn: int) -> Family:
+        """The leading family every second time, the others in turns."""
+        leader = self.ledger.leader
+        leading = [f for f in families if leader is not None and f.name == leader.name]
+        others = [f for f in families if f not in leading]
+        if leading and (turn % 2 == 0 or not others):
+            return leading[0]
+        return others[(turn // 2) % len(others)]
+
+    def _comparable(self, candidate: Candidate) -> float | None:
+        """A candidate's mean as if it had run all folds: those it lacks differ as they do for the
+        leader."""
+        scorecard, leader = self.ledger.scorecard, self.ledger.leader
+        own = scorecard.mean(candidate.number)
+        if math.isnan(own) or leader is None:
+            return None
+        run = len(candidate.outcomes)
+        if run >= len(leader.outcomes):
+            return own
+        return own + scorecard.mean(leader.number) - scorecard.mean(leader.number, run)
+
+
+def by_family(
+    given: Mapping[str, Mapping[str, Any]], families: Mapping[str, Family], key: str
+) -> dict[str, dict[str, Any]]:
+    """`fit.params` or `fit.space` by family name; a family of your own goes by its name in the
+    spec too.
+
+    Raises:
+        UsageError: a family that the spec does not have.
+    """
+    known = {name: family.name for name, family in families.items()}
+    known |= {family.name: family.name for family in families.values()}
+    found: dict[str, dict[str, Any]] = {family.name: {} for family in families.values()}
+    for name, values in given.items():
+        if name not in known:
+            hint = did_you_mean(name, known) or f"Families of this spec: {', '.join(families)}."
+            raise UsageError(f"fit.{key} names the family {name!r}.", hint=hint)
+        found[known[name]] |= values
+    return found
+
+
+def monotone_signs(fit: FitSpec, schema: Schema) -> dict[str, Literal[-1, 1]]:
+    """``fit.monotone`` as -1 and 1.
+
+    Raises:
+        UsageError: a column that is no number, or a target of several classes.
+    """
+    if fit.monotone and schema.target.task == "multiclass":
+        raise UsageError("fit.monotone is for two classes or a number.", hint="Leave it out.")
+    numbers = [column.name for column in schema.features if column.kind == "number"]
+    for name in fit.monotone:
+        if name not in numbers:
+            hint = did_you_mean(name, numbers) or f"Number columns: {', '.join(numbers[:20])}."
+            raise UsageError(f"fit.monotone names {name!r}.", hint=hint)
+    return {name: 1 if way == "increasing" else -1 for name, way in fit.monotone.items()}

@@ -1,0 +1,109 @@
+"""The candidates that might win, packed and measured on the real server, one after the other."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelwright.core.limits import show
+from modelwright.core.progress import Progress
+from modelwright.core.records import Measured
+from modelwright.core.spec import PackSpec
+from modelwright.fit.found import Found
+from modelwright.fit.pipeline import Fit
+from modelwright.fit.trials import Candidate
+from modelwright.pack.artefact import Artefact
+from modelwright.pack.bench import measure
+from modelwright.pack.build import Maker
+
+FOLDER = ".finalists"
+RELEASE_SECONDS = 5.0
+"""Kept for proof, gates, report and registry."""
+SHARE_OF_BUDGET = 0.06
+"""Longest load of one finalist's server, as a part of the budget."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The finalist that won, proved and under its final name."""
+
+    fit: Fit
+    artefact: Artefact
+    measured: Measured
+
+
+def choose_finalist(found: Found, maker: Maker, run: Path, progress: Progress) -> Chosen:
+    """Pack and measure the finalists, and keep the best that meets all limits.
+
+    The expected winner comes first, so that time or Ctrl-C can end this after any of them.
+
+    Args:
+        found: the search.
+        maker: writes the folders.
+        run: the run's folder; `artefact` appears in it.
+        progress: told after each finalist.
+
+    Raises:
+        PackError: a model cannot be converted, or its server does not answer.
+        ParityError: the chosen one's packed model differs from the trained one.
+    """
+    folder = run / FOLDER
+    packed: dict[int, Artefact] = {}
+    measured: dict[int, Measured] = {}
+    try:
+        _measure_all(found, maker, folder, packed, measured, progress)
+    except KeyboardInterrupt:
+        if not measured:
+            raise
+        progress.say("Stopped by Ctrl-C: choosing among the candidates measured so far.")
+    chosen = found.decide(measured)
+    fit = found.fit(chosen, measured)
+    artefact = maker.seal(packed[chosen.number], fit.best, run / "artefact")
+    shutil.rmtree(folder, ignore_errors=True)
+    return Chosen(fit, artefact, measured[chosen.number])
+
+
+def _measure_all(
+    found: Found,
+    maker: Maker,
+    folder: Path,
+    packed: dict[int, Artefact],
+    measured: dict[int, Measured],
+    progress: Progress,
+) -> None:
+    finalists = found.finalists()
+    longest = 0.0
+    for number, candidate in enumerate(finalists):
+        if measured and found.ledger.budget.left < longest + RELEASE_SECONDS:
+            progress.say(f"{len(finalists) - number} finalist(s) not measured: the time is over")
+            return
+        started = time.monotonic()
+        artefact = maker.write(
+            found.pipeline(candidate), found.trial(candidate, {}), folder / str(candidate.number)
+        )
+        packed[candidate.number] = artefact
+        spec = maker.spec_file.spec
+        measured[candidate.number] = measure(
+            artefact,
+            maker.dataset.train.feeds,
+            _shortened(spec.pack, found.ledger.budget.total),
+            limits=spec.parsed_limits(),
+            seed=maker.dataset.record.seed,
+        )
+        longest = max(longest, time.monotonic() - started)
+        progress.step(number + 1, len(finalists), _told(candidate, measured[candidate.number]))
+
+
+def _shortened(spec: PackSpec, budget: float) -> PackSpec:
+    """A small budget measures for a shorter time."""
+    return spec.model_copy(
+        update={"seconds": max(0.2, min(spec.seconds, SHARE_OF_BUDGET * budget))}
+    )
+
+
+def _told(candidate: Candidate, measured: Measured) -> str:
+    p95 = measured.latency_p95
+    cost = f"p95 {show('latency_p95', p95.value)}, " if p95 is not None else ""
+    return f"{candidate.name}: {cost}{show('size', float(measured.size))}"
