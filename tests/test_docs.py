@@ -20,6 +20,7 @@ import pytest
 
 from fit import exam
 from modelwright.pack.convert import convert
+from modelwright.pack.inputs import matrices
 from modelwright.pack.parity import edge_rows
 from projects import EXAMPLES
 
@@ -97,5 +98,5 @@ def test_the_family_of_contributing_is_exact(
     session = ort.InferenceSession(converted.model.SerializeToString())
     output = converted.outputs["value" if task == "regression" else "probabilities"]
     for feeds in (table.feeds, edge_rows(pipeline, table.feeds, seed=0)):
-        [found] = session.run([output], feeds)
+        [found] = session.run([output], matrices(feeds, converted.inputs))
         np.testing.assert_allclose(found, pipeline.answer(feeds), atol=1e-6)

@@ -165,7 +165,7 @@ def reproduce(
     record = from_json((place / "fit.json").read_bytes(), FitRecord, where="fit.json")
     dataset = load_data(spec_file, thorough=False)
     tell.stage("fit", f"{record.family}, without a search")
-    pipeline = fit_again(spec_file.spec, dataset, record, place)
+    pipeline = fit_again(spec_file.spec, dataset, record)
     tell.stage("pack", "to ONNX")
     chosen = next(trial for trial in record.trials if trial.number == record.best)
     with tempfile.TemporaryDirectory() as scratch:

@@ -13,15 +13,14 @@ import numpy as np
 from modelwright.core.intake import Array
 from modelwright.fit.folds import Folds
 from modelwright.fit.noise import Scorecard
-from modelwright.fit.outputs import TINY
 from modelwright.fit.pipeline import mixture
 from modelwright.fit.score import better, score
 from modelwright.fit.trials import Candidate, Outcome
 
 SIZES = (2, 3, 5)
-STEPS = 16
+STEPS = 12
 POOL = 10
-MOST_ROWS = 60_000
+MOST_ROWS = 20_000
 """Rows that the selection looks at; more cost time and change no weight worth having."""
 Recipe = tuple[tuple[Candidate, float], ...]
 
@@ -124,10 +123,3 @@ def out_of_fold(candidate: Candidate, folds: Folds, rows: int) -> Array:
         seen[place] += 1
     with np.errstate(invalid="ignore"):
         return np.asarray(total / seen.reshape(-1, *[1] * len(width)))
-
-
-def lesson_of(answers: Array, target: Array) -> Array:
-    """What a student learns from a teacher's out-of-fold answers: the chance of class 1, or the
-    value; the truth where the teacher has no answer."""
-    taught = np.clip(answers[:, 1], TINY, 1 - TINY) if answers.ndim == 2 else answers
-    return np.where(np.isnan(taught), target.astype(np.float64), taught)

@@ -142,7 +142,18 @@ class Chooser:
             free = [c for c in free if self.broken(c)]
             if free:
                 findings.append(self._relaxed(limit, chosen, self.best_within_noise(free)))
-        return [finding for finding in findings if finding is not None]
+        kept = [finding for finding in findings if finding is not None]
+        return kept or [self._missed(limit, chosen) for limit in self.broken(chosen)]
+
+    def _missed(self, limit: Limit, chosen: Candidate) -> Finding:
+        """Where one limit alone does not help: what the nearest candidate would need of each."""
+        cost = self.cost(chosen)
+        assert cost is not None
+        value = show(limit.metric, costs_of(cost)[limit.metric])
+        return Finding(
+            "relax", limit.metric, "pass", f"{chosen.name} needs {value}", str(limit),
+            "no single limit stands in the way, so all of these must give", "", "info",
+        )  # fmt: skip
 
     def _relaxed(self, limit: Limit, chosen: Candidate, other: Candidate) -> Finding | None:
         goal = self.scorecard.goal

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 
 from modelwright.core.errors import DataError
-from modelwright.core.intake import Array
+from modelwright.core.intake import Array, Feeds
 from modelwright.core.spec import FitSpec
 from modelwright.data.dataset import Dataset
 from modelwright.data.split import folds as cuts_of
@@ -112,6 +112,10 @@ class Folds:
     def valid(self, number: int) -> Array:
         """Places of a fold's validation rows."""
         return self.cuts[number][1]
+
+    def training(self, number: int) -> Feeds:
+        """Columns of a fold's training rows."""
+        return self.dataset.train.take(self.cuts[number][0]).feeds
 
     def truth(self, number: int) -> Array:
         """Targets of a fold's validation rows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -22,7 +22,7 @@ from modelwright.fit.ledger import MADE, Ledger
 from modelwright.fit.outputs import Outputs
 from modelwright.fit.pipeline import Fit, Member, Pipeline
 from modelwright.fit.remarks import remarks
-from modelwright.fit.trials import Candidate
+from modelwright.fit.trials import Candidate, lesson_of
 
 StoppedBy = Literal["budget", "trials", "interrupt", "done"]
 PRICED = 6
@@ -88,6 +88,10 @@ class Found:
     def _train(self, candidates: Sequence[Candidate]) -> None:
         """Last fits, side by side; each model once, however many blends it is in."""
         missing = [c for c in candidates if c.number not in self._members]
+        for student in missing:
+            if student.teacher is not None and student.lesson is None:
+                teacher = replace(self.pipeline(student.teacher), outputs=Outputs())
+                student.lesson = lesson_of(teacher.answer(self.dataset.train.feeds))
         made = self.ledger.trainer.refit(missing, self.dataset)
         self._members |= {c.number: m for c, m in zip(missing, made, strict=True)}
 

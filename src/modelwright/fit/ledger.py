@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ REFIT_COST = 1.4
 """A last fit sees K/(K-1) of a fold's rows and needs an encoder: time of a fold times this."""
 BLEND_MEMBERS = 3
 """Last fits that are kept room for."""
+MODELS_KEPT = 8
+"""Best candidates whose models of every fold are kept, to teach."""
 MADE = ("blend", "distilled", "shortened")
 """Origins of candidates that are made of others; a budget of trials does not count them."""
 
@@ -43,6 +45,7 @@ class Ledger:
         candidates: in the order of their numbers.
         run_folder: keeps every candidate, so that a killed search goes on; None keeps nothing.
         first_feasible: seconds until a candidate was seen that keeps all limits on cost.
+        later: training seconds that phases still to come need.
     """
 
     schema: Schema
@@ -58,6 +61,7 @@ class Ledger:
     run_folder: Path | None = None
     candidates: list[Candidate] = field(default_factory=list)
     first_feasible: float | None = None
+    later: Callable[[], float] = float
 
     def __post_init__(self) -> None:
         self.scorecard = Scorecard(self.goal, self.folds.weights, self.folds.repeats)
@@ -103,6 +107,7 @@ class Ledger:
     def leader(self) -> Candidate | None:
         """The best of those that have run most folds, within the limits on cost if one is."""
         ran = [c for c in self.candidates if c.outcomes and self.may_win(c)]
+        ran = [c for c in ran if c.name != "dummy"] or ran
         if not ran:
             return None
         most = max(min(len(c.outcomes), self.folds.count) for c in ran)
@@ -147,6 +152,13 @@ class Ledger:
             tell(self)
         for candidate in candidates:
             self._settle(candidate)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop the models of candidates that fell behind, but for their first fold's."""
+        ranked = self.chooser.ranked([c for c in self.candidates if not c.members])
+        for candidate in ranked[MODELS_KEPT:]:
+            candidate.outcomes[1:] = [replace(o, member=None) for o in candidate.outcomes[1:]]
 
     def _settle(self, candidate: Candidate) -> None:
         if len(candidate.outcomes) >= self.folds.count:
@@ -196,12 +208,12 @@ class Ledger:
     @property
     def reserve(self) -> float:
         """Seconds that the last fits, packing, measuring and the report are expected to need."""
-        complete = self.complete()
-        best = self.chooser.ranked(complete)[:BLEND_MEMBERS] if complete else []
+        singles = [c for c in self.complete() if not c.members]
+        best = self.chooser.ranked(singles)[:BLEND_MEMBERS]
         best += [c for c in self.candidates if c.name in BASELINES and c.origin == "default"]
         refits = sum(c.seconds_a_fold for c in {c.number: c for c in best}.values())
         after = min(AFTER_MOST, AFTER_SHARE * self.budget.total)
-        return after + REFIT_COST * refits / self.trainer.workers
+        return after + (REFIT_COST * refits + self.later()) / self.trainer.workers
 
     def _seconds_a_fold(self) -> float:
         """Most time for one fold: what is left, shared with the families that have not run yet."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from modelwright.core.spec import Spec
 from modelwright.data.dataset import Dataset
-from modelwright.fit.blend import blended, lesson_of, out_of_fold, recipes
+from modelwright.fit.blend import blended, recipes
 from modelwright.fit.family import Family
 from modelwright.fit.ledger import MADE, Ledger
 from modelwright.fit.trials import Candidate
@@ -35,19 +35,33 @@ def make_more(ledger: Ledger, spec: Spec, dataset: Dataset, families: Sequence[F
         _shorten(ledger, ledger.chooser.ranked(singles)[0])
 
 
+def cost_of_more(ledger: Ledger, spec: Spec, dataset: Dataset) -> float:
+    """Training seconds that `make_more` will need, as far as candidates so far tell."""
+    ranked = ledger.chooser.ranked(ledger.complete())
+    pupils = [c.seconds for c in ranked if _can_learn(c, dataset)][:1] if spec.fit.blend else []
+    shrink = spec.pack.drop_at_most is not None or ledger.bounded
+    shorter = [c.seconds * sum(SHORTER) for c in ranked][:1] if shrink else []
+    return sum([*pupils, *shorter])
+
+
+def _can_learn(candidate: Candidate, dataset: Dataset) -> bool:
+    return dataset.schema.target.task in getattr(candidate.family, "soft", ())
+
+
 def _distil(
     ledger: Ledger, dataset: Dataset, families: Sequence[Family], teacher: Candidate
 ) -> None:
     """One model that learns the blend's out-of-fold answers (Hinton et al. 2015)."""
-    task = dataset.schema.target.task
     able = [c for c in ledger.chooser.ranked(ledger.complete()) if c.family in families]
-    able = [c for c in able if task in getattr(c.family, "soft", ())]
+    able = [c for c in able if _can_learn(c, dataset)]
     if not able or not ledger.fits(able[0]):
         return
-    answers = out_of_fold(teacher, ledger.folds, dataset.train.rows)
+    parts = [member for member, _ in teacher.members]
+    if any(o.member is None for part in parts for o in part.outcomes[: ledger.folds.count]):
+        return  # taken up from a killed search, which keeps answers but no models
     student = Candidate(
         len(ledger.candidates), able[0].family, "distilled", dict(able[0].params),
-        teacher=teacher, lesson=lesson_of(answers, dataset.train.target),
+        teacher=teacher,
         note=f"taught by candidate {teacher.number}",
     )  # fmt: skip
     ledger.advance([ledger.add(student)], ledger.folds.count)

@@ -28,7 +28,7 @@ from modelwright.fit.finish import cost_matrix
 from modelwright.fit.folds import folds_for
 from modelwright.fit.found import Found, StoppedBy
 from modelwright.fit.ledger import MADE, Ledger
-from modelwright.fit.made import make_more
+from modelwright.fit.made import cost_of_more, make_more
 from modelwright.fit.outputs import is_skewed
 from modelwright.fit.pipeline import Pricing
 from modelwright.fit.saved import STUDIES, restore
@@ -116,12 +116,14 @@ class _Search:
 
     def run(self) -> StoppedBy:
         stopped_by: StoppedBy = "done"
+        self.ledger.later = lambda: cost_of_more(self.ledger, self.spec, self.dataset)
         try:
             self._defaults()
             self._transforms()
             self._presets()
             stopped_by = self._tune()
             self._repeat()
+            self.ledger.later = float
             make_more(self.ledger, self.spec, self.dataset, self._searched())
         except KeyboardInterrupt:
             if not any(c.outcomes for c in self.ledger.candidates):

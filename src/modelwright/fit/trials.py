@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from modelwright.core.errors import ModelwrightError, UsageError
-from modelwright.core.intake import Array
+from modelwright.core.intake import Array, Feeds
 from modelwright.core.records import Origin, Price, Trial
 from modelwright.core.schema import Schema
 from modelwright.core.spec import FitSpec
@@ -23,8 +23,8 @@ from modelwright.data.dataset import Dataset
 from modelwright.fit.family import Family, FitJob, Fitted, Settings, split_params
 from modelwright.fit.features import Encoder, fit_encoder, monotone_of
 from modelwright.fit.folds import Folds
-from modelwright.fit.outputs import Transform, transform_for
-from modelwright.fit.pipeline import Member
+from modelwright.fit.outputs import TINY, Transform, transform_for
+from modelwright.fit.pipeline import Member, mixture
 
 
 class Budget:
@@ -54,7 +54,8 @@ class Outcome:
 
     Attributes:
         answers: on the validation rows, on the target's own scale.
-        member: the model with its encoder, kept for the first fold only, to be priced.
+        member: the model with its encoder, to be priced and to teach; dropped from candidates
+            that fall behind.
     """
 
     answers: Array
@@ -72,8 +73,9 @@ class Candidate:
         family: of a single model; None for a blend.
         members: (candidate, weight) of a blend.
         outcomes: of its folds, in their order.
-        teacher: whose answers it learned, for a distilled one.
-        lesson: those answers, one a training row: the chance of class 1, or the value.
+        teacher: whose answers it learns, for a distilled one.
+        lesson: those answers on all training rows, for the last fit: the chance of class 1, or the
+            value.
         fixed_rounds: of a shortened one, which does not stop early.
     """
 
@@ -100,7 +102,9 @@ class Candidate:
 
     @property
     def seconds(self) -> float:
-        """Training time over all folds, added up."""
+        """Training time over all folds, added up; of all members for a blend."""
+        if self.members:
+            return sum(member.seconds for member, _ in self.members)
         return sum(outcome.seconds for outcome in self.outcomes)
 
     @property
@@ -225,14 +229,16 @@ class Trainer:
         encoding = candidate.family.encoding.changed(settings.encoding)
         fold = folds.get(number, encoding)
         transform = self._transform(settings, fold.y)
-        taught = fold.y if candidate.lesson is None else candidate.lesson[folds.cuts[number][0]]
+        taught = fold.y
+        if candidate.teacher is not None:
+            taught = taught_by(candidate.teacher, folds.training(number), number)
         job = self._job(settings, fold.encoder, fold.x, transform.forward(taught))
         end = time.monotonic() + seconds
         job = replace(
             job,
             x_valid=fold.x_valid,
             y_valid=transform.forward(fold.y_valid),
-            soft=candidate.lesson is not None,
+            soft=candidate.teacher is not None,
             rounds=candidate.fixed_rounds,
             stop=lambda: self.halt.is_set() or time.monotonic() > end,
         )
@@ -240,8 +246,7 @@ class Trainer:
         member = Member(candidate.family.name, fold.encoder, fitted, transform)
         answers = transform.back(fitted.answer(fold.x_valid))
         spent = time.monotonic() - started
-        kept = member if number == 0 else None
-        return Outcome(answers, fitted.rounds, fitted.settled, spent, kept)
+        return Outcome(answers, fitted.rounds, fitted.settled, spent, member)
 
     def _everything(self, candidate: Candidate, dataset: Dataset) -> Member:
         assert candidate.family is not None
@@ -272,6 +277,24 @@ class Trainer:
             patience=self.spec.patience,
             monotone=monotone_of(encoder, self.monotone),
         )
+
+
+def taught_by(teacher: Candidate, feeds: Feeds, number: int) -> Array:
+    """What a student learns in a fold: the answers of the teacher as that fold trained it, so that
+    nothing of the validation rows is in them.
+
+    Answers on rows that the teacher had not seen would come from models that had seen the
+    validation rows: a student of those scored .937 on Adult where its teacher has .930.
+    """
+    parts = teacher.members or ((teacher, 1.0),)
+    members = [part.outcomes[number].member for part, _ in parts]
+    answers = [member.answer(feeds) for member in members if member is not None]
+    return lesson_of(mixture(answers, tuple(weight for _, weight in parts)))
+
+
+def lesson_of(answers: Array) -> Array:
+    """The chance of class 1, or the value, one a row."""
+    return np.clip(answers[:, 1], TINY, 1 - TINY) if answers.ndim == 2 else answers
 
 
 def _fit(family: Family, job: FitJob) -> Fitted:

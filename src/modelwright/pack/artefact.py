@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
@@ -36,6 +37,10 @@ _ORT_ERRORS = (
     RuntimeError,
     ValueError,
 )
+
+
+class _Format(msgspec.Struct):
+    format: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,11 +121,13 @@ class Artefact:
                 f"{folder} is not the model that was released: its manifest has sha256 "
                 f"{found[:12]}, wanted {digest[:12]}."
             )
-        manifest = from_json(data, Manifest, where=str(folder / MANIFEST))
-        if manifest.format != FORMAT:
+        given = from_json(data, _Format, where=str(folder / MANIFEST)).format
+        if given != FORMAT:
             raise ArtefactError(
-                f"{folder} has format {manifest.format}, this version reads {FORMAT}."
+                f"{folder} has format {given}, this version reads {FORMAT}.",
+                hint="Run again, or serve it with the version that made it.",
             )
+        manifest = from_json(data, Manifest, where=str(folder / MANIFEST))
         contents = {name: _verified(folder, name, sha) for name, sha in manifest.files.items()}
         if MODEL not in contents:
             raise ArtefactError(f"{folder / MANIFEST} names no {MODEL}.")

@@ -31,6 +31,11 @@ h1.pass,.pass{color:var(--good)}h1.fail,.fail,.error{color:var(--bad)}
 h1.undecided,.undecided,.warning{color:var(--open)}.info{color:var(--soft)}
 tr.chosen{background:var(--chosen)}
 .rail{fill:var(--rule)}.line{fill:var(--ink)}.span{fill:currentColor}.bar{fill:var(--bar)}
+.plot{width:100%;max-width:760px;display:block;margin:1em 0 0}.plot text{fill:var(--soft);
+font-size:12px}.axis{fill:none;stroke:var(--rule)}.front{fill:none;stroke:var(--bar);
+stroke-width:1.5}.dot{fill:var(--bar);stroke:var(--page)}.dot.chosen{fill:var(--good)}
+.dot.fail{fill:var(--page);stroke:var(--bad);stroke-width:2}.limit{stroke:var(--ink);
+stroke-dasharray:4 3}.key{color:var(--soft);font-size:.88rem;margin:.2em 0 1.4em}
 code{font-size:.88em;overflow-wrap:anywhere}
 @media print{main{padding:0}.scroll{overflow:visible}}
 """.replace("\n", "")

@@ -16,10 +16,10 @@ from modelwright.core.records import (
     ReleaseRecord,
 )
 from modelwright.core.spec_file import SpecFile
+from modelwright.release.candidates_page import candidates_page
 from modelwright.release.data_page import data_page
 from modelwright.release.html import STYLE, table
 
-MOST_TRIALS = 40
 SIGN = {"pass": "&#10003; pass", "fail": "&#10007; fail", "undecided": "? undecided"}
 
 
@@ -61,7 +61,7 @@ def render(given: ReportInput) -> str:
         ("Quality on the holdout", _quality(release.evidence)),
         ("Limits", _limits(given)),
         ("Gates", _gates(release.evidence)),
-        ("Candidates", _candidates(given.fit)),
+        ("Candidates", candidates_page(given.fit, given.manifest.limits, release.evidence)),
         ("Cost", _cost(given.measured)),
         ("Data", data_page(given.dataset)),
         ("How to get this again", _reproduce(given)),
@@ -155,56 +155,26 @@ def _gates(evidence: Sequence[Finding]) -> str:
     return table(("gate", "of", "measured", "wanted", "verdict", "why, and what to do"), rows)
 
 
-def _candidates(fit: FitRecord) -> str:
-    best_first = sorted(
-        ((t, t.score) for t in fit.trials if t.score is not None),
-        key=lambda pair: (
-            pair[0].outcome != "complete",
-            pair[1] if METRICS[fit.goal].better == "lower" else -pair[1],
-        ),
-    )
-    rows = []
-    for trial, score in best_first[:MOST_TRIALS]:
-        mark = " class='chosen'" if trial.number == fit.best else ""
-        params = ", ".join(f"{k} {_short(v)}" for k, v in trial.params.items())
-        rows.append(
-            f"<tr{mark}><td>{trial.number}</td><td>{escape(trial.family)}</td>"
-            f"<td>{trial.origin}</td><td>{show(fit.goal, score)}</td>"
-            f"<td>{len(trial.scores)}</td><td>{trial.rounds or ''}</td>"
-            f"<td>{trial.seconds:.1f}</td><td>{trial.outcome}</td><td>{escape(params)}</td></tr>"
-        )
-    head = (
-        "#",
-        "family",
-        "origin",
-        fit.goal,
-        "folds",
-        "rounds",
-        "seconds",
-        "outcome",
-        "parameters",
-    )
-    note = f"<p>{escape(fit.folds)}; budget {escape(fit.budget)}, used {fit.seconds:.1f} s.</p>"
-    return note + table(head, rows)
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def _cost(measured: Measured) -> str:
     lines = [
         ("one row in process, p50", f"{measured.in_process_p50 * 1e6:.0f} µs"),
         ("size", show("size", measured.size)),
         ("load", show("latency_p95", measured.load_seconds)),
     ]
+    if measured.cold_start is not None:
+        lines.append(
+            ("HTTP server: start to first answer", show("latency_p95", measured.cold_start))
+        )
     for name in ("latency_p50", "latency_p95", "latency_p99", "throughput", "memory"):
         found = getattr(measured, name)
         if found is not None:
             metric = "latency_p95" if name.startswith("latency") else name
             lines.append((f"HTTP server: {name}", show(metric, found.value)))
     rows = [f"<tr><th scope='row'>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in lines]
-    return f"<p>Measured on {escape(measured.machine)}.</p>" + table(("what", "value"), rows)
+    rate = f"at {measured.rate:,.0f} requests/s" if measured.rate else "one request after the other"
+    steady = "" if measured.steady else " The blocks of the p95 differ by more than a tenth."
+    note = f"<p>Measured on {escape(measured.machine)}, latency {rate}.{steady}</p>"
+    return note + table(("what", "value"), rows)
 
 
 def _reproduce(given: ReportInput) -> str:

@@ -206,24 +206,24 @@ def _leaderboard(result: op.RunResult, console: Console) -> None:
     served = ("latency_p95", "throughput", "memory") if wide else ("latency_p95",)
     table.add_column("")
     table.add_column("#", justify="right")
-    table.add_column("candidate", overflow="fold")
+    table.add_column("candidate", overflow="fold", min_width=26)
     for name in (result.goal, *(NAMES.get(n, n) for n in served), "one row", "size", "fit"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("")
     for line in result.leaderboard[:MOST_CANDIDATES]:
-        sign = "[green]>[/]" if line.chosen else "[dim]~[/]" if line.pareto else ""
+        sign = "[yellow]![/]" if not line.feasible else "[dim]~[/]" if line.pareto else ""
+        sign = "[green]>[/]" if line.chosen else sign
         error = "" if line.error is None else f" ± {limits.show(result.goal, line.error)}"
         cells = [str(line.number), f"{line.candidate} ({line.origin})"]
         cells.append(_figure(result.goal, line.score) + error)
         cells += [_figure(name, getattr(line, name)) for name in served]
         seconds = line.in_process
         cells += ["" if seconds is None else f"{seconds * 1e6:,.0f} µs", _figure("size", line.size)]
-        cells += [f"{line.fit_seconds:.1f} s", "" if line.feasible else "over a limit"]
+        cells.append(f"{line.fit_seconds:.1f} s")
         table.add_row(sign, *map(escape, cells))
     console.print(table)
     more = len(result.leaderboard) - MOST_CANDIDATES
     console.print(
-        "[dim]> chosen, ~ nothing is both better and faster"
+        "[dim]> chosen, ~ nothing is both better and faster, ! breaks a limit on cost"
         + (f"; {more} more in the report" if more > 0 else "")
         + "[/]\n"
     )

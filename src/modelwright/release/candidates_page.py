@@ -1,0 +1,175 @@
+"""The report's part on candidates: the leaderboard, and quality against latency."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from modelwright.core.limits import METRICS, Limit, show
+from modelwright.core.records import Finding, FitRecord, Trial
+from modelwright.release.html import table
+
+MOST_TRIALS = 40
+WIDTH, HEIGHT, LEFT, BOTTOM = 640, 300, 70, 36
+FAR = 3.0
+"""How many times as far behind the best as the middle candidate a drawn one may be."""
+REMARKS = ("choice", "selection", "relax", "estimate")
+
+
+def candidates_page(fit: FitRecord, limits: Sequence[Limit], evidence: Sequence[Finding]) -> str:
+    """Why this candidate, what the others would have been, and what each limit costs."""
+    first = fit.first_feasible
+    found = "" if first is None else f", first feasible candidate after {first:.1f} s"
+    note = (
+        f"<p>{escape(fit.folds)}; budget {escape(fit.budget)}, used {fit.seconds:.1f} s{found}.</p>"
+    )
+    return note + _remarks(evidence) + _plot(fit, limits) + _leaderboard(fit)
+
+
+def _remarks(evidence: Sequence[Finding]) -> str:
+    rows = [
+        f"<tr><th scope='row'>{escape(f.check)}</th><td>{escape(f.subject)}</td>"
+        f"<td>{escape(f.measured)}</td><td>{escape(f.why)}</td></tr>"
+        for f in evidence
+        if f.check in REMARKS
+    ]
+    return table(("about", "of", "found", "why"), rows) if rows else ""
+
+
+def _leaderboard(fit: FitRecord) -> str:
+    rows = []
+    for trial in fit.leaderboard()[:MOST_TRIALS]:
+        mark = " class='chosen'" if trial.number == fit.best else ""
+        params = ", ".join(f"{k} {_short(v)}" for k, v in trial.params.items())
+        if trial.members:
+            params = ", ".join(f"{weight:.0%} of {number}" for number, weight in trial.members)
+        score = "" if trial.score is None else show(fit.goal, trial.score)
+        error = "" if trial.error is None else f" ± {show(fit.goal, trial.error)}"
+        cells = [
+            str(trial.number), escape(trial.family), trial.origin, score + error,
+            *map(escape, _costs(trial)), f"{trial.seconds:.1f}",
+            escape(f"over {', '.join(trial.broken)}") if trial.broken else "kept",
+            "yes" if trial.pareto else "", str(len(trial.scores)), str(trial.rounds or ""),
+            trial.outcome, escape(", ".join(filter(None, (params, trial.note)))),
+        ]  # fmt: skip
+        rows.append(f"<tr{mark}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    head = ("#", "family", "origin", fit.goal, "one row", "p95", "throughput", "memory", "size",
+            "fit s", "limits", "Pareto", "folds", "rounds", "outcome", "parameters")  # fmt: skip
+    return table(head, rows)
+
+
+def _costs(trial: Trial) -> list[str]:
+    """One row, p95, throughput, memory, size: measured, else estimated and marked so."""
+    real, price = trial.measured, trial.price
+    cells = []
+    for name in ("in_process", "latency_p95", "throughput", "memory", "size"):
+        value, sign = None, ""
+        if real is not None:
+            found = real.in_process_p50 if name == "in_process" else getattr(real, name)
+            value = getattr(found, "value", found)
+        if value is None and price is not None:
+            value, sign = getattr(price, name), "~"
+        metric = "latency_p95" if name == "in_process" else name
+        cells.append("" if value is None else f"{sign}{show(metric, float(value))}")
+    return cells
+
+
+def _plot(fit: FitRecord, limits: Sequence[Limit]) -> str:
+    """Score against p95, where it is known or foretold for all; else against one row in process."""
+    known = [t for t in fit.leaderboard() if t.score is not None and (t.price or t.measured)]
+    if len(known) < 2:
+        return ""
+    served = all(_p95(trial) is not None for trial in known)
+    places = [(trial, _p95(trial) if served else _in_process(trial)) for trial in known]
+    drawn = _near_enough(fit)
+    points = [(t, x, drawn[t.number]) for t, x in places if x is not None and t.number in drawn]
+    if len(points) < 2:
+        return ""
+    line = next((limit.bound for limit in limits if served and limit.metric == "latency_p95"), None)
+    xs = [math.log10(x) for _, x, _ in points] + ([math.log10(line)] if line else [])
+    ys = [y for _, _, y in points]
+    better_up = METRICS[fit.goal].better == "higher"
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        across = _share(math.log10(x), min(xs), max(xs))
+        up = _share(y, min(ys), max(ys))
+        up = up if better_up else 1 - up
+        return LEFT + across * (WIDTH - LEFT - 20), 14 + (1 - up) * (HEIGHT - BOTTOM - 28)
+
+    shapes = [_axes(fit.goal, served, (min(xs), max(xs)), (min(ys), max(ys)), better_up)]
+    front = sorted((x, at(x, y)) for t, x, y in points if t.pareto)
+    path = " ".join(f"{x:.1f},{y:.1f}" for _, (x, y) in front)
+    shapes.append(f"<polyline points='{path}' class='front'/>")
+    for trial, x, y in points:
+        px, py = at(x, y)
+        kind = "chosen" if trial.number == fit.best else "fail" if trial.broken else "pass"
+        title = f"{trial.number} {trial.family}: {fit.goal} {show(fit.goal, y)}"
+        shapes.append(
+            f"<circle cx='{px:.1f}' cy='{py:.1f}' r='{7 if kind == 'chosen' else 4}' "
+            f"class='dot {kind}'><title>{escape(title)}</title></circle>"
+        )
+    if line:
+        px, _ = at(line, ys[0])
+        shapes.append(f"<line x1='{px:.1f}' y1='8' x2='{px:.1f}' y2='{HEIGHT - BOTTOM}' "
+                      "class='limit'/>")  # fmt: skip
+    left_out = len(known) - len(points)
+    label = f"{fit.goal} against latency: {len(front)} candidates on the Pareto line"
+    return (
+        f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' class='plot' role='img' "
+        f"aria-label='{escape(label)}'>{''.join(shapes)}</svg>"
+        "<p class='key'>Large: chosen. Line: nothing is both better and faster. Red: over a limit "
+        f"on cost.{f' {left_out} far behind are not drawn.' if left_out else ''}</p>"
+    )
+
+
+def _near_enough(fit: FitRecord) -> dict[int, float]:
+    """Scores worth drawing: none so far behind that it would press all others together."""
+    scores = {t.number: t.score for t in fit.leaderboard() if t.score is not None}
+    complete = [scores[t.number] for t in fit.leaderboard() if t.outcome == "complete"]
+    if not complete:
+        return scores
+    best = complete[0]
+    behind = sorted(abs(score - best) for score in complete)
+    most = max(FAR * behind[len(behind) // 2], abs(scores.get(fit.best, best) - best))
+    return {number: score for number, score in scores.items() if abs(score - best) <= most}
+
+
+def _axes(
+    goal: str, served: bool, xs: tuple[float, float], ys: tuple[float, float], up: bool
+) -> str:
+    floor = HEIGHT - BOTTOM
+    low, high = (show("latency_p95", 10**x) for x in xs)
+    top, bottom = (show(goal, y) for y in ((ys[1], ys[0]) if up else ys))
+    what = "p95 of the HTTP server" if served else "one row in process"
+    texts = [
+        (LEFT, floor + 16, "start", low), (WIDTH - 20, floor + 16, "end", high),
+        ((LEFT + WIDTH) / 2, floor + 30, "middle", what),
+        (LEFT - 8, 18, "end", top), (LEFT - 8, floor - 10, "end", bottom),
+        (LEFT - 8, floor / 2, "end", goal),
+    ]  # fmt: skip
+    words = "".join(
+        f"<text x='{x:.0f}' y='{y:.0f}' text-anchor='{anchor}'>{escape(text)}</text>"
+        for x, y, anchor, text in texts
+    )
+    return f"<path d='M{LEFT} 8V{floor}H{WIDTH - 10}' class='axis'/>{words}"
+
+
+def _share(value: float, low: float, high: float) -> float:
+    return 0.5 if high <= low else (value - low) / (high - low)
+
+
+def _p95(trial: Trial) -> float | None:
+    if trial.measured is not None and trial.measured.latency_p95 is not None:
+        return trial.measured.latency_p95.value
+    return trial.price.latency_p95 if trial.price is not None else None
+
+
+def _in_process(trial: Trial) -> float | None:
+    if trial.measured is not None:
+        return trial.measured.in_process_p50
+    return trial.price.in_process if trial.price is not None else None
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
