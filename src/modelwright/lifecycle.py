@@ -35,7 +35,7 @@ from modelwright.data.scoring import open_rows, scored_batches
 from modelwright.data.sources import open_source
 from modelwright.data.writing import write_batches
 from modelwright.fit.again import fit_again
-from modelwright.fit.search import search
+from modelwright.fit.search import check_settings, search
 from modelwright.pack.artefact import Artefact
 from modelwright.pack.build import Maker, compared
 from modelwright.pack.finalists import choose_finalist
@@ -109,6 +109,7 @@ def run(
     dataset = load_data(spec_file)
     dataset.must_be_learnable()
     goal = goal_of(spec_file.spec, dataset.schema.target)
+    check_settings(spec_file.spec, dataset.schema)
     check_slices(spec_file.spec.parsed_limits(), dataset.schema)
     for finding in dataset.record.findings:
         if finding.severity != "info":

@@ -93,7 +93,7 @@ def find_run(project: Path, name: str) -> Path:
     if not (folder / FIT).is_file():
         raise UsageError(
             f"Run {folder.name} never came to a model.",
-            hint="modelwright run --resume goes on with it.",
+            hint="Go on with it: modelwright run --resume.",
         )
     return folder
 

@@ -15,6 +15,10 @@ SHORTER = (0.5, 0.25)
 """Parts of the rounds that shortened models keep."""
 
 
+STUDENT_COST = 2.5
+"""Soft answers can be learned for longer: a student runs more rounds than its model did."""
+
+
 def make_more(ledger: Ledger, spec: Spec, dataset: Dataset, families: Sequence[Family]) -> None:
     """Add what can be made of the candidates of a search.
 
@@ -38,7 +42,8 @@ def make_more(ledger: Ledger, spec: Spec, dataset: Dataset, families: Sequence[F
 def cost_of_more(ledger: Ledger, spec: Spec, dataset: Dataset) -> float:
     """Training seconds that `make_more` will need, as far as candidates so far tell."""
     ranked = ledger.chooser.ranked(ledger.complete())
-    pupils = [c.seconds for c in ranked if _can_learn(c, dataset)][:1] if spec.fit.blend else []
+    able = [c.seconds for c in ranked if _can_learn(c, dataset)][:1] if spec.fit.blend else []
+    pupils = [STUDENT_COST * seconds for seconds in able]
     shrink = spec.pack.drop_at_most is not None or ledger.bounded
     shorter = [c.seconds * sum(SHORTER) for c in ranked][:1] if shrink else []
     return sum([*pupils, *shorter])

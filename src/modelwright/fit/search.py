@@ -282,6 +282,30 @@ class _Search:
         return own + scorecard.mean(leader.number) - scorecard.mean(leader.number, run)
 
 
+def check_settings(spec: Spec, schema: Schema) -> None:
+    """Refuse what `fit:` asks for and the target or the families cannot give, before any work.
+
+    Raises:
+        UsageError: an unknown family, column or class; a setting for another kind of target.
+    """
+    names = dict.fromkeys([*BASELINES, *spec.fit.families])
+    families = {name: family_of(name) for name in names}
+    by_family(spec.fit.params, families, "params")
+    by_family(spec.fit.space, families, "space")
+    signs = monotone_signs(spec.fit, schema)
+    if signs and not any(getattr(families[n], "monotone", False) for n in spec.fit.families):
+        raise UsageError(
+            "fit.monotone: none of fit.families can promise it.",
+            hint="lightgbm, xgboost, catboost, extra_trees and random_forest can.",
+        )
+    cost_matrix(spec.fit.costs, schema.target)
+    if spec.fit.interval is not None and schema.target.levels:
+        raise UsageError(
+            f"fit.interval is for numbers; {schema.target.name!r} has classes.",
+            hint="Leave it out: probabilities say how sure a label is.",
+        )
+
+
 def by_family(
     given: Mapping[str, Mapping[str, Any]], families: Mapping[str, Family], key: str
 ) -> dict[str, dict[str, Any]]:

@@ -24,7 +24,8 @@ from modelwright.fit.pipeline import Pipeline
 from modelwright.pack.answers import linked, mixed, transformed_back, written
 from modelwright.pack.graph import ML, GraphWriter
 from modelwright.pack.inputs import NUMBERS, TEXTS, TIMES, inputs_of
-from modelwright.pack.shrink import merged, nodes_of
+from modelwright.pack.narrow import narrowed
+from modelwright.pack.shrink import nodes_of, smallest
 
 ELEMENT_OF = {NUMBERS: "float64", TEXTS: "string", TIMES: "int64"}
 INPUT_TYPE = {
@@ -62,11 +63,13 @@ def convert(pipeline: Pipeline, *, with_features: bool = False) -> Converted:
     inputs = _Inputs(writer, schema)
     answers, nodes = [], 0
     encoded = {}
-    for number, member in enumerate(pipeline.members):
-        features = _encode(writer, member.encoder, inputs)
-        decision = member.decision()
-        if isinstance(decision, Forest):
-            decision = merged(decision)
+    parts = [(member.encoder, smallest(member.decision())) for member in pipeline.members]
+    if not with_features:
+        parts = narrowed(parts)
+    for number, (member, (encoder, decision)) in enumerate(
+        zip(pipeline.members, parts, strict=True)
+    ):
+        features = _encode(writer, encoder, inputs)
         nodes += nodes_of(decision)
         answer = linked(writer, _decide(writer, decision, features), decision.link)
         answers.append(transformed_back(writer, member.transform, answer))

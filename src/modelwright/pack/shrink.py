@@ -33,6 +33,11 @@ def merged(forest: Forest) -> Forest:
     return _compact(forest, alias)
 
 
+def smallest(decision: Decision) -> Decision:
+    """The same function with as few nodes as can be found."""
+    return merged(decision) if isinstance(decision, Forest) else decision
+
+
 def nodes_of(decision: Decision) -> int:
     """Splits, or weights that are not zero: a size that is the same on every machine."""
     if isinstance(decision, Forest):

@@ -105,6 +105,8 @@ def _grow(builder: ForestBuilder, tree: Any, values: Array) -> int:
         if left[node] < 0:
             return builder.leaf(values[node].tolist())
         missing = bool(tree.missing_go_to_left[node])
-        return builder.node(int(tree.feature[node]), before_float32(float(below[node])), missing)
+        limit = float(tree.threshold[node])  # infinite where a split parts missing values only
+        limit = limit if np.isinf(limit) else before_float32(float(below[node]))
+        return builder.node(int(tree.feature[node]), limit, missing)
 
     return builder.grow(0, add, lambda node: None if left[node] < 0 else (left[node], right[node]))
