@@ -12,12 +12,13 @@ import pytest
 from modelwright.core.errors import DataError, UsageError
 from modelwright.core.goals import goal_of
 from modelwright.core.progress import Silent
+from modelwright.core.records import FitRecord, Trial
 from modelwright.core.spec_file import SpecFile
 from modelwright.data.dataset import Dataset, load
 from modelwright.fit.found import Found
 from modelwright.fit.ledger import MADE
 from modelwright.fit.pipeline import Fit
-from modelwright.fit.search import search
+from modelwright.fit.search import check_settings, search
 from modelwright.pack.build import Maker
 from modelwright.pack.price import PriceList
 from projects import mixed_table, spec_for
@@ -179,3 +180,123 @@ def test_one_easy_fold_does_not_win(tmp_path: Path) -> None:
 def test_only_named_families_are_searched(tmp_path: Path) -> None:
     fit = run(tmp_path, "{budget: 8 trials, folds: 2, families: [lightgbm]}")
     assert {t.family for t in fit.record.trials if t.origin == "search"} <= {"lightgbm"}
+
+
+def trial_of(record: FitRecord, number: int) -> Trial:
+    return next(t for t in record.trials if t.number == number)
+
+
+def bounded(folder: Path, limits: str, more: str = "") -> tuple[Found, FitRecord]:
+    """A search under limits, with prices in process only."""
+    mixed_table(900).write_csv(folder / "t.csv")
+    file = spec_for(
+        folder, "t.csv", "bought",
+        "fit: {budget: 14 trials, folds: 3, families: [linear, lightgbm, extra_trees]}\n"
+        f"pack: {{measure: process}}\nlimits: {limits}\n{more}",
+    )  # fmt: skip
+    found = searched(file, load(file))
+    finalists = found.finalists()
+    return found, found.fit(finalists[0], {}).record
+
+
+def test_a_limit_on_cost_changes_the_choice_and_has_its_price(tmp_path: Path) -> None:
+    """The shadow price is what a run without the limit comes to."""
+    free, unlimited = bounded(tmp_path, "{}")
+    best = trial_of(unlimited, unlimited.best)
+    assert best.price is not None
+    line = f"{best.price.size / 1e3 * 0.8:.3f} kB"
+    _, limited = bounded(tmp_path, f"{{size: {line}}}")
+    chosen = trial_of(limited, limited.best)
+    assert chosen.number != best.number and not chosen.broken and chosen.price is not None
+    assert chosen.price.size < best.price.size * 0.8
+    [relax] = [f for f in limited.findings if f.check == "relax"]
+    found = free.ledger.scorecard
+    lead, _ = found.lead(best.number, chosen.number)
+    assert best.score is not None and chosen.score is not None
+    assert f"buys {abs(best.score - chosen.score):.4f} roc_auc" in relax.measured
+    assert relax.interval is not None and relax.interval.value == pytest.approx(lead, abs=1e-9)
+    assert "breaks size" in limited.findings[0].why
+
+
+def test_limits_that_nothing_keeps_give_the_nearest(tmp_path: Path) -> None:
+    _, record = bounded(tmp_path, "{size: 10 B}")
+    assert record.family == "linear"  # the smallest there is
+    assert trial_of(record, record.best).broken == ("size",)
+    assert "nothing keeps all limits" in record.findings[0].why
+    assert any(f.check == "relax" and "feasible" in f.measured for f in record.findings)
+
+
+def test_a_search_that_was_killed_goes_on_with_what_it_kept(tmp_path: Path) -> None:
+    more = "{budget: 8 trials, folds: 2, families: [lightgbm]}"
+    file, dataset = prepared(tmp_path, more)
+    keys = _PressesCtrlC(after=9)
+    (tmp_path / "run").mkdir()
+    first = searched(file, dataset, keys, tmp_path / "run")
+    before = {c.number: c for c in first.ledger.candidates if c.origin not in MADE}
+    second = searched(file, dataset, None, tmp_path / "run")
+    counted = [c for c in second.ledger.candidates if c.origin not in MADE]
+    assert second.stopped_by == "trials" and len(counted) == 8
+    for number, candidate in before.items():
+        again = second.ledger.candidates[number]
+        assert (again.params, again.origin) == (candidate.params, candidate.origin)
+        for ours, theirs in zip(again.outcomes, candidate.outcomes, strict=False):
+            np.testing.assert_array_equal(ours.answers, theirs.answers)
+    assert second.fit(second.finalists()[0], {}).best is not None
+
+
+def test_answers_rise_where_the_spec_says_so(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    x, z = rng.normal(size=(2, 500))
+    y = np.sin(2 * x) + 0.5 * x + z + rng.normal(0, 0.3, 500)
+    pl.DataFrame({"x": x, "z": z, "y": y}).write_csv(tmp_path / "t.csv")
+    more = "fit: {budget: 9 trials, folds: 2, monotone: {x: increasing, z: increasing}}\n"
+    file = spec_for(tmp_path, "t.csv", "y", more)
+    fit = fitted(file, load(file))
+    assert "linear" not in fit.record.family and "linear" in fit.baselines
+    grid = {"x": np.linspace(-3, 3, 300), "z": np.zeros(300)}
+    assert (np.diff(fit.best.answer(grid)) >= -1e-12).all()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("interval: 0.9", "fit.interval is for numbers"),
+        ("monotone: {colour: increasing}", "fit.monotone names 'colour'"),
+        ("families: [linear], monotone: {big: increasing}", "none of fit.families can promise"),
+        ("costs: {'yes': {maybe: 3}}", "fit.costs names 'maybe'"),
+        ("space: {lihtgbm: {num_leaves: {low: 3, high: 9}}}", "did you mean 'lightgbm'"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_before_any_work(
+    tmp_path: Path, more: str, said: str
+) -> None:
+    file, dataset = prepared(tmp_path, f"{{{more}}}")
+    with pytest.raises(UsageError, match=f"(?i){said}"):
+        check_settings(file.spec, dataset.schema)
+
+
+def test_the_space_of_the_spec_is_searched(tmp_path: Path) -> None:
+    more = (
+        "{budget: 14 trials, folds: 2, families: [lightgbm], "
+        "space: {lightgbm: {num_leaves: {low: 3, high: 5, integer: true}}}}"
+    )
+    trials = run(tmp_path, more).record.trials
+    tuned = [t.params["num_leaves"] for t in trials if t.origin == "search"]
+    assert tuned and all(3 <= value <= 5 for value in tuned)
+
+
+def test_a_student_is_not_told_what_it_is_examined_on(tmp_path: Path) -> None:
+    """Labels that are noise: an honest student of a blend scores no better than chance."""
+    rng = np.random.default_rng(0)
+    columns = {f"c{n}": rng.normal(size=700).round(4) for n in range(6)}
+    pl.DataFrame({**columns, "y": rng.choice(["a", "b"], 700)}).write_csv(tmp_path / "t.csv")
+    file = spec_for(tmp_path, "t.csv", "y", "fit: {budget: 9 trials, folds: 4}\n")
+    record = fitted(file, load(file)).record
+    students = [t for t in record.trials if t.origin == "distilled" and t.score is not None]
+    assert all(abs(t.score - 0.5) < 0.06 for t in students)
+
+
+def test_small_tables_are_cut_more_than_once(tmp_path: Path) -> None:
+    record = run(tmp_path, "{budget: 5 trials, folds: 3, families: [lightgbm]}").record
+    assert "3 times for the best" in record.folds
+    assert max(len(t.scores) for t in record.trials) == 9

@@ -148,7 +148,10 @@ class PackSpec(Strict):
         4.0, ge=0.2, le=600, description="How long to load the server while measuring, in seconds."
     )
     drop_at_most: float | None = Field(
-        None, ge=0, description="Reserved: quality that shrinking may cost. No effect yet."
+        None,
+        ge=0,
+        description="Quality in the goal metric that a smaller model may cost: fewer rounds, or one "
+        "model that learned a blend.",
     )
 
 

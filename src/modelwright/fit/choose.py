@@ -19,6 +19,7 @@ from modelwright.fit.trials import Candidate
 
 NOISE = 1.0
 """Standard errors of the paired difference that a lead must exceed to count."""
+SHRUNK = ("shortened", "distilled")
 COSTS = ("latency_p95", "throughput", "memory", "size")
 
 
@@ -63,12 +64,14 @@ class Chooser:
         limits: all of the spec.
         measured: candidate number -> the real server's figures, where they were taken.
         bias: how much being the best of all flatters; a smaller lead counts for nothing.
+        drop_at_most: lead that is given up for a shortened or distilled model.
     """
 
     scorecard: Scorecard
     limits: tuple[Limit, ...]
     measured: Mapping[int, Measured]
     bias: float = 0.0
+    drop_at_most: float = 0.0
 
     def cost(self, candidate: Candidate) -> Price | Measured | None:
         """What is known of a candidate's costs, the measured before the expected."""
@@ -93,16 +96,19 @@ class Chooser:
     def best_within_noise(self, candidates: Sequence[Candidate]) -> Candidate:
         """The simplest of those that the best does not beat by more than its noise.
 
-        One model is simpler than a blend, an untuned one simpler than a tuned one; then the cheaper
+        A single model that leads must also lead by more than being the best of many flatters it. One
+        model is simpler than a blend, an untuned one simpler than a tuned one; then the cheaper
         counts (equally cheap within a factor of 2), then the score.
         """
         ranked = self.ranked(candidates)
-        near = []
-        for candidate in ranked:
-            lead, error = self.scorecard.lead(ranked[0].number, candidate.number)
-            if candidate is ranked[0] or lead <= max(NOISE * error, self.bias):
-                near.append(candidate)
+        near = [c for c in ranked if c is ranked[0] or self._is_near(ranked[0], c)]
         return min(near, key=lambda c: (*_simplicity(c), near.index(c)))
+
+    def _is_near(self, best: Candidate, other: Candidate) -> bool:
+        lead, error = self.scorecard.lead(best.number, other.number)
+        flattery = 0.0 if best.members else self.bias
+        given_up = self.drop_at_most if other.origin in SHRUNK else 0.0
+        return lead <= max(NOISE * error, flattery, given_up)
 
     def choice(self, candidates: Sequence[Candidate]) -> Candidate:
         """The best that keeps all limits on cost; where none does, the nearest."""

@@ -116,7 +116,8 @@ class Found:
 
     def chooser(self, measured: Mapping[int, Measured]) -> Chooser:
         """Ranks candidates, with what was measured of them."""
-        return Chooser(self.ledger.scorecard, self.ledger.limits, measured, self.bias)
+        given_up = self.spec.pack.drop_at_most or 0.0
+        return Chooser(self.ledger.scorecard, self.ledger.limits, measured, self.bias, given_up)
 
     @cached_property
     def bias(self) -> float:

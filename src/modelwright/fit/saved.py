@@ -81,7 +81,7 @@ def restore(run: Path, families: Mapping[str, Family], folds: str) -> tuple[list
                 record = msgspec.json.decode(file["record"].tobytes(), type=_Saved)
                 ends = np.cumsum(file["lengths"])[:-1]
                 answers = np.split(file["answers"], ends)[: len(record.rounds)]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, msgspec.DecodeError):
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, msgspec.DecodeError):
             break
         if record.folds != folds or record.family not in families:
             break

@@ -1,0 +1,146 @@
+"""kill -9, Ctrl-C and then --resume; the same model made once more."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import modelwright as mw
+from projects import make_shop, mixed_table
+
+FAMILIES = "--set=fit.families=[lightgbm, xgboost]"
+RUN = [sys.executable, "-m", "modelwright", "run", "--set=fit.folds=2", "--set=pack.seconds=0.4",
+       FAMILIES]  # fmt: skip
+QUICKLY = "--set=limits={}"
+TEN = "--set=fit.budget=10 trials"
+
+
+def killed_after(folder: Path, lines: int, sign: int, *more: str) -> subprocess.Popen[str]:
+    """A run that gets a signal when its search has told of that many steps."""
+    process = subprocess.Popen(
+        [*RUN, QUICKLY, *more],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    assert process.stderr is not None
+    told = 0
+    for line in process.stderr:
+        told += "candidates" in line
+        if told == lines:
+            break
+    process.send_signal(sign)
+    process.communicate(timeout=120)
+    return process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lines", [1, 3])
+def test_a_killed_run_is_resumed(tmp_path: Path, lines: int) -> None:
+    make_shop(tmp_path)
+    assert killed_after(tmp_path, lines, signal.SIGKILL, TEN).returncode == -signal.SIGKILL
+    runs = list((tmp_path / "runs").glob("*/dataset.json"))
+    done = subprocess.run(
+        [*RUN, QUICKLY, TEN, *(["--resume"] if runs else []), "--json"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(done.stdout)
+    if runs:
+        assert result["run"] == runs[0].parent.name
+    run = tmp_path / "runs" / result["run"]
+    assert not list(run.glob(".*")) and not list(tmp_path.rglob("*.part"))
+    assert mw.load("shop", folder=tmp_path).digest == result["artefact"]
+
+
+@pytest.mark.slow
+def test_a_search_that_ctrl_c_ended_can_go_on(tmp_path: Path) -> None:
+    make_shop(tmp_path)
+    long = "--set=fit.budget=400 trials"
+    assert killed_after(tmp_path, 3, signal.SIGINT, long).returncode in (0, 1)
+    [first] = (tmp_path / "runs").iterdir()
+    before = len(list((first / "trials").iterdir()))
+    keys = killed_after(tmp_path, 2, signal.SIGINT, long, "--resume")
+    assert keys.returncode in (0, 1)
+    second = max((tmp_path / "runs").iterdir())
+    assert second != first and len(list((second / "trials").iterdir())) >= before
+
+
+def test_nothing_to_resume_is_said(shop: Path) -> None:
+    with pytest.raises(mw.ModelwrightError, match="No run of this spec on this data"):
+        mw.run(shop / "modelwright.yaml", resume=True)
+    assert not (shop / "runs").exists()
+
+
+def test_the_same_model_once_more(project: Path, released: mw.Released) -> None:
+    found = mw.reproduce(released.run.name, folder=project)
+    assert found.same and not found.differences
+    assert found.digests[0] == found.digests[1]
+
+
+def test_other_data_is_named_as_the_difference(project: Path, released: mw.Released) -> None:
+    mixed_table(700).write_csv(project / "shop.csv")
+    found = mw.reproduce(released.run.name, folder=project)
+    assert not found.same
+    assert any(text.startswith("data_fingerprint: ") for text in found.differences)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("2020", "There is no run '2020'"), ("", "There is no run")]
+)
+def test_no_such_run(project: Path, name: str, said: str) -> None:
+    with pytest.raises(mw.ModelwrightError, match=said):
+        mw.reproduce(name, folder=project)
+
+
+def test_a_run_without_a_model_is_named(project: Path, released: mw.Released) -> None:
+    (project / "runs" / released.run.name / "fit.json").unlink()
+    with pytest.raises(mw.ModelwrightError, match="never came to a model"):
+        mw.reproduce(released.run.name, folder=project)
+
+
+@pytest.mark.slow
+def test_the_same_seed_and_trials_give_the_same_digest(tmp_path: Path) -> None:
+    digests = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        make_shop(folder)
+        overrides = ("fit.budget=9 trials", "fit.folds=2", "pack.measure=process")
+        digests.append(mw.run(folder / "modelwright.yaml", overrides=overrides).record.artefact)
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.slow
+def test_a_blend_with_its_interval_from_table_to_answers(tmp_path: Path) -> None:
+    source = Path(__file__).parents[1] / "examples" / "ames" / "ames.csv.gz"
+    shutil.copy(source, tmp_path / "ames.csv.gz")
+    (tmp_path / "modelwright.yaml").write_text(
+        "name: ames\ndata: {source: ames.csv.gz, target: SalePrice}\n"
+        "fit: {budget: 6 trials, folds: 2, interval: 0.9, families: [lightgbm, xgboost]}\npack: {seconds: 0.4}\n"
+        "release: {undecided: allow}\n"
+    )
+    released = mw.run(tmp_path / "modelwright.yaml")
+    gate = next(f for f in released.record.evidence if f.check == "interval")
+    assert gate.verdict == "pass" and gate.interval is not None and gate.interval.value > 0.87
+    mw.predict_file("ames", source, tmp_path / "out.parquet", folder=tmp_path)
+    found = pl.read_parquet(tmp_path / "out.parquet")
+    assert found.columns == ["prediction", "low", "high"]
+    assert (found["low"] < found["prediction"]).all() and (
+        found["prediction"] < found["high"]
+    ).all()
+    assert mw.reproduce(released.run.name, folder=tmp_path).same
+    page = released.report.read_text()
+    assert (
+        "class='plot'" in page and "cross-validated rmse" in page and "<th scope='col'>p95" in page
+    )
