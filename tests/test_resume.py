@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 import modelwright as mw
+from modelwright.core.runs import past_runs
 from projects import make_shop, mixed_table
 
 FAMILIES = "--set=fit.families=[lightgbm, xgboost]"
@@ -76,6 +77,19 @@ def test_a_search_that_ctrl_c_ended_can_go_on(tmp_path: Path) -> None:
     assert second != first and len(list((second / "trials").iterdir())) >= before
 
 
+def test_a_release_that_was_never_registered_is_not_over(
+    project: Path, released: mw.Released
+) -> None:
+    """Killed between the verdict and the registry: --resume judges and registers again."""
+    path = project / "runs" / released.run.name / "release.json"
+    record = json.loads(path.read_bytes())
+    assert past_runs(project)[0].ended
+    path.write_text(json.dumps({**record, "version": ""}))
+    assert not past_runs(project)[0].ended
+    path.write_text(json.dumps({**record, "version": "", "verdict": "fail"}))
+    assert past_runs(project)[0].ended
+
+
 def test_nothing_to_resume_is_said(shop: Path) -> None:
     with pytest.raises(mw.ModelwrightError, match="No run of this spec on this data"):
         mw.run(shop / "modelwright.yaml", resume=True)
@@ -127,7 +141,8 @@ def test_a_blend_with_its_interval_from_table_to_answers(tmp_path: Path) -> None
     shutil.copy(source, tmp_path / "ames.csv.gz")
     (tmp_path / "modelwright.yaml").write_text(
         "name: ames\ndata: {source: ames.csv.gz, target: SalePrice}\n"
-        "fit: {budget: 6 trials, folds: 2, interval: 0.9, families: [lightgbm, xgboost]}\npack: {seconds: 0.4}\n"
+        "fit: {budget: 6 trials, folds: 2, interval: 0.9, families: [lightgbm, xgboost]}\n"
+        "pack: {seconds: 0.4}\n"
         "release: {undecided: allow}\n"
     )
     released = mw.run(tmp_path / "modelwright.yaml")

@@ -109,7 +109,7 @@ def run(
     dataset = load_data(spec_file)
     dataset.must_be_learnable()
     goal = goal_of(spec_file.spec, dataset.schema.target)
-    check_settings(spec_file.spec, dataset.schema)
+    check_settings(spec_file.spec, dataset)
     check_slices(spec_file.spec.parsed_limits(), dataset.schema)
     for finding in dataset.record.findings:
         if finding.severity != "info":
@@ -325,6 +325,8 @@ def _run_folder(spec_file: SpecFile, dataset: DatasetRecord, resume: bool, tell:
             hint="Begin one without --resume.",
         )
     past = unfinished[0]
+    kept = len(list((past.folder / "trials").glob("*.npz")))
+    tell.say(f"going on with run {past.folder.name}: {kept} candidates kept")
     if not past.ended:
         return past.folder
     folder = new_run(spec_file.folder)

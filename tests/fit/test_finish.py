@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -90,6 +91,7 @@ def test_costs_set_the_label() -> None:
     spec = FitSpec(costs={"a": {"b": 5.0}})
     p = RNG.dirichlet([1, 1, 1], 300)
     outputs = outputs_for(spec, "log_loss", (), three, p.argmax(axis=1), p)
+    assert msgspec.json.decode(msgspec.json.encode(outputs), type=Outputs) == outputs
     labels = outputs.labels(np.array([[0.3, 0.6, 0.1]]))
     assert labels.tolist() == [0]  # b is likelier, but dear where a is true
 

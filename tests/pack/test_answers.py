@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+import pandas as pd
 import pytest
 
+import modelwright as mw
 from fit import exam
-from modelwright.fit.family import family_of
+from modelwright.fit.family import FitJob, family_of
+from modelwright.fit.features import fit_encoder
 from modelwright.fit.outputs import Calibration, Outputs, Reach, Transform
-from modelwright.fit.pipeline import Pipeline
+from modelwright.fit.pipeline import Member, Pipeline
 from modelwright.pack.convert import convert
 from modelwright.pack.inputs import matrices
 from modelwright.pack.parity import TIE, edge_rows
+from modelwright.release.flat import flat_graph
 
 CURVE = Calibration("isotonic", 1.0, (0.1, 0.3, 0.31, 0.8), (0.05, 0.2, 0.6, 0.9))
 LABELLED = [
@@ -102,3 +107,42 @@ def test_features_that_no_tree_reads_leave_the_graph() -> None:
 def test_symmetric_trees_lose_the_splits_that_decide_nothing() -> None:
     pipeline, _ = exam.train(family_of("catboost"), "binary")
     assert convert(pipeline).nodes < 0.9 * len(pipeline.members[0].decision().feature)
+
+
+@pytest.mark.parametrize("name", ["extra_trees", "random_forest"])
+def test_forests_that_never_saw_a_class(name: str) -> None:
+    schema, table = exam.table_for("multiclass")
+    seen = table.take(np.flatnonzero(table.target != 1))
+    family = family_of(name)
+    encoder, x = fit_encoder(schema, seen, family.encoding, 0)
+    job = FitJob(x=x, y=seen.target, task="multiclass", classes=3,
+                 params=dict(family.defaults, n_estimators=5), seed=0, threads=1)  # fmt: skip
+    pipeline = Pipeline(schema, (Member(name, encoder, family.fit(job)),))
+    found = answered(pipeline, table.feeds)
+    np.testing.assert_allclose(found["probabilities"], pipeline.answer(table.feeds), atol=1e-12)
+    assert (found["probabilities"][:, 1] == 0).all()
+
+
+@pytest.mark.slow
+def test_mlflow_reads_columns_named_like_our_tensors(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    label, value = rng.normal(size=(2, 300)).round(3)
+    texts = rng.choice(["a", "b"], 300)
+    y = label - value + (texts == "a") + rng.normal(0, 0.1, 300)
+    table = pd.DataFrame(
+        {"label": label, "value": value, "texts": texts, "add_1": value**2, "y": y}
+    )
+    table.to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "modelwright.yaml").write_text(
+        "name: odd\ndata: {source: t.csv, target: y}\npack: {measure: process}\n"
+        "fit: {budget: 3 trials, folds: 2, families: [lightgbm], interval: 0.8}\n"
+    )
+    released = mw.run(tmp_path / "modelwright.yaml")
+    given = {name: table[name].to_numpy() for name in ("label", "value", "add_1")}
+    given["texts"] = table["texts"].to_numpy().astype(object)
+    artefact = mw.Artefact.load(released.run / "artefact")
+    session = ort.InferenceSession(flat_graph(artefact).SerializeToString())
+    wanted = artefact.predict(table.drop(columns="y"))
+    for name in ("prediction", "low", "high"):
+        [found] = session.run([name], given)
+        np.testing.assert_allclose(found, wanted[name], rtol=1e-12)

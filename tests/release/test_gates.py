@@ -68,7 +68,7 @@ def test_undecided_says_how_many_rows_would_decide() -> None:
     found = find(judge(evidence(limits=(Limit("accuracy", "at_least", 0.79),))), "limit")
     assert found.verdict == "undecided" and "more holdout rows would decide it" in found.advice
     over = find(judge(evidence(limits=(Limit("accuracy", "at_least", 0.801),))), "limit")
-    assert "at or over the line" in over.advice
+    assert "on the wrong side of the line" in over.advice
 
 
 @pytest.mark.parametrize(

@@ -32,12 +32,22 @@ class _Stopped(msgspec.Struct, frozen=True):
     stopped_by: str = ""
 
 
+class _Ended(msgspec.Struct, frozen=True):
+    verdict: str = ""
+    version: str = ""
+
+    @property
+    def is_final(self) -> bool:
+        """Judged, and registered if the gates passed."""
+        return bool(self.verdict) and (self.verdict != "pass" or bool(self.version))
+
+
 @dataclass(frozen=True)
 class PastRun:
     """A run's folder.
 
     Attributes:
-        ended: it came to a judged release.
+        ended: it was judged, and registered if its gates passed.
         interrupted: Ctrl-C ended its search.
     """
 
@@ -71,11 +81,12 @@ def past_runs(project: Path) -> list[PastRun]:
             dataset = from_json((folder / DATASET).read_bytes(), DatasetRecord)
             fit = folder / FIT
             stopped = from_json(fit.read_bytes(), _Stopped) if fit.exists() else _Stopped()
+            release = folder / RELEASE
+            end = from_json(release.read_bytes(), _Ended) if release.exists() else _Ended()
         except (OSError, ArtefactError):
             continue
-        ended = (folder / RELEASE).exists()
         interrupted = stopped.stopped_by == "interrupt"
-        found.append(PastRun(folder, spec.digest, dataset.fingerprint, ended, interrupted))
+        found.append(PastRun(folder, spec.digest, dataset.fingerprint, end.is_final, interrupted))
     return found
 
 

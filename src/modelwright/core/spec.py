@@ -150,8 +150,8 @@ class PackSpec(Strict):
     drop_at_most: float | None = Field(
         None,
         ge=0,
-        description="Quality in the goal metric that a smaller model may cost: fewer rounds, or one "
-        "model that learned a blend.",
+        description="Quality in the goal metric that a smaller model may cost: fewer rounds, or "
+        "one model that learned a blend.",
     )
 
 

@@ -96,8 +96,8 @@ class Chooser:
     def best_within_noise(self, candidates: Sequence[Candidate]) -> Candidate:
         """The simplest of those that the best does not beat by more than its noise.
 
-        A single model that leads must also lead by more than being the best of many flatters it. One
-        model is simpler than a blend, an untuned one simpler than a tuned one; then the cheaper
+        A single model must also lead by more than being the best of many flatters it. One model is
+        simpler than a blend, an untuned one simpler than a tuned one; then the cheaper
         counts (equally cheap within a factor of 2), then the score.
         """
         ranked = self.ranked(candidates)
@@ -147,7 +147,11 @@ class Chooser:
             free = [c for c in candidates if not self.broken(c, without=limit)]
             free = [c for c in free if self.broken(c)]
             if free:
-                findings.append(self._relaxed(limit, chosen, self.best_within_noise(free)))
+                best = self.best_within_noise(free)
+                step = self._cheapest_step(limit, chosen, free)
+                for other in dict.fromkeys(c.number for c in (step, best)):
+                    named = next(c for c in free if c.number == other)
+                    findings.append(self._relaxed(limit, chosen, named))
         kept = [finding for finding in findings if finding is not None]
         return kept or [self._missed(limit, chosen) for limit in self.broken(chosen)]
 
@@ -160,6 +164,20 @@ class Chooser:
             "relax", limit.metric, "pass", f"{chosen.name} needs {value}", str(limit),
             "no single limit stands in the way, so all of these must give", "", "info",
         )  # fmt: skip
+
+    def _cheapest_step(
+        self, limit: Limit, chosen: Candidate, free: Sequence[Candidate]
+    ) -> Candidate:
+        """The one nearest to the limit that leads the chosen one by more than their noise."""
+        sign = 1.0 if limit.direction == "at_most" else -1.0
+
+        def far(candidate: Candidate) -> float:
+            cost = self.cost(candidate)
+            return sign * costs_of(cost)[limit.metric] if cost is not None else math.inf
+
+        leads = [(c, *self.scorecard.lead(c.number, chosen.number)) for c in free]
+        worth = [c for c, lead, error in leads if lead > NOISE * error or self.broken(chosen)]
+        return min(worth or free, key=far)
 
     def _relaxed(self, limit: Limit, chosen: Candidate, other: Candidate) -> Finding | None:
         goal = self.scorecard.goal
@@ -180,7 +198,7 @@ class Chooser:
         return Finding(
             "relax", limit.metric, "pass",
             f"{bought}: {other.name} (candidate {other.number}) at "
-            f"{show(limit.metric, value)} {how}",
+            f"{'' if how == 'measured' else 'about '}{show(limit.metric, value)}, {how}",
             str(limit),
             f"cross-validated {show(goal, theirs)} against {show(goal, mine)}",
             f"limits.{limit.metric} of {show(limit.metric, value)} would allow it",

@@ -44,8 +44,12 @@ def outputs_for(
     p = calibration.apply(answers)
     costs = cost_matrix(spec.costs, target)
     if target.task == "multiclass":
-        return Outputs(calibration, costs=tuple(map(tuple, costs)) if costs is not None else ())
+        return Outputs(calibration, costs=_as_tuples(costs))
     return Outputs(calibration, threshold=best_threshold(goal, limits, costs, y, p[:, 1]))
+
+
+def _as_tuples(costs: Array | None) -> tuple[tuple[float, ...], ...]:
+    return () if costs is None else tuple(tuple(row) for row in costs.tolist())
 
 
 def best_calibration(y: Array, p: Array, *, curves: bool, seed: int = 0) -> Calibration:

@@ -7,7 +7,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
-import psutil
 
 from modelwright.core.errors import DataError
 from modelwright.core.intake import Array, Feeds
@@ -20,8 +19,9 @@ from modelwright.fit.noise import TIME_BLOCKS
 MANY_ROWS = 100_000
 FEW_ROWS = 2_000
 REPEATS = 3
-CACHE_SHARE = 0.25
-"""Part of the free memory that encoded folds may keep."""
+CACHE_BYTES = 150e6
+"""Encoded folds that are kept; making one anew costs a tenth of a second where keeping all would
+cost a quarter of a gigabyte (Adult)."""
 NEWEST = 2.0
 """Weight of the newest fold where rows are in time order: it is the nearest to production."""
 
@@ -89,7 +89,7 @@ class Folds:
                 "The training rows cannot be cut into folds that each hold two classes or groups.",
                 hint="Choose another data.split, or a smaller fit.folds.",
             )
-        self._room = psutil.virtual_memory().available * CACHE_SHARE
+        self._tidying = threading.Lock()
 
     @property
     def weights(self) -> list[float]:
@@ -136,11 +136,20 @@ class Folds:
         with self._locks[key]:
             if key not in self._cache:
                 fold = self._encoded(number, encoding)
-                if sum(f.nbytes for f in list(self._cache.values())) + fold.nbytes > self._room:
-                    self._cache.clear()
-                self._cache[key] = fold
+                with self._tidying:
+                    self._make_room(fold.nbytes)
+                    self._cache[key] = fold
                 return fold
             return self._cache[key]
+
+    def forget(self) -> None:
+        """Drop all encoded folds."""
+        self._cache.clear()
+
+    def _make_room(self, wanted: int) -> None:
+        """Forget the folds that were encoded first."""
+        while self._cache and sum(f.nbytes for f in self._cache.values()) + wanted > CACHE_BYTES:
+            del self._cache[next(iter(self._cache))]
 
     def _encoded(self, number: int, encoding: Encoding) -> Fold:
         train_rows, valid_rows = self.cuts[number]

@@ -15,7 +15,7 @@ from modelwright.core.records import FitRecord, Measured, Trial
 from modelwright.core.spec import Spec
 from modelwright.data.dataset import Dataset
 from modelwright.fit.blend import out_of_fold
-from modelwright.fit.choose import Chooser
+from modelwright.fit.choose import Chooser, excess
 from modelwright.fit.family import BASELINES
 from modelwright.fit.finish import outputs_for
 from modelwright.fit.ledger import MADE, Ledger
@@ -29,6 +29,8 @@ PRICED = 6
 """Best candidates whose costs are looked at; beside them the best of each family and all blends."""
 FINALISTS = 3
 BOUNDED_FINALISTS = 5
+DOUBT = 0.35
+"""Logarithm of how far over a limit an estimate may be before it is believed."""
 CONSIDERED_FOR_BIAS = 30
 
 
@@ -56,7 +58,7 @@ class Found:
         priced = [c for c in complete if c.price is not None] or complete
         ranked = chooser.ranked(priced)
         singles = [c for c in ranked if not c.members]
-        chosen = [chooser.choice(priced), ranked[0], *singles[:1]]
+        chosen = [*self._doubtful(priced), chooser.choice(priced), ranked[0], *singles[:1]]
         if self.ledger.bounded:
             for limit in self.ledger.limits:
                 chosen += [c for c in ranked if not chooser.broken(c, without=limit)][:1]
@@ -64,6 +66,26 @@ class Found:
             chosen += [c for c in ranked if c.number in front and not c.broken]
         most = BOUNDED_FINALISTS if self.ledger.bounded else FINALISTS
         return list({c.number: c for c in chosen}.values())[:most]
+
+    def _doubtful(self, priced: Sequence[Candidate]) -> list[Candidate]:
+        """The one that would be chosen if estimates over a limit by a little were wrong."""
+        near = [
+            c for c in priced
+            if c.price is not None and excess(self.ledger.limits, c.price) < DOUBT
+        ]  # fmt: skip
+        if not any(c.broken for c in near):
+            return []
+        free = Chooser(self.ledger.scorecard, (), {}, self.bias)
+        best = free.best_within_noise(near)
+        return [best] if best.broken else []
+
+    def decided(self, measured: Mapping[int, Measured]) -> bool:
+        """Whether one of the measured keeps all limits on cost, or nothing else is expected to."""
+        chooser = self.chooser(measured)
+        complete = self.contenders()
+        if any(not chooser.broken(c) for c in complete if c.number in measured):
+            return True
+        return all(c.broken or c.price is None for c in complete if c.number not in measured)
 
     def contenders(self) -> list[Candidate]:
         """Those that may be chosen: complete ones, else the leader alone."""

@@ -30,7 +30,7 @@ REFIT_COST = 1.4
 """A last fit sees K/(K-1) of a fold's rows and needs an encoder: time of a fold times this."""
 BLEND_MEMBERS = 3
 """Last fits that are kept room for."""
-MODELS_KEPT = 8
+MODELS_KEPT = 5
 """Best candidates whose models of every fold are kept, to teach."""
 MADE = ("blend", "distilled", "shortened")
 """Origins of candidates that are made of others; a budget of trials does not count them."""
@@ -152,12 +152,8 @@ class Ledger:
             tell(self)
         for candidate in candidates:
             self._settle(candidate)
-        self._forget()
-
-    def _forget(self) -> None:
-        """Drop the models of candidates that fell behind, but for their first fold's."""
         ranked = self.chooser.ranked([c for c in self.candidates if not c.members])
-        for candidate in ranked[MODELS_KEPT:]:
+        for candidate in ranked[MODELS_KEPT:]:  # fell behind: the first fold's model is enough
             candidate.outcomes[1:] = [replace(o, member=None) for o in candidate.outcomes[1:]]
 
     def _settle(self, candidate: Candidate) -> None:
@@ -180,22 +176,31 @@ class Ledger:
     def price(self, candidate: Candidate) -> None:
         """Find out what a candidate is expected to cost, from its first fold's model."""
         if candidate.price is None:
-            pipeline = self._of_first_fold(candidate)
-            if pipeline is None:
-                return
-            candidate.price = self.pricing.price(pipeline)
+            pipeline, ratio = self._of_one_fold(candidate)
+            candidate.price = self.pricing.price(pipeline, ratio)
+        else:  # of a killed search, whose server was another
+            candidate.price = self.pricing.foretold(candidate.price)
         candidate.broken = tuple(limit.metric for limit in self.chooser.broken(candidate))
 
-    def _of_first_fold(self, candidate: Candidate) -> Pipeline | None:
-        """The pipeline as the first fold trained it; one that was restored is trained again."""
+    def _of_one_fold(self, candidate: Candidate) -> tuple[Pipeline, float]:
+        """(the pipeline as one fold trained it, how many times its rounds the last fit will have).
+
+        The fold is the one whose rounds are nearest to the mean; a restored candidate is trained
+        again on its first.
+        """
         parts = candidate.members or ((candidate, 1.0),)
         members: list[Member] = []
+        wanted = had = 0
         for part, _ in parts:
-            member = part.outcomes[0].member
-            if member is None:
-                member = self.trainer.first_fold(part, self.folds)
-            members.append(member)
-        return Pipeline(self.schema, tuple(members), tuple(weight for _, weight in parts))
+            kept = [o for o in part.outcomes if o.member is not None]
+            if not kept:
+                kept = [self.trainer.first_fold(part, self.folds)]
+            nearest = min(kept, key=lambda o: abs(o.rounds - part.rounds))
+            assert nearest.member is not None
+            members.append(nearest.member)
+            wanted, had = wanted + part.rounds, had + nearest.rounds
+        weights = tuple(weight for _, weight in parts)
+        return Pipeline(self.schema, tuple(members), weights), wanted / had if had else 1.0
 
     # -- the budget
 

@@ -33,6 +33,9 @@ def make_more(ledger: Ledger, spec: Spec, dataset: Dataset, families: Sequence[F
         return
     found = recipes(ledger.scorecard, ledger.folds, singles) if spec.fit.blend else []
     made = [ledger.add(blended(len(ledger.candidates), recipe)) for recipe in found]
+    if ledger.bounded:
+        for candidate in made:
+            ledger.price(candidate)
     if made:
         _distil(ledger, dataset, families, ledger.chooser.ranked(made)[0])
     if spec.pack.drop_at_most is not None or ledger.bounded:

@@ -79,8 +79,12 @@ def mixture(answers: list[Array], weights: tuple[float, ...]) -> Array:
 class Pricing(Protocol):
     """What the search asks about costs; `pack` answers, since it knows the real thing."""
 
-    def price(self, pipeline: Pipeline) -> Price:
-        """What a pipeline would cost to serve, by a cheap measurement in this process."""
+    def price(self, pipeline: Pipeline, ratio: float = 1.0) -> Price:
+        """What a pipeline of `ratio` times as many rounds would cost to serve, by a cheap
+        measurement in this process."""
+
+    def foretold(self, found: Price) -> Price:
+        """The same with the server's part as it is known now."""
 
 
 @dataclass(frozen=True)

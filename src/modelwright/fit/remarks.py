@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def remarks(found: Found, chosen: Candidate, measured: Mapping[int, Measured]) -> list[Finding]:
     """Notes on the choice: why it, how flattered its score is, what each limit costs."""
     chooser = found.chooser(measured)
-    notes = [_why(found, chosen, chooser), _flattery(found)]
+    notes = [_why(found, chosen, chooser), *_touches(found, chosen)]
+    if len(found.considered) > 1:
+        notes.append(_flattery(found))
     notes += chooser.relaxations(chosen, found.contenders())
     foretold = _foretold(found, measured)
     return [*notes, foretold] if foretold is not None else notes
@@ -48,6 +50,28 @@ def _why(found: Found, chosen: Candidate, chooser: Chooser) -> Finding:
         f"cross-validated {goal} {show(goal, mean)} ± {show(goal, error)}", "", why, "", "info",
         Interval(mean, mean - 2 * error, mean + 2 * error),
     )  # fmt: skip
+
+
+def _touches(found: Found, chosen: Candidate) -> list[Finding]:
+    """What was done to the raw answers."""
+    outputs = found.pipeline(chosen).outputs
+    lines: list[tuple[str, str, str, str]] = []
+    if outputs.calibration.kind != "none":
+        kind = outputs.calibration.kind
+        shown = f"temperature {outputs.calibration.temperature:.3f}"
+        lines.append(("calibration", kind, shown if kind == "temperature" else "a monotone curve",
+                      "it lowers log loss out of fold by more than its noise"))  # fmt: skip
+    if outputs.threshold is not None:
+        by = "fit.costs" if found.spec.fit.costs else "the goal and the limits on labels"
+        label = found.dataset.schema.target.positive
+        lines.append(("label", label, f"from a probability of {outputs.threshold:.4f} on",
+                      f"set by {by}, out of fold"))  # fmt: skip
+    if outputs.reach is not None:
+        reach = outputs.reach
+        width = f"{reach.amount:.1%} of the value" if reach.relative else f"{reach.amount:,.4g}"
+        lines.append(("interval", f"{reach.level:.0%}", f"value ± {width}",
+                      "conformal quantile of the out-of-fold errors"))  # fmt: skip
+    return [Finding(a, b, "pass", c, "", d, "", "info") for a, b, c, d in lines]
 
 
 def _flattery(found: Found) -> Finding:

@@ -71,6 +71,7 @@ def search(
     """
     made = _begin(spec, dataset, progress, pricing, run_folder)
     stopped_by = made.run()
+    made.ledger.folds.forget()
     return Found(spec, dataset, made.ledger, stopped_by)
 
 
@@ -282,12 +283,20 @@ class _Search:
         return own + scorecard.mean(leader.number) - scorecard.mean(leader.number, run)
 
 
-def check_settings(spec: Spec, schema: Schema) -> None:
+def check_settings(spec: Spec, dataset: Dataset) -> None:
     """Refuse what `fit:` asks for and the target or the families cannot give, before any work.
 
     Raises:
         UsageError: an unknown family, column or class; a setting for another kind of target.
     """
+    schema = dataset.schema
+    asked = {goal_of(spec, schema.target), *(limit.metric for limit in spec.parsed_limits())}
+    if "mape" in asked and (dataset.train.target == 0).any():
+        raise UsageError(
+            f"mape has no meaning where {schema.target.name!r} is 0, which it is in "
+            f"{int((dataset.train.target == 0).sum()):,} rows.",
+            hint="Use mae, or medae.",
+        )
     names = dict.fromkeys([*BASELINES, *spec.fit.families])
     families = {name: family_of(name) for name in names}
     by_family(spec.fit.params, families, "params")

@@ -23,7 +23,10 @@ def tell(ledger: Ledger) -> None:
     tried = sum(bool(c.outcomes) for c in ledger.candidates)
     trials = ledger.budget.trials
     done, total = (tried, trials) if trials else (ledger.budget.spent, ledger.budget.total)
-    note = f"best {leader.name} {ledger.goal} {score:.4f}{_limit_note(ledger, leader, score)}"
+    count = min(len(leader.outcomes), ledger.folds.count)
+    part = "" if count == ledger.folds.count else f" ({count} of {ledger.folds.count} folds)"
+    met = _limit_note(ledger, leader, score)
+    note = f"best {leader.name} {ledger.goal} {score:.4f}{part}{met}"
     ledger.progress.step(done, total, f"{tried} candidates, {note}")
     complete = ledger.complete() or [c for c in ledger.candidates if c.outcomes]
     best = ledger.chooser.ranked(complete)[:BOARD_LINES]

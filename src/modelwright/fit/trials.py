@@ -196,12 +196,11 @@ class Trainer:
         for (candidate, _), outcome in zip(tasks, made, strict=True):
             candidate.outcomes.append(outcome)
 
-    def first_fold(self, candidate: Candidate, folds: Folds) -> Member:
-        """The first fold's model of a candidate that was restored without it."""
+    def first_fold(self, candidate: Candidate, folds: Folds) -> Outcome:
+        """The first fold again, with its model, of a candidate that was restored without it."""
         [outcome] = self._all([lambda: self._fold(candidate, folds, 0, float("inf"))])
-        member: Member = outcome.member
-        candidate.outcomes[0] = replace(candidate.outcomes[0], member=member)
-        return member
+        candidate.outcomes[0] = replace(candidate.outcomes[0], member=outcome.member)
+        return candidate.outcomes[0]
 
     def refit(self, candidates: Sequence[Candidate], dataset: Dataset) -> list[Member]:
         """Train single candidates on all training rows, with the rounds that their folds chose."""

@@ -62,6 +62,11 @@ class Maker:
         write_atomic(folder / MANIFEST, to_json(manifest))
         return Artefact.load(folder)
 
+    def size_around(self, pipeline: Pipeline, converted: Converted) -> int:
+        """Bytes of a model folder beside the model file."""
+        manifest = self._manifest(None, pipeline, converted, {})
+        return len(to_json(manifest)) + len(to_json(self.spec_file.spec.model_dump(mode="json")))
+
     def seal(self, artefact: Artefact, pipeline: Pipeline, target: Path) -> Artefact:
         """Prove a written folder equal to its pipeline and give it its name.
 

@@ -21,6 +21,7 @@ from modelwright.pack.build import Maker
 FOLDER = ".finalists"
 RELEASE_SECONDS = 5.0
 """Kept for proof, gates, report and registry."""
+RELEASE_SHARE = 0.12
 SHARE_OF_BUDGET = 0.06
 """Longest load of one finalist's server, as a part of the budget."""
 
@@ -56,6 +57,8 @@ def choose_finalist(found: Found, maker: Maker, run: Path, progress: Progress) -
         _measure_all(found, maker, folder, packed, measured, progress)
     except KeyboardInterrupt:
         if not measured:
+            shutil.rmtree(folder, ignore_errors=True)
+            progress.say("The search is kept: modelwright run --resume goes on with it.")
             raise
         progress.say("Stopped by Ctrl-C: choosing among the candidates measured so far.")
     chosen = found.decide(measured)
@@ -75,8 +78,10 @@ def _measure_all(
 ) -> None:
     finalists = found.finalists()
     longest = 0.0
+    budget = found.ledger.budget
+    after = min(RELEASE_SECONDS, RELEASE_SHARE * budget.total)
     for number, candidate in enumerate(finalists):
-        if measured and found.ledger.budget.left < longest + RELEASE_SECONDS:
+        if number and found.decided(measured) and budget.left < longest + after:
             progress.say(f"{len(finalists) - number} finalist(s) not measured: the time is over")
             return
         started = time.monotonic()
@@ -88,7 +93,7 @@ def _measure_all(
         measured[candidate.number] = measure(
             artefact,
             maker.dataset.train.feeds,
-            _shortened(spec.pack, found.ledger.budget.total),
+            _shortened(spec.pack, budget.total),
             limits=spec.parsed_limits(),
             seed=maker.dataset.record.seed,
         )

@@ -27,6 +27,7 @@ TOLERANCE = 1e-6
 TIE = 1e-9
 """Probabilities (or a threshold) that are this near each other make the label a coin toss."""
 SHOWN_ROWS = 5
+ROWS_AT_A_TIME = 8192
 MOST_SINGLE_ROWS = 8000
 """Edge rows with one odd value each; wide tables get fewer a column."""
 ODD_TEXTS = (
@@ -75,21 +76,28 @@ def prove(
         base = concat_feeds(base, part)
     edges = edge_rows(pipeline, base, seed)
     everything = concat_feeds(base, edges)
-    wanted = pipeline.answer(everything)
-    answers = artefact.answer(everything)
-    size = _sizes(wanted, answers.raw)
-    if pipeline.outputs.reach is not None and answers.low is not None and answers.high is not None:
-        for end, given in zip(
-            pipeline.outputs.reach.around(wanted), (answers.low, answers.high), strict=True
-        ):
-            size = np.maximum(size, _sizes(end, given))
-    flips = np.zeros(len(size), bool)
-    if answers.codes is not None:
-        flips = (answers.codes != pipeline.outputs.labels(wanted)) & ~_ties(pipeline, wanted)
+    compared = [
+        _difference(pipeline, artefact, take_feeds(everything, slice(at, at + ROWS_AT_A_TIME)))
+        for at in range(0, _count(everything), ROWS_AT_A_TIME)
+    ]
+    size, flips = (np.concatenate(found) for found in zip(*compared, strict=True))
     bad = np.flatnonzero((size > TOLERANCE) | flips)
     if len(bad):
         raise _explained(pipeline, everything, bad, size, flips, rows=_count(base))
     return Parity(_count(base), _count(edges), float(size.max()), int(flips.sum()), TOLERANCE)
+
+
+def _difference(pipeline: Pipeline, artefact: Artefact, feeds: Feeds) -> tuple[Array, Array]:
+    """(largest difference, whether the label differs) of each row."""
+    wanted, answers = pipeline.answer(feeds), artefact.answer(feeds)
+    size, reach = _sizes(wanted, answers.raw), pipeline.outputs.reach
+    if reach is not None and answers.low is not None and answers.high is not None:
+        for end, given in zip(reach.around(wanted), (answers.low, answers.high), strict=True):
+            size = np.maximum(size, _sizes(end, given))
+    if answers.codes is None:
+        return size, np.zeros(len(size), bool)
+    flips = (answers.codes != pipeline.outputs.labels(wanted)) & ~_ties(pipeline, wanted)
+    return size, flips
 
 
 def _ties(pipeline: Pipeline, p: Array) -> Array:

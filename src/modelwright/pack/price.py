@@ -46,8 +46,13 @@ class PriceList:
             limit.metric in SERVER_COSTS for limit in limits
         )
 
-    def price(self, pipeline: Pipeline) -> Price:
-        """One row in process, bytes and nodes; server figures where they can be foretold."""
+    def price(self, pipeline: Pipeline, ratio: float = 1.0) -> Price:
+        """One row in process, bytes and nodes; server figures where they can be foretold.
+
+        Args:
+            pipeline: as one fold trained it.
+            ratio: rounds of the last fit to those of the fold; bytes and nodes grow with it.
+        """
         converted = convert(pipeline)
         data = converted.model.SerializeToString()
         session = session_of(data)
@@ -56,10 +61,11 @@ class PriceList:
         def answer(feeds: Feeds) -> object:
             return session.run(names, matrices(feeds, converted.inputs))
 
-        found = Price(in_process(answer, self._sample), len(data), converted.nodes)
+        size = round(ratio * len(data)) + self._maker.size_around(pipeline, converted)
+        found = Price(in_process(answer, self._sample), size, round(ratio * converted.nodes))
         if self._asks_server and self._anchor is None:
             self._anchor = found, self._measured(pipeline)
-        return self._foretold(found)
+        return self.foretold(found)
 
     def _measured(self, pipeline: Pipeline) -> Measured:
         folder = self._folder / ".anchor"
@@ -70,7 +76,8 @@ class PriceList:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _foretold(self, found: Price) -> Price:
+    def foretold(self, found: Price) -> Price:
+        """The same with p95, throughput and memory as the anchor has them."""
         if self._anchor is None:
             return found
         base, real = self._anchor

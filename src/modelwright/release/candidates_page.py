@@ -14,7 +14,7 @@ MOST_TRIALS = 40
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 300, 70, 36
 FAR = 3.0
 """How many times as far behind the best as the middle candidate a drawn one may be."""
-REMARKS = ("choice", "selection", "relax", "estimate")
+REMARKS = ("choice", "calibration", "label", "interval", "selection", "relax", "estimate")
 
 
 def candidates_page(fit: FitRecord, limits: Sequence[Limit], evidence: Sequence[Finding]) -> str:
@@ -32,7 +32,7 @@ def _remarks(evidence: Sequence[Finding]) -> str:
         f"<tr><th scope='row'>{escape(f.check)}</th><td>{escape(f.subject)}</td>"
         f"<td>{escape(f.measured)}</td><td>{escape(f.why)}</td></tr>"
         for f in evidence
-        if f.check in REMARKS
+        if f.check in REMARKS and f.severity == "info"
     ]
     return table(("about", "of", "found", "why"), rows) if rows else ""
 

@@ -125,7 +125,9 @@ def _coverage(evidence: Evidence, low: Array, high: Array) -> Finding:
         f"holds {found.value:.1%} of true values ({found.confidence:.0%}: {found.low:.1%} to "
         f"{found.high:.1%})", f"at least {level:.0%}, less {COVERAGE_SLACK:.0%}",
         "coverage on the sealed holdout",
-        "" if verdict == "pass" else "the holdout differs from the training rows: is time missing?",
+        {"pass": "", "undecided": "more holdout rows"}.get(
+            verdict, "the holdout differs from the training rows: is time missing?"
+        ),
         "error", found,
     )  # fmt: skip
 
@@ -143,7 +145,7 @@ def _agreement(evidence: Evidence, seen: Array) -> Finding:
     return Finding(
         "agreement", "train and holdout", "fail" if apart else "pass",
         f"answers differ by {worst.statistic:.3f} (Kolmogorov-Smirnov)",
-        f"at most {AGREEMENT_FLOOR}",
+        f"at most {AGREEMENT_FLOOR}, or no more than chance on these rows",
         "answers on unseen training rows against answers on the holdout, without any label",
         "the holdout is another population: look at modelwright check, or split by time"
         if apart else "", "warning",
@@ -380,7 +382,7 @@ def _more_rows(limit: Limit, found: Interval, rows: int) -> str:
     distance = abs(found.value - limit.bound)
     half = (found.high - found.low) / 2
     if not limit.met_by(found.value) or distance == 0 or not np.isfinite(half):
-        return "the value itself is at or over the line: a better model, or another limit"
+        return "the value itself is on the wrong side of the line: a better model, or another limit"
     needed = int(np.ceil(rows * (1.5 * half / distance) ** 2)) - rows
     return f"about {max(1, needed):,} more holdout rows would decide it (80 % power)"
 

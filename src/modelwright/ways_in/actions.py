@@ -142,6 +142,8 @@ def _candidate(trial: Trial, chosen: int) -> op.CandidateLine:
         in_process=seconds,
         size=size,
         fit_seconds=trial.seconds,
+        folds=len(trial.scores),
+        measured=real is not None,
         outcome=trial.outcome,
         feasible=not trial.broken,
         pareto=trial.pareto,

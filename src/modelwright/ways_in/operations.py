@@ -233,6 +233,8 @@ class CandidateLine(BaseModel):
     memory: float | None
     size: float | None
     fit_seconds: float
+    folds: int
+    measured: bool
     outcome: str
     feasible: bool
     pareto: bool

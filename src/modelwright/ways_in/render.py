@@ -207,23 +207,34 @@ def _leaderboard(result: op.RunResult, console: Console) -> None:
     table.add_column("")
     table.add_column("#", justify="right")
     table.add_column("candidate", overflow="fold", min_width=26)
-    for name in (result.goal, *(NAMES.get(n, n) for n in served), "one row", "size", "fit"):
+    for name in (
+        result.goal,
+        *(NAMES.get(n, n) for n in served),
+        "one row",
+        "size",
+        *(("fit",) if wide else ()),
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     for line in result.leaderboard[:MOST_CANDIDATES]:
         sign = "[yellow]![/]" if not line.feasible else "[dim]~[/]" if line.pareto else ""
-        sign = "[green]>[/]" if line.chosen else sign
+        sign = f"[green]>[/]{'' if line.feasible else sign}" if line.chosen else sign
         error = "" if line.error is None else f" ± {limits.show(result.goal, line.error)}"
-        cells = [str(line.number), f"{line.candidate} ({line.origin})"]
+        part = "" if line.outcome == "complete" else f", {line.folds} fold(s)"
+        cells = [str(line.number), f"{line.candidate} ({line.origin}{part})"]
         cells.append(_figure(result.goal, line.score) + error)
         cells += [_figure(name, getattr(line, name)) for name in served]
         seconds = line.in_process
-        cells += ["" if seconds is None else f"{seconds * 1e6:,.0f} µs", _figure("size", line.size)]
-        cells.append(f"{line.fit_seconds:.1f} s")
+        about = "" if line.measured else "~"
+        row = "" if seconds is None else f"{about}{seconds * 1e6:,.0f} µs"
+        size = _figure("size", line.size)
+        cells += [row, f"{about}{size}" if size else ""]
+        cells += [f"{line.fit_seconds:.1f} s"] if wide else []
         table.add_row(sign, *map(escape, cells))
     console.print(table)
     more = len(result.leaderboard) - MOST_CANDIDATES
     console.print(
-        "[dim]> chosen, ~ nothing is both better and faster, ! breaks a limit on cost"
+        "[dim]> chosen, ~ left: nothing is both better and faster, ! breaks a limit on cost; "
+        "~ before a figure: estimated"
         + (f"; {more} more in the report" if more > 0 else "")
         + "[/]\n"
     )

@@ -55,7 +55,8 @@ class Screen:
     def step(self, done: float, total: float, note: str = "") -> None:
         """Move the bar; the time left follows from the share done."""
         if not self._live and note and self._best(note) != self._best(self._note):
-            self.say(f"{self._name:<9}{done:6.1f}    {note}")
+            spent = time.monotonic() - self._stage_start
+            self.say(f"{self._name:<9}{spent:6.1f}    {note}")
         self._note = note
         if 0 < total < float("inf"):
             self._share = min(1.0, done / total)

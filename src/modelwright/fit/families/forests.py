@@ -89,6 +89,10 @@ class FittedForest:
         builder = ForestBuilder()
         for estimator in self.model.estimators_:
             values = estimator.tree_.value[:, 0, :] / count
+            if self.classes > 1:  # a fold may lack a rare class
+                spread = np.zeros((len(values), self.classes))
+                spread[:, self.model.classes_] = values
+                values = spread
             builder.roots.append(_grow(builder, estimator.tree_, values))
             builder.tree_output.append(0)
         one = self.classes == 1
