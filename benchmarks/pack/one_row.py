@@ -16,13 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
+from modelwright.core.goals import goal_of
 from modelwright.core.progress import Silent
 from modelwright.core.spec_file import read_spec
-from modelwright.core.store import new_run
 from modelwright.core.table import take_feeds
 from modelwright.data.dataset import load
-from modelwright.fit.tune import search
-from modelwright.pack.build import build
+from modelwright.fit.search import search
+from modelwright.pack.build import Maker
+from modelwright.pack.inputs import matrices
+from modelwright.pack.price import PriceList
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 ROWS = 500
@@ -47,20 +49,25 @@ def main() -> None:
         shutil.copytree(EXAMPLES / name, folder, ignore=ignored)
         file = read_spec(folder / "modelwright.yaml", ("fit.budget=4 trials", "fit.folds=2"))
         dataset = load(file)
-        fit = search(file.spec, dataset, Silent())
-        artefact = build(file, dataset, fit, new_run(folder))
+        maker = Maker(file, dataset, goal_of(file.spec, dataset.schema.target))
+        prices = PriceList(maker, folder, dataset.train.feeds, ())
+        found = search(file.spec, dataset, Silent(), prices)
+        chosen = found.finalists()[0]
+        pipeline = found.pipeline(chosen)
+        artefact = maker.write(pipeline, None, folder / "artefact")
     rows = [take_feeds(dataset.train.feeds, slice(i, i + 1)) for i in range(ROWS)]
     records = [{k: v[0] for k, v in row.items()} for row in rows]
     session, outputs = artefact._session, list(artefact.manifest.outputs.values())
+    given = [matrices(row, artefact.manifest.inputs) for row in rows]
     cases: dict[str, Callable[[int], object]] = {
-        "bare session.run": lambda i: session.run(outputs, rows[i]),
+        "bare session.run": lambda i: session.run(outputs, given[i]),
         "artefact.answer (typed arrays)": lambda i: artefact.answer(rows[i]),
         "artefact.predict (a record, checked)": lambda i: artefact.predict([records[i]]),
-        f"trained pipeline ({fit.record.family})": lambda i: fit.best.answer(rows[i]),
+        f"trained pipeline ({chosen.name})": lambda i: pipeline.answer(rows[i]),
     }
     measured = {label: median(call) for label, call in cases.items()}
     bare = measured["bare session.run"]
-    print(f"{name}: {len(dataset.schema.features)} columns, {fit.record.rounds} rounds")
+    print(f"{name}: {len(dataset.schema.features)} columns, {chosen.name}")
     for label, seconds in measured.items():
         print(f"{label:<40}{seconds * 1e6:9.1f} us   x {seconds / bare:.2f}")
 

@@ -29,6 +29,7 @@ from modelwright.fit.folds import folds_for
 from modelwright.fit.found import Found, StoppedBy
 from modelwright.fit.ledger import MADE, Ledger
 from modelwright.fit.made import cost_of_more, make_more
+from modelwright.fit.memory import workers_that_fit
 from modelwright.fit.outputs import is_skewed
 from modelwright.fit.pipeline import Pricing
 from modelwright.fit.saved import STUDIES, restore
@@ -89,7 +90,7 @@ def _begin(
     known = dict(zip(names, families, strict=True))
     folds = folds_for(fit, dataset)
     threads = fit.threads or len(os.sched_getaffinity(0))
-    workers = max(1, min(threads, 2 * folds.count))
+    workers = workers_that_fit(dataset, min(threads, 2 * folds.count))
     signs = monotone_signs(fit, schema)
     trainer = Trainer(schema, fit, seed, max(1, threads // workers), workers, signs)
     kept: list[Candidate] = []

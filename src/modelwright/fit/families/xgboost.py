@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,7 @@ class FittedXGBoost:
         data = xgb.DMatrix(single_finite(x), nthread=1)
         found = self.booster[: self.rounds].predict(data, pred_leaf=True)
         leaves = np.asarray(found, np.int64).reshape(len(x), -1)
-        trees, intercept = self._trees()
+        trees, intercept = self._trees
         scores = np.tile(intercept, (len(x), 1))
         for number, tree in enumerate(trees):
             values = np.array(tree["split_conditions"], np.float32).astype(np.float64)
@@ -122,13 +123,14 @@ class FittedXGBoost:
 
     def decision(self) -> Decision:
         """Its trees; ``x < t`` in float32 becomes ``x <= t'`` in float64."""
-        trees, intercept = self._trees()
+        trees, intercept = self._trees
         builder = ForestBuilder()
         for number, tree in enumerate(trees):
             builder.tree_output.append(number % len(intercept))
             builder.roots.append(_grow(builder, tree))
         return builder.build(intercept, usual_link(self.classes), one_output_a_tree=True)
 
+    @cached_property
     def _trees(self) -> tuple[list[dict[str, Any]], Array]:
         """The trees as XGBoost saves them, and where their sum starts, one value an output."""
         learner = json.loads(self.booster[: self.rounds].save_raw("json"))["learner"]
