@@ -31,7 +31,8 @@ CASES = {
 def test_from_the_table_to_the_service(name: str, tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns("runs", ".modelwright")
     folder = Path(shutil.copytree(EXAMPLES / name, tmp_path / name, ignore=ignored))
-    overrides = ("fit.budget=8s", "pack.seconds=0.4")
+    seconds = 14 if name == "cnae9" else 8  # 856 columns: each fold takes its time
+    overrides = (f"fit.budget={seconds}s", "pack.seconds=0.4")
     released = mw.run(folder / "modelwright.yaml", overrides=overrides)
     task, shares = CASES[name]
     record = released.record
@@ -52,7 +53,7 @@ def test_from_the_table_to_the_service(name: str, tmp_path: Path) -> None:
         sums = shown.select(pl.sum_horizontal(pl.all())).to_series()
         assert (sums - 1).abs().max() < 1e-9
     assert released.report.stat().st_size < 3_000_000
-    assert released.fit.seconds < 8 * 1.6
+    assert released.fit.seconds < seconds * 1.6
 
 
 def test_the_public_function_takes_a_spec_by_name(shop: Path) -> None:

@@ -106,7 +106,7 @@ def test_intervals_hold_the_known_risk_at_their_rate() -> None:
     """Simulated data whose best possible log loss is known: the entropy of its chances."""
     rng = np.random.default_rng(11)
     held = {"release": 0, "search": 0}
-    rounds = 200
+    rounds = 150
     logits = rng.normal(0, 1.5, 2_000_000)
     chance = 1 / (1 + np.exp(-logits))
     bayes = float(-(chance * np.log(chance) + (1 - chance) * np.log(1 - chance)).mean())
