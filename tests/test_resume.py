@@ -70,11 +70,11 @@ def test_a_search_that_ctrl_c_ended_can_go_on(tmp_path: Path) -> None:
     long = "--set=fit.budget=400 trials"
     assert killed_after(tmp_path, 1, signal.SIGINT, long).returncode in (0, 1)
     [first] = (tmp_path / "runs").iterdir()
-    before = len(list((first / "trials").iterdir()))
+    before = len(list(first.glob("trials/*")))
     keys = killed_after(tmp_path, 1, signal.SIGINT, long, "--resume")
     assert keys.returncode in (0, 1)
     second = max((tmp_path / "runs").iterdir())
-    assert second != first and len(list((second / "trials").iterdir())) >= before
+    assert second != first and len(list(second.glob("trials/*"))) >= before
 
 
 def test_a_release_that_was_never_registered_is_not_over(

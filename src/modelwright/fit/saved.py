@@ -73,6 +73,8 @@ def restore(run: Path, families: Mapping[str, Family], folds: str) -> tuple[list
     a family that the spec has no more, cut short by a full disk) ends the list, and what follows it
     is written over.
     """
+    for cut_short in (run / FOLDER).glob(".*.part"):
+        cut_short.unlink()
     found: list[Candidate] = []
     spent = 0.0
     while (path := run / FOLDER / f"{len(found):05}.npz").exists():

@@ -31,6 +31,7 @@ from modelwright.core.errors import (
     did_you_mean,
 )
 from modelwright.core.records import DatasetRecord, FitRecord, Measured, ReleaseRecord
+from modelwright.core.runs import SEARCH_STATE
 from modelwright.core.store import locked
 from modelwright.pack.artefact import Artefact
 from modelwright.pack.convert import input_type
@@ -129,7 +130,9 @@ class Registry:
                 model = Path(scratch) / "model"
                 _save_flavour(artefact, model)
                 self._client.log_artifacts(run_id, str(model), "model")
-            self._client.log_artifacts(run_id, str(folder))
+                records = Path(scratch) / "run"  # without what only a resumed search needs
+                shutil.copytree(folder, records, ignore=shutil.ignore_patterns(*SEARCH_STATE, ".*"))
+                self._client.log_artifacts(run_id, str(records))
             self._client.set_terminated(run_id)
         return run_id
 
