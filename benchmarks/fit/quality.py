@@ -5,9 +5,9 @@
 Each table is split once (row i is a test row when sha1(str(i)) % 5 == 0; the newest fifth where the
 example splits by time). Ours gets the training rows as a file and answers the test rows as a file;
 peers are scikit-learn, LightGBM and CatBoost with their defaults on the same rows. Printed are the
-test score of each, our lead over the best peer in paired standard errors (bootstrap), and what ours
-cost. Figures of FLAML and AutoGluon are in the notes that this project was begun with; neither is
-installed here.
+test score of each, our lead over the best peer in standard errors (bootstrap; paired, and of the
+peer's score), and what ours cost. Figures of FLAML and AutoGluon are in the notes that this project
+was begun with; neither is installed here.
 """
 
 from __future__ import annotations
@@ -78,10 +78,13 @@ def compare(name: str, budget: str, scratch: Path) -> None:
     peers = [who for who in scores if who != "modelwright"]
     best = max(peers, key=lambda who: gain(goal, scores[who], 0.0))
     lead = gain(goal, scores["modelwright"], scores[best])
-    error = paired_error(goal, truth, answers["modelwright"], answers[best])
+    error, own = errors(goal, truth, answers["modelwright"], answers[best])
     listed = ", ".join(f"{who} {value:.5g}" for who, value in scores.items())
     print(f"{name}: {goal}: {listed}")
-    print(f"  lead over {best}: {lead:+.4g} = {lead / error:+.1f} paired standard errors")
+    print(
+        f"  lead over {best}: {lead:+.4g} = {lead / error:+.1f} paired standard errors, "
+        f"{lead / own:+.1f} of the peer's own"
+    )
     print(
         f"  {cost['family']}: {cost['p50'] * 1e6:.0f} us a row, {cost['size'] / 1e6:.2f} MB, loads "
         f"in {cost['load'] * 1e3:.0f} ms; run {cost['wall']:.0f} s for {budget}, peak "
@@ -208,14 +211,15 @@ def plain(frame: pd.DataFrame) -> pd.DataFrame:
 PEERS = {"linear": linear, "LightGBM": lightgbm_default, "CatBoost": catboost_default}
 
 
-def paired_error(goal: str, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
-    """Standard deviation of the lead over resampled test rows."""
+def errors(goal: str, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Standard deviations over resampled test rows: of the lead of `a`, and of the score of `b`."""
     generator = np.random.default_rng(0)
-    leads = []
+    leads, scores = [], []
     for _ in range(RESAMPLES):
         drawn = generator.integers(0, len(y), len(y))
-        leads.append(gain(goal, score(goal, y[drawn], a[drawn]), score(goal, y[drawn], b[drawn])))
-    return float(np.nanstd(leads))
+        scores.append(score(goal, y[drawn], b[drawn]))
+        leads.append(gain(goal, score(goal, y[drawn], a[drawn]), scores[-1]))
+    return float(np.nanstd(leads)), float(np.nanstd(scores))
 
 
 if __name__ == "__main__":

@@ -28,8 +28,9 @@ from modelwright.core.records import (
 )
 from modelwright.core.runs import SPEC, SavedSpec, find_run, past_runs, spec_of_run
 from modelwright.core.spec_file import DEFAULT_NAME, SpecFile, read_spec
-from modelwright.core.store import from_json, new_run, to_json, write_atomic
+from modelwright.core.store import from_json, in_use, new_run, to_json, write_atomic
 from modelwright.data.against import judge_rows
+from modelwright.data.dataset import Dataset
 from modelwright.data.dataset import load as load_data
 from modelwright.data.scoring import open_rows, scored_batches
 from modelwright.data.sources import open_source
@@ -117,6 +118,19 @@ def run(
     registry = Registry(spec_file.folder)
     registry.models()  # an unreachable registry is better found before the search than after it
     folder = _run_folder(spec_file, dataset.record, resume, tell)
+    with in_use(folder):
+        return _fit_to_release(spec_file, dataset, goal, registry, folder, tell)
+
+
+def _fit_to_release(
+    spec_file: SpecFile,
+    dataset: Dataset,
+    goal: str,
+    registry: Registry,
+    folder: Path,
+    tell: Progress,
+) -> Released:
+    """All that writes to the run's folder."""
     write_atomic(folder / "dataset.json", to_json(dataset.record))
     write_atomic(
         folder / SPEC,

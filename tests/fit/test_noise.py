@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from modelwright.core.limits import METRICS, QUALITY
-from modelwright.fit.noise import Scorecard, influence, scored
+from modelwright.fit.influence import influence
+from modelwright.fit.noise import Scorecard, scored
 from modelwright.fit.score import interval, score
 
 RNG = np.random.default_rng(3)
@@ -25,7 +26,7 @@ def sample(metric: str) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("metric", sorted(QUALITY))
 def test_the_error_is_that_of_the_bootstrap(metric: str) -> None:
     y, answers = sample(metric)
-    card = Scorecard(metric, [1.0], entries={0: [scored(metric, y, answers, None, seed=0)]})
+    card = Scorecard(metric, [1.0], entries={0: [scored(metric, y, answers, None)]})
     draws = []
     for _ in range(200):
         rows = RNG.integers(0, ROWS, ROWS)
@@ -45,15 +46,15 @@ def test_rows_that_vary_together_make_a_score_less_sure() -> None:
     shift = RNG.normal(0, 0.2, 30)[groups]
     p = np.clip(P + shift, 0.01, 0.99)
     answers = np.stack([1 - p, p], axis=1)
-    alone = scored("log_loss", Y, answers, None, seed=0)
-    together = scored("log_loss", Y, answers, groups, seed=0)
+    alone = scored("log_loss", Y, answers, None)
+    together = scored("log_loss", Y, answers, groups)
     assert together.score == alone.score and together.variance != alone.variance
 
 
 def card_of(answers: list[np.ndarray], metric: str = "log_loss") -> Scorecard:
     folds = np.array_split(np.arange(ROWS), 3)
     entries = {
-        number: [scored(metric, Y[rows], a[rows], None, seed=0) for rows in folds]
+        number: [scored(metric, Y[rows], a[rows], None) for rows in folds]
         for number, a in enumerate(answers)
     }
     return Scorecard(metric, [1.0] * 3, entries=entries)
@@ -87,7 +88,7 @@ def test_choosing_among_equals_flatters_and_is_found_out() -> None:
         for _ in range(15):
             p = np.clip(0.5 + rng.normal(0, 0.15, ROWS), 0.05, 0.95)
             guesses.append(np.stack([1 - p, p], axis=1))
-        entries = {n: [scored("roc_auc", y, g, None, seed=0)] for n, g in enumerate(guesses)}
+        entries = {n: [scored("roc_auc", y, g, None)] for n, g in enumerate(guesses)}
         card = Scorecard("roc_auc", [1.0], entries=entries)
         flattered.append(max(card.mean(n) for n in entries) - 0.5)
         estimated.append(card.selection_bias(list(entries), seed=0))
@@ -114,9 +115,9 @@ def test_intervals_hold_the_known_risk_at_their_rate() -> None:
         p = chance[rng.integers(0, len(chance), 600)]
         y = (rng.random(600) < p).astype(int)
         answers = np.stack([1 - p, p], axis=1)
-        found = interval("log_loss", y, answers, confidence=0.9, seed=0)
+        found = interval("log_loss", y, answers, confidence=0.9)
         held["release"] += found.low <= bayes <= found.high
-        fold = scored("log_loss", y, answers, None, seed=0)
+        fold = scored("log_loss", y, answers, None)
         held["search"] += abs(fold.score - bayes) <= 1.645 * fold.variance**0.5
     for share in held.values():
         assert 0.84 <= share / rounds <= 0.96

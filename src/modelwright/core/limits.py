@@ -39,6 +39,7 @@ METRICS: dict[str, Metric] = {
         Metric("balanced_accuracy", "higher", "score", _CLASSES),
         Metric("f1", "higher", "score", _BINARY),
         Metric("f1_macro", "higher", "score", _CLASSES),
+        Metric("f1_weighted", "higher", "score", _CLASSES),
         Metric("precision", "higher", "score", _BINARY),
         Metric("recall", "higher", "score", _BINARY),
         Metric("mcc", "higher", "score", _CLASSES),

@@ -118,3 +118,24 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextlib.contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """Mark a run's folder as being written to; the kernel takes the mark away when the process
+    dies.
+
+    Raises:
+        UsageError: another process writes to it.
+    """
+    import fcntl  # not there on Windows, where only this call fails
+
+    with (folder / ".lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"Run {folder.name} is still going on in another process.",
+                hint="Wait for it, or stop it; without --resume a new run is begun.",
+            ) from error
+        yield

@@ -84,7 +84,9 @@ def load(spec_file: SpecFile, source: Source | None = None, *, thorough: bool = 
     data = spec_file.spec.data
     source = source or open_source(data.source, spec_file.folder, data.read)
     frame = source.frame()
-    _check_memory(frame)
+    refuse_if_too_large(
+        frame.estimated_size() * COPIES_IN_MEMORY, "The table needs about {} to learn from"
+    )
     parsed = parse(frame, spec_file.spec, source)
     rows = frame.height
     del frame
@@ -153,15 +155,23 @@ def divided(
     return Dataset(record, train, holdout, ordered=order is not None)
 
 
-def _check_memory(frame: pl.DataFrame) -> None:
-    needed = frame.estimated_size() * COPIES_IN_MEMORY
-    available = psutil.virtual_memory().available
-    if needed > available:
+def refuse_if_too_large(needed: float, what: str) -> int:
+    """Compare bytes with the free memory before anything is copied; returns the free bytes.
+
+    Args:
+        needed: bytes.
+        what: the beginning of the message, ``{}`` for the size.
+
+    Raises:
+        DataError: there is not that much.
+    """
+    free: int = psutil.virtual_memory().available
+    if needed > free:
         raise DataError(
-            f"The table needs about {needed / 1e9:.1f} GB to learn from, "
-            f"but {available / 1e9:.1f} GB of memory are free.",
+            f"{what.format(f'{needed / 1e9:.1f} GB')}, but {free / 1e9:.1f} GB of memory are free.",
             hint="Use a larger machine, fewer columns (data.drop), or a sample.",
         )
+    return free
 
 
 def _split(

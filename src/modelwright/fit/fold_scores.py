@@ -39,7 +39,7 @@ class FoldScores:
             if tuned:
                 answers = self._labelled(candidate, number)
             y, clusters = self.folds.truth(number), self.folds.clusters(number)
-            entries.append(scored(goal, y, answers, clusters, seed=number))
+            entries.append(scored(goal, y, answers, clusters))
 
     def _labelled(self, candidate: Candidate, number: int) -> Array:
         others = [n for n in range(len(candidate.outcomes)) if n != number] or [number]

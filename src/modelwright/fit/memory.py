@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import psutil
-
-from modelwright.core.errors import DataError
 from modelwright.core.schema import Schema
-from modelwright.data.dataset import Dataset
+from modelwright.data.dataset import Dataset, refuse_if_too_large
 from modelwright.fit.features import Encoding
 
 COPIES = 3
@@ -22,13 +19,7 @@ def workers_that_fit(dataset: Dataset, wanted: int) -> int:
         DataError: not even one fold fits.
     """
     a_fold = COPIES * 8 * dataset.train.rows * width_of(dataset.schema)
-    free = psutil.virtual_memory().available
-    if a_fold > free:
-        raise DataError(
-            f"One encoded fold needs about {a_fold / 1e9:.1f} GB to learn from, but "
-            f"{free / 1e9:.1f} GB of memory are free.",
-            hint="Use a larger machine, fewer columns (data.drop), or a sample.",
-        )
+    free = refuse_if_too_large(a_fold, "One encoded fold needs about {} to learn from")
     return max(1, min(wanted, int(SHARE * free / max(1, a_fold))))
 
 

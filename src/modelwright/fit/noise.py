@@ -1,8 +1,6 @@
 """How sure a cross-validated score is, how sure a lead, and how much choosing flatters the winner.
 
-Every figure comes from influences: how far each row moves a metric (the infinitesimal jackknife of
-Efron 1982; for ROC AUC the components of DeLong et al. 1988). They cost one pass, where a bootstrap
-costs hundreds.
+Every figure comes from influences (`fit.influence`).
 """
 
 from __future__ import annotations
@@ -14,79 +12,11 @@ import numpy as np
 
 from modelwright.core.intake import Array
 from modelwright.core.limits import METRICS
+from modelwright.fit.influence import influence
 from modelwright.fit.score import SHARES, score
 
-BLOCKS = 30
 TIME_BLOCKS = 20
 RESAMPLES = 300
-
-
-def influence(metric: str, y: Array, answers: Array) -> Array | None:
-    """How much each row moves the metric, float64 [rows] with mean 0; None without a formula.
-
-    Args:
-        metric: a quality metric.
-        y: class index or value a row.
-        answers: probabilities [rows, classes] or values [rows].
-
-    Example:
-        >>> influence("mae", np.array([0.0, 0.0]), np.array([1.0, 3.0])).tolist()
-        [-1.0, 1.0]
-    """
-    if metric == "roc_auc":
-        codes = [1] if answers.shape[1] == 2 else range(answers.shape[1])
-        areas = [_area_influence(y == code, answers[:, code]) for code in codes]
-        known = [area for area in areas if area is not None]
-        return np.asarray(np.stack(known).mean(axis=0)) if known else None
-    if metric == "medae":
-        return _median_influence(np.abs(answers - y))
-    losses = _losses(metric, y, answers)
-    if losses is None:
-        return None
-    centred = losses - losses.mean()
-    if metric == "rmse":
-        root = np.sqrt(losses.mean())
-        return np.asarray(centred / (2 * root)) if root else np.zeros(len(y))
-    if metric == "r2":
-        spread = y.var()
-        return np.asarray(-centred / spread) if spread else np.zeros(len(y))
-    return np.asarray(centred)
-
-
-def _losses(metric: str, y: Array, answers: Array) -> Array | None:
-    """What a row adds to a metric that is a mean, or to the mean that it is made of."""
-    if metric in ("rmse", "r2"):
-        return np.asarray((answers - y) ** 2)
-    if metric == "mae":
-        return np.asarray(np.abs(answers - y))
-    if metric == "log_loss":
-        return np.asarray(-np.log(np.clip(answers[np.arange(len(y)), y], 1e-15, 1)))
-    if metric == "brier":
-        return np.asarray((answers[:, 1] - y) ** 2)
-    if metric == "accuracy":
-        return np.asarray((answers.argmax(axis=1) == y).astype(np.float64))
-    return None
-
-
-def _median_influence(errors: Array) -> Array:
-    """Half less whether a row is below the median, over the density there; leaving rows out, as for
-    other metrics, does not work for a median (Efron 1982)."""
-    low, middle, high = np.quantile(errors, [0.4, 0.5, 0.6])
-    signs = 0.5 - (errors <= middle)
-    return np.asarray((signs - signs.mean()) * (high - low) / 0.2)
-
-
-def _area_influence(positive: Array, scores: Array) -> Array | None:
-    up, down = np.sort(scores[positive]), np.sort(scores[~positive])
-    if not len(up) or not len(down):
-        return None
-    found = np.empty(len(scores))
-    for own, other, mine in ((positive, down, 1.0), (~positive, up, -1.0)):
-        below = np.searchsorted(other, scores[own], "left")
-        upto = np.searchsorted(other, scores[own], "right")
-        share = (below + upto) / 2 / len(other)
-        found[own] = (share - share.mean()) * mine * len(scores) / own.sum()
-    return found
 
 
 @dataclass(frozen=True)
@@ -108,30 +38,19 @@ class Scored:
         return float((self.pulls**2).sum() * count / max(1, count - 1))
 
 
-def scored(metric: str, y: Array, answers: Array, clusters: Array | None, seed: int) -> Scored:
+def scored(metric: str, y: Array, answers: Array, clusters: Array | None) -> Scored:
     """Score one fold and its rows' pulls.
 
     Args:
         metric: the goal.
         y, answers: of the fold's validation rows.
         clusters: number of the group or time block a row; None: each row for itself.
-        seed: of the blocks for metrics without a formula (delete-a-block jackknife).
     """
-    value = score(metric, y, answers)
     found = influence(metric, y, answers)
-    rows = len(y)
-    if found is not None:
-        if clusters is None:
-            return Scored(value, found / rows)
-        return Scored(value, np.bincount(clusters, found) / rows)
-    if clusters is None:
-        clusters = np.random.default_rng(seed).permutation(rows) % BLOCKS
-    pulls = []
-    for block in np.unique(clusters):
-        kept = clusters != block
-        without = score(metric, y[kept], answers[kept]) if kept.any() else value
-        pulls.append(value - without if np.isfinite(without) else 0.0)
-    return Scored(value, np.array(pulls) if np.isfinite(value) else np.zeros(len(pulls)))
+    pulls: Array = np.zeros(len(y)) if found is None else found / len(y)
+    if clusters is not None:
+        pulls = np.bincount(clusters, pulls)
+    return Scored(score(metric, y, answers), pulls)
 
 
 @dataclass

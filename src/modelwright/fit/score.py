@@ -6,21 +6,29 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
+from scipy import stats
 from sklearn import metrics as sk
 
 from modelwright.core.intake import Array
 from modelwright.core.limits import METRICS
 from modelwright.core.records import Interval
+from modelwright.fit.influence import influence
 
-RESAMPLES = 300
 EPSILON = 1e-15
+ENDS = np.array([-1.0, 1.0])
 SHARES = frozenset(
-    {"accuracy", "balanced_accuracy", "f1", "f1_macro", "precision", "recall", "roc_auc", "pr_auc"}
-)
+    {
+        "accuracy", "balanced_accuracy", "f1", "f1_macro", "f1_weighted", "precision", "recall",
+        "roc_auc", "pr_auc",
+    }
+)  # fmt: skip
 """Metrics between 0 and 1 that small samples often put right at the end."""
 LABEL_METRICS = frozenset(
-    {"accuracy", "balanced_accuracy", "f1", "f1_macro", "precision", "recall", "mcc"}
-)
+    {
+        "accuracy", "balanced_accuracy", "f1", "f1_macro", "f1_weighted", "precision", "recall",
+        "mcc",
+    }
+)  # fmt: skip
 """Metrics that look at the label only, and so depend on its threshold."""
 
 
@@ -76,52 +84,104 @@ def gain(metric: str, a: float, b: float) -> float:
 
 
 def interval(
-    metric: str, y: Array, answers: Array, *, confidence: float = 0.95, seed: int = 0
+    metric: str,
+    y: Array,
+    answers: Array,
+    *,
+    confidence: float = 0.95,
+    clusters: Array | None = None,
 ) -> Interval:
-    """A metric with its percentile bootstrap interval (Efron 1979).
+    """A metric with its interval: from the influence of each row, Student's t.
+
+    Shares are taken on the logit scale and losses on the logarithm, where their distribution is
+    nearly normal; at 0 or 1 the end is the exact binomial one. For ROC AUC this is DeLong's
+    interval (1988).
 
     Args:
         confidence: share of such intervals that hold the true value.
-        seed: of the resampling.
+        clusters: number of the group or time block a row, which vary together; None: each row for
+            itself.
     """
     value = score(metric, y, answers)
-    draws = [score(metric, y, answers, w) for w in _resamples(len(y), seed)]
-    found = _percentiles(value, np.array(draws), confidence)
-    return _at_the_edge(found, len(y)) if metric in SHARES else found
-
-
-def paired_gain(
-    metric: str, y: Array, a: Array, b: Array, *, confidence: float = 0.95, seed: int = 0
-) -> Interval:
-    """How much better answers `a` are than `b` on the same rows, with a paired bootstrap."""
-    value = gain(metric, score(metric, y, a), score(metric, y, b))
-    draws = [
-        gain(metric, score(metric, y, a, w), score(metric, y, b, w))
-        for w in _resamples(len(y), seed)
-    ]
-    return _percentiles(value, np.array(draws), confidence)
-
-
-def _resamples(rows: int, seed: int) -> list[Array]:
-    """How often each row is drawn, as float weights, for each resample."""
-    generator = np.random.default_rng(seed)
-    return [
-        np.bincount(generator.integers(0, rows, rows), minlength=rows).astype(np.float64)
-        for _ in range(RESAMPLES)
-    ]
-
-
-def _percentiles(value: float, draws: Array, confidence: float) -> Interval:
-    draws = draws[~np.isnan(draws)]
-    if not len(draws) or np.isnan(value):
+    pulls = _pulls(metric, y, answers, clusters)
+    if np.isnan(value) or pulls is None:
         return Interval(value, -np.inf, np.inf, confidence)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
+    reach = _reach(pulls, confidence)
+    if metric in SHARES:
+        return _at_the_edge(_on_logit(value, reach, confidence), _fewest(metric, y, answers))
+    if metric == "mcc":
+        scaled = reach / max(1 - value**2, EPSILON)
+        low, high = np.tanh(np.arctanh(np.clip(value, -1 + EPSILON, 1 - EPSILON)) + scaled * ENDS)
+        return Interval(value, float(low), float(high), confidence)
+    if metric == "r2":
+        high, low = 1 - _on_log(1 - value, reach)
+        return Interval(value, float(low), float(high), confidence)
+    low, high = _on_log(value, reach)
     return Interval(value, float(low), float(high), confidence)
 
 
+def paired_gain(
+    metric: str,
+    y: Array,
+    a: Array,
+    b: Array,
+    *,
+    confidence: float = 0.95,
+    clusters: Array | None = None,
+) -> Interval:
+    """How much better answers `a` are than `b` on the same rows, from the difference of their
+    rows' influences; for ROC AUC DeLong's test of two correlated curves (1988)."""
+    value = gain(metric, score(metric, y, a), score(metric, y, b))
+    one, other = _pulls(metric, y, a, clusters), _pulls(metric, y, b, clusters)
+    if np.isnan(value) or one is None or other is None:
+        return Interval(value, -np.inf, np.inf, confidence)
+    reach = _reach(one - other, confidence)
+    return Interval(value, value - reach, value + reach, confidence)
+
+
+def _pulls(metric: str, y: Array, answers: Array, clusters: Array | None) -> Array | None:
+    """How far each row, or each cluster of rows, moves the metric."""
+    found = influence(metric, y, answers)
+    if found is None or clusters is None:
+        return None if found is None else found / len(y)
+    return np.asarray(np.bincount(clusters, found) / len(y))
+
+
+def _reach(pulls: Array, confidence: float) -> float:
+    """Half the width of the interval; infinite for a single cluster."""
+    count = len(pulls)
+    if count < 2:
+        return float("inf")
+    error = np.sqrt((pulls**2).sum() * count / (count - 1))
+    return float(stats.t.ppf((1 + confidence) / 2, count - 1) * error)
+
+
+def _on_logit(value: float, reach: float, confidence: float) -> Interval:
+    spread = value * (1 - value)
+    if spread <= 0:
+        return Interval(value, value, value, confidence)
+    with np.errstate(over="ignore"):
+        low, high = 1 / (1 + np.exp(-(np.log(value / (1 - value)) + reach / spread * ENDS)))
+    return Interval(value, float(low), float(high), confidence)
+
+
+def _on_log(value: float, reach: float) -> Array:
+    if value <= 0:
+        return np.array([value, value])
+    with np.errstate(over="ignore"):
+        return np.asarray(value * np.exp(reach / value * ENDS))
+
+
+def _fewest(metric: str, y: Array, answers: Array) -> int:
+    """Rows that decide where a share is 0 or 1: those of the smallest class it looks at."""
+    if metric in ("precision", "f1", "recall"):
+        return int((labels(answers) == 1).sum() if metric == "precision" else (y == 1).sum())
+    counts = np.bincount(y)
+    return len(y) if metric == "accuracy" else int(counts[counts > 0].min())
+
+
 def _at_the_edge(found: Interval, rows: int) -> Interval:
-    """Resamples of rows that are all right are all right: use the exact binomial end instead.
+    """Where all rows are right there is no spread to see: the exact binomial end instead.
 
     At a value of 0 or 1 the interval of Clopper and Pearson (1934) has this closed form.
     """
@@ -190,8 +250,10 @@ def _binary(function: Callable[..., float]) -> Callable[[Array, Array, Array | N
     return lambda y, p, w: float(function(y, labels(p), sample_weight=w, zero_division=0.0))
 
 
-def _f1_macro(y: Array, p: Array, w: Array | None) -> float:
-    return float(sk.f1_score(y, labels(p), sample_weight=w, average="macro", zero_division=0.0))
+def _f1_over_classes(average: str) -> Callable[[Array, Array, Array | None], float]:
+    return lambda y, p, w: float(
+        sk.f1_score(y, labels(p), sample_weight=w, average=average, zero_division=0.0)
+    )
 
 
 def _balanced(y: Array, p: Array, w: Array | None) -> float:
@@ -229,7 +291,8 @@ _SCORERS: dict[str, Callable[[Array, Array, Array | None], float]] = {
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced,
     "f1": _binary(sk.f1_score),
-    "f1_macro": _f1_macro,
+    "f1_macro": _f1_over_classes("macro"),
+    "f1_weighted": _f1_over_classes("weighted"),
     "precision": _binary(sk.precision_score),
     "recall": _binary(sk.recall_score),
     "mcc": _by_label(sk.matthews_corrcoef),

@@ -19,9 +19,10 @@ from modelwright.core.schema import MISSING_TIME, Column, Schema
 from modelwright.fit import calendar as cal
 from modelwright.fit.calendar import Part
 from modelwright.fit.decision import Affine, Decision, Forest
-from modelwright.fit.features import CategoryTable, Encoder, ListTable, Scaling
+from modelwright.fit.features import Encoder, ListTable, Scaling
 from modelwright.fit.pipeline import Pipeline
 from modelwright.pack.answers import linked, mixed, transformed_back, written
+from modelwright.pack.categories import category_features
 from modelwright.pack.graph import ML, GraphWriter
 from modelwright.pack.inputs import NUMBERS, TEXTS, TIMES, inputs_of
 from modelwright.pack.narrow import narrowed
@@ -111,18 +112,25 @@ class _Inputs:
 
     def numbers(self, columns: Sequence[str]) -> str:
         """Number columns side by side, [rows, columns]."""
+        return self._side_by_side(NUMBERS, columns)
+
+    def texts(self, columns: Sequence[str]) -> str:
+        """Text columns side by side, [rows, columns]."""
+        return self._side_by_side(TEXTS, columns)
+
+    def _side_by_side(self, group: str, columns: Sequence[str]) -> str:
         wanted = [self._place[column][1] for column in columns]
-        if wanted == list(range(len(self.groups[NUMBERS]))):
-            return self.names[NUMBERS]
+        if wanted == list(range(len(self.groups[group]))):
+            return self.names[group]
         at = self._writer.constant(wanted, np.int64)
-        return self._writer.add("Gather", self.names[NUMBERS], at, axis=1)
+        return self._writer.add("Gather", self.names[group], at, axis=1)
 
 
 def _encode(writer: GraphWriter, encoder: Encoder, inputs: _Inputs) -> str:
     parts = []
     if encoder.sources:
         parts += _numbers(writer, encoder, inputs)
-    parts += [_category(writer, table, inputs.column(table.column)) for table in encoder.tables]
+    parts += category_features(writer, encoder.tables, inputs.texts)
     parts += [_items(writer, table, inputs.column(table.column)) for table in encoder.lists]
     return parts[0] if len(parts) == 1 else writer.add("Concat", *parts, axis=1)
 
@@ -158,18 +166,6 @@ def _scaled(writer: GraphWriter, scaling: Scaling, matrix: str) -> list[str]:
         flags = writer.add("Gather", missing, writer.constant(scaling.indicators, np.int64), axis=1)
         parts.append(writer.add("Cast", flags, to=onnx.TensorProto.DOUBLE))
     return parts
-
-
-def _category(writer: GraphWriter, table: CategoryTable, name: str) -> str:
-    codes = writer.add(
-        "LabelEncoder",
-        name,
-        domain=ML,
-        keys_strings=[*table.levels, ""],
-        values_int64s=list(range(len(table.levels) + 1)),
-        default_int64=len(table.levels) + 1,
-    )
-    return writer.add("Gather", writer.constant(table.table, np.float64), codes, axis=0)
 
 
 def _items(writer: GraphWriter, table: ListTable, name: str) -> str:

@@ -115,7 +115,7 @@ def _coverage(evidence: Evidence, low: Array, high: Array) -> Finding:
     inside = ((y >= low) & (y <= high)).astype(np.int64)
     found = interval(
         "accuracy", np.ones(len(y), np.int64), np.stack([1 - inside, inside], axis=1) * 1.0,
-        confidence=evidence.confidence, seed=evidence.seed,
+        confidence=evidence.confidence,
     )  # fmt: skip
     verdict: Verdict = "fail" if found.high < level - COVERAGE_SLACK else "undecided"
     if found.low >= level - COVERAGE_SLACK:
@@ -228,9 +228,7 @@ def _slices(evidence: Evidence, limit: Limit) -> list[Finding]:
     for level in levels:
         rows = np.flatnonzero(values.astype(str) == level)
         y, answers = evidence.holdout.target[rows], evidence.of(limit.metric)[rows]
-        found = interval(
-            limit.metric, y, answers, confidence=evidence.confidence, seed=evidence.seed
-        )
+        found = interval(limit.metric, y, answers, confidence=evidence.confidence)
         verdict = "undecided" if np.isnan(found.value) else _compare(limit, found)
         findings.append(
             Finding(
@@ -342,7 +340,7 @@ def _default_margin(evidence: Evidence) -> float:
 
 def _interval(evidence: Evidence, metric: str) -> Interval:
     y, answers = evidence.holdout.target, evidence.of(metric)
-    return interval(metric, y, answers, confidence=evidence.confidence, seed=evidence.seed)
+    return interval(metric, y, answers, confidence=evidence.confidence)
 
 
 def _paired(evidence: Evidence, metric: str, other: Array) -> Interval:
@@ -352,7 +350,6 @@ def _paired(evidence: Evidence, metric: str, other: Array) -> Interval:
         evidence.of(metric),
         other,
         confidence=evidence.confidence,
-        seed=evidence.seed,
     )
 
 
