@@ -1,11 +1,12 @@
-"""Whether a small neural network would pay as a family: alone, and in a blend with LightGBM.
+"""Whether a small neural network would pay as a family: alone, and in a blend.
 
     .venv/bin/python benchmarks/fit/network.py [NAME ...]
 
 For each example table: two folds of the training rows, scikit-learn's MLPClassifier or MLPRegressor
 (two hidden layers, early stopping, standardised and one-hot columns as the linear family has them),
-LightGBM with its defaults, and their best average in steps of a tenth, which is flattered by being
-chosen on the same rows. Printed are scores and seconds.
+LightGBM and the linear family with their defaults, and the best averages of them without and with
+the network in steps of a tenth, which are flattered by being chosen on the same rows. Printed are
+scores and seconds.
 """
 
 from __future__ import annotations
@@ -45,28 +46,42 @@ def compared(name: str) -> str:
     target = dataset.schema.target
     goal, classes = goal_of(spec.spec, target), len(target.levels)
     folds, trees, plain = Folds(dataset, CUT), family_of("lightgbm"), family_of("linear")
-    found: dict[str, list[float]] = {"network": [], "lightgbm": [], "blend": []}
-    spent = {"network": 0.0, "lightgbm": 0.0}
+    found: dict[str, list[float]] = {}
+    spent = {"network": 0.0, "lightgbm": 0.0, "linear": 0.0}
     for number in range(min(FOLDS, folds.count)):
-        fold = folds.get(number, trees.encoding)
+        answers = {}
+        for name_of, family in (("lightgbm", trees), ("linear", plain)):
+            fold = folds.get(number, family.encoding)
+            started = time.perf_counter()
+            job = FitJob(fold.x, fold.y, target.task, max(1, classes), dict(family.defaults),
+                         seed=0, threads=2, x_valid=fold.x_valid, y_valid=fold.y_valid)  # fmt: skip
+            answers[name_of] = family.fit(job).answer(fold.x_valid)
+            spent[name_of] += time.perf_counter() - started
         started = time.perf_counter()
-        job = FitJob(fold.x, fold.y, target.task, max(1, classes), dict(trees.defaults), 0, 2, 50,
-                     x_valid=fold.x_valid, y_valid=fold.y_valid)  # fmt: skip
-        boosted = trees.fit(job).answer(fold.x_valid)
-        spent["lightgbm"] += time.perf_counter() - started
-        fold = folds.get(number, plain.encoding)
-        started = time.perf_counter()
-        net = network(fold.x, fold.y, fold.x_valid, classes)
+        answers["network"] = network(fold.x, fold.y, fold.x_valid, classes)
         spent["network"] += time.perf_counter() - started
-        y = fold.y_valid
-        shares = np.linspace(0, 1, 11)
-        blends = [score(goal, y, share * net + (1 - share) * boosted) for share in shares]
-        found["network"].append(score(goal, y, net))
-        found["lightgbm"].append(score(goal, y, boosted))
-        found["blend"].append(max(blends, key=lambda value: gain(goal, value, 0.0)))
+        for who, value in scores_of(goal, fold.y_valid, answers).items():
+            found.setdefault(who, []).append(value)
     means = ", ".join(f"{who} {np.mean(scores):.5g}" for who, scores in found.items())
-    return (f"{name}: {goal}: {means}; network {spent['network']:.1f} s, "
-            f"lightgbm {spent['lightgbm']:.1f} s for {FOLDS} folds")  # fmt: skip
+    seconds = ", ".join(f"{who} {value:.1f} s" for who, value in spent.items())
+    return f"{name}: {goal}: {means}; {FOLDS} folds: {seconds}"
+
+
+def scores_of(goal: str, y: np.ndarray, answers: dict[str, np.ndarray]) -> dict[str, float]:
+    """Of each model, of the best average without the network, and of the best with it."""
+    a, b, c = (answers[who] for who in ("lightgbm", "linear", "network"))
+    shares = [(i / 10, j / 10) for i in range(11) for j in range(11 - i)]
+    scores = {pair: score(goal, y, (1 - sum(pair)) * a + pair[0] * b + pair[1] * c)
+              for pair in shares}  # fmt: skip
+
+    def best(pairs: list[tuple[float, float]]) -> float:
+        return scores[max(pairs, key=lambda pair: gain(goal, scores[pair], 0.0))]
+
+    return {
+        **{who: score(goal, y, found) for who, found in answers.items()},
+        "best without network": best([pair for pair in shares if pair[1] == 0]),
+        "best with it": best(shares),
+    }
 
 
 def network(x: np.ndarray, y: np.ndarray, x_valid: np.ndarray, classes: int) -> np.ndarray:

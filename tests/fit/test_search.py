@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from modelwright.core.progress import Silent
 from modelwright.core.records import FitRecord, Trial
 from modelwright.core.spec_file import SpecFile
 from modelwright.data.dataset import Dataset, load
+from modelwright.fit.family import Range
 from modelwright.fit.found import Found
 from modelwright.fit.ledger import MADE
 from modelwright.fit.pipeline import Fit
 from modelwright.fit.search import check_settings, search
+from modelwright.fit.tune import PARETO, Tuner
 from modelwright.pack.build import Maker
 from modelwright.pack.price import PriceList
 from projects import mixed_table, spec_for
@@ -221,6 +224,35 @@ def test_a_limit_on_cost_changes_the_choice_and_has_its_price(tmp_path: Path) ->
     assert f"buys {abs(best.score - chosen.score):.4f} roc_auc" in relax.measured
     assert relax.interval is not None and relax.interval.value == pytest.approx(lead, abs=1e-9)
     assert "breaks size" in limited.findings[0].why
+
+
+def test_where_limits_bind_score_and_cost_are_two_objectives(tmp_path: Path) -> None:
+    mixed_table(500).write_csv(tmp_path / "t.csv")
+    settings = "{budget: 8 trials, folds: 2, blend: false, families: [lightgbm]}"
+    limits = "limits: {size: 21 kB}\n"  # the best, a linear model, needs 24
+    file = spec_for(tmp_path, "t.csv", "bought", f"fit: {settings}\n{limits}")
+    found = searched(file, load(file), run=tmp_path)
+    assert not found.ledger.chooser.ranked(found.ledger.complete())[0].feasible
+    with sqlite3.connect(tmp_path / "search.sqlite") as database:
+        studies = dict(database.execute(
+            "select study_name, count(*) from studies join study_directions using (study_id) "
+            "group by 1"
+        ))  # fmt: skip
+    assert studies[f"lightgbm{PARETO}"] == 2
+
+
+def test_two_objectives_explore_the_pareto_line() -> None:
+    """Score rises with x, cost with x too: one objective goes to its end, two spread out."""
+    asked = {}
+    for binding in (False, True):
+        tuner = Tuner("roc_auc", 0)
+        drawn = []
+        for _ in range(40):
+            trial, params = tuner.ask("f", {"x": Range(0.0, 1.0)}, binding=binding)
+            tuner.tell(trial, params["x"], cost=params["x"])
+            drawn.append(params["x"])
+        asked[binding] = np.mean(np.array(drawn[10:]) < 0.5)
+    assert asked[False] < 0.1 < 0.25 < asked[True]
 
 
 def test_limits_that_nothing_keeps_give_the_nearest(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Optuna's part in the search: suggest parameters, remember what they scored.
 
 The only importer of optuna. The studies lie in one SQLite file of the run, so that a search that
-was killed goes on where it was; TPE of Bergstra et al. 2011.
+was killed goes on where it was. TPE of Bergstra et al. 2011; with two objectives MOTPE of Ozaki et
+al. 2020.
 """
 
 from __future__ import annotations
@@ -20,7 +21,17 @@ from modelwright.fit.family import Range
 
 OVER = "over"
 """Constraint of a trial: how far it is over the limits on cost, 0 or less when it keeps them."""
+PARETO = ", score and cost"
+"""Ending of the name of a study with two objectives."""
 STARTUP_TRIALS = 5
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial under way, and the study that wants its result."""
+
+    study: Any
+    trial: Any
 
 
 @dataclass
@@ -46,31 +57,47 @@ class Tuner:
         if self.path is not None:
             self._storage = _storage(self.path)
 
-    def ask(self, family: str, space: Mapping[str, Range]) -> tuple[Any, dict[str, Any]]:
-        """A new trial of a family, and its parameters."""
-        trial = self._study(family).ask()
-        return trial, {name: _suggested(trial, name, r) for name, r in space.items()}
+    def ask(
+        self, family: str, space: Mapping[str, Range], *, binding: bool = False
+    ) -> tuple[Asked, dict[str, Any]]:
+        """A new trial of a family, and its parameters.
 
-    def tell(self, family: str, trial: Any, value: float | None, over: float = 0.0) -> None:
-        """What a trial scored; None when it failed."""
+        Args:
+            binding: the best so far breaks a limit on cost. Then score and cost are two objectives,
+                so that the whole Pareto line is explored instead of its upper end.
+        """
+        study = self._study(f"{family}{PARETO}" if binding else family, 2 if binding else 1)
+        trial = study.ask()
+        return Asked(study, trial), {n: _suggested(trial, n, r) for n, r in space.items()}
+
+    def tell(
+        self, asked: Asked, value: float | None, over: float = 0.0, cost: float = 0.0
+    ) -> None:
+        """What a trial scored (None when it failed), how far it is over the limits, and the
+        logarithm of what it costs."""
         state = optuna.trial.TrialState
         if self.bounded:
-            trial.set_constraint(OVER, over)
-        done = state.FAIL if value is None else state.COMPLETE
-        self._study(family).tell(trial, value, state=done)
+            asked.trial.set_constraint(OVER, over)
+        if value is None:
+            asked.study.tell(asked.trial, state=state.FAIL)
+            return
+        objectives = [value, cost][: len(asked.study.directions)]
+        asked.study.tell(asked.trial, objectives, state=state.COMPLETE)
 
     def number_of(self, family: str) -> int:
         """How many trials a family's study has, those of an earlier process included."""
-        return len(self._study(family).get_trials(deepcopy=False))
+        return len(self._study(family, 1).get_trials(deepcopy=False))
 
-    def _study(self, family: str) -> Any:
-        if family not in self._studies:
+    def _study(self, name: str, objectives: int) -> Any:
+        if name not in self._studies:
             higher = METRICS[self.goal].better == "higher"
+            way = optuna.study.StudyDirection
+            directions = [way.MAXIMIZE if higher else way.MINIMIZE, way.MINIMIZE]
             study = optuna.create_study(
-                study_name=family,
+                study_name=name,
                 storage=self._storage,
                 load_if_exists=True,
-                direction="maximize" if higher else "minimize",
+                directions=directions[:objectives],
             )
             # A resumed search must not repeat the draws of the one before.
             known = study.get_trials(deepcopy=False)
@@ -82,8 +109,8 @@ class Tuner:
             for trial in known:
                 if trial.state == optuna.trial.TrialState.RUNNING:  # its process was killed
                     study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            self._studies[family] = study
-        return self._studies[family]
+            self._studies[name] = study
+        return self._studies[name]
 
 
 def _storage(path: Path) -> Any:
