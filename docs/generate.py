@@ -25,6 +25,7 @@ MEANING = {
     "balanced_accuracy": "mean recall over the classes",
     "f1": "harmonic mean of precision and recall of the positive class",
     "f1_macro": "mean F1 over the classes",
+    "f1_weighted": "F1 of each class, averaged by its rows",
     "precision": "share of right ones among the rows labelled positive",
     "recall": "share of the positive rows that are found",
     "mcc": "Matthews correlation coefficient",

@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from modelwright.core.progress import Progress
-from modelwright.ways_in.operations import OPERATIONS, InitArguments, Operation
+from modelwright.ways_in.arguments import InitArguments
+from modelwright.ways_in.operations import OPERATIONS, Operation
 
 NAMES = [
     "init",

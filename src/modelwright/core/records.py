@@ -272,6 +272,16 @@ class Manifest(msgspec.Struct, frozen=True):
     files: dict[str, str]
 
 
+class Override(msgspec.Struct, frozen=True):
+    """An undecided gate that a person let through: `check` and `subject` of its finding."""
+
+    check: str
+    subject: str
+    who: str
+    why: str
+    at: str
+
+
 class ReleaseRecord(msgspec.Struct, frozen=True):
     """A judged model: registered with a version when its gates passed.
 
@@ -289,6 +299,7 @@ class ReleaseRecord(msgspec.Struct, frozen=True):
     replaces: str = ""
     report: str = ""
     holdout_uses: int = 0
+    overrides: tuple[Override, ...] = ()
 
 
 class Reproduced(msgspec.Struct, frozen=True):
@@ -301,7 +312,10 @@ class Reproduced(msgspec.Struct, frozen=True):
 
 
 class AuditLine(msgspec.Struct, frozen=True):
-    """One change of production; `previous` chains it to the line before."""
+    """One change of production, or an override of a gate; `previous` chains it to the line before.
+
+    `action`: promote, rollback or override; `subject`: the gate, for an override.
+    """
 
     at: str
     who: str
@@ -311,3 +325,4 @@ class AuditLine(msgspec.Struct, frozen=True):
     replaces: str
     why: str
     previous: str
+    subject: str = ""

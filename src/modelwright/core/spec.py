@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from modelwright.core.errors import did_you_mean
 from modelwright.core.limits import AT_MOST_ONE, METRICS, QUALITY, Limit, parse_quantity
 from modelwright.core.spec_data import DataSpec, ExpectSpec, Strict
+from modelwright.core.spec_release import PRACTICES, ReleaseSpec
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -155,26 +156,6 @@ class PackSpec(Strict):
     )
 
 
-class ReleaseSpec(Strict):
-    """How a model is judged."""
-
-    alpha: float = Field(
-        0.05,
-        gt=0,
-        lt=0.5,
-        description="Risk of passing a model that is in truth worse than a quality limit.",
-    )
-    undecided: Literal["block", "allow"] = Field(
-        "block", description="What an undecided gate does: data too few to tell, or not measured."
-    )
-    champion_margin: float | None = Field(
-        None,
-        ge=0,
-        description="Loss in the goal metric that is accepted against the champion; default 1 % of "
-        "the champion's lead over the dummy.",
-    )
-
-
 class ServeSpec(Strict):
     """How answers are given."""
 
@@ -203,6 +184,13 @@ class Spec(Strict):
     intent: str = Field("", description="What the model is for, in a sentence.")
     out_of_scope: str = Field("", description="What it must not be used for.")
     owner: str = Field("", description="Who answers for it.")
+    ethics: str = Field("", description="Who could be harmed by it, and what was done about that.")
+    license: str = Field("", description="Licence of the model, for its card.")
+    practices: dict[str, str] = Field(
+        {},
+        description="test of the ML Test Score, such as D3: what is done about it by hand, and "
+        "where that is written down.",
+    )
     data: DataSpec
     expect: dict[str, ExpectSpec] = Field(
         {}, description="column: what its values must be, in training, scoring and serving."
@@ -225,6 +213,16 @@ class Spec(Strict):
         if goal is not None and goal not in QUALITY:
             raise ValueError(f"unknown metric {goal!r}; {_known(goal, QUALITY)}")
         return goal
+
+    @field_validator("practices")
+    @classmethod
+    def _practices_are_known(cls, practices: dict[str, str]) -> dict[str, str]:
+        for code, text in practices.items():
+            if code not in PRACTICES:
+                raise ValueError(f"unknown test {code!r}; {_known(code, set(PRACTICES))}")
+            if not text.strip():
+                raise ValueError(f"{code} says nothing; leave it out")
+        return practices
 
     @field_validator("limits")
     @classmethod

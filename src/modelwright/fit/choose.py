@@ -93,6 +93,11 @@ class Chooser:
 
         return sorted(candidates, key=place)
 
+    def binding(self, candidates: Sequence[Candidate]) -> bool:
+        """Whether the best score belongs to a candidate that breaks a limit on cost."""
+        ranked = self.ranked(candidates)
+        return bool(ranked) and not ranked[0].feasible
+
     def best_within_noise(self, candidates: Sequence[Candidate]) -> Candidate:
         """The simplest of those that the best does not beat by more than its noise.
 

@@ -184,7 +184,8 @@ class _Search:
             turn += 1
             trials = self.ledger.budget.trials
             count = SIDE_BY_SIDE if trials is None else min(SIDE_BY_SIDE, trials - self._counted())
-            binding, space = self._limits_bind(), self._space_of(family)
+            binding = self.ledger.chooser.binding(self.ledger.complete())
+            space = self._space_of(family)
             asked = [self.tuner.ask(family.name, space, binding=binding) for _ in range(count)]
             made = self._compete([(family, "search", params) for _, params in asked])
             for (trial, _), candidate in zip(asked, made, strict=True):
@@ -194,11 +195,6 @@ class _Search:
                     cost = math.log(candidate.price.in_process)
                 self.tuner.tell(trial, self._comparable(candidate), over, cost)
         return "budget" if self.ledger.budget.trials is None else "trials"
-
-    def _limits_bind(self) -> bool:
-        """Whether the best score so far belongs to a candidate that breaks a limit on cost."""
-        ranked = self.ledger.chooser.ranked(self.ledger.complete())
-        return bool(ranked) and not ranked[0].feasible
 
     def _repeat(self) -> None:
         """The best candidates on further cuts of a small table, which one cut misjudges."""

@@ -70,9 +70,7 @@ class Tuner:
         trial = study.ask()
         return Asked(study, trial), {n: _suggested(trial, n, r) for n, r in space.items()}
 
-    def tell(
-        self, asked: Asked, value: float | None, over: float = 0.0, cost: float = 0.0
-    ) -> None:
+    def tell(self, asked: Asked, value: float | None, over: float = 0.0, cost: float = 0.0) -> None:
         """What a trial scored (None when it failed), how far it is over the limits, and the
         logarithm of what it costs."""
         state = optuna.trial.TrialState

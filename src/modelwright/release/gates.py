@@ -20,7 +20,7 @@ from modelwright.core.records import (
     Verdict,
 )
 from modelwright.core.schema import Schema
-from modelwright.core.spec import ReleaseSpec
+from modelwright.core.spec_release import ReleaseSpec
 from modelwright.core.table import Table
 from modelwright.fit.score import decided, gain, interval, paired_gain, score
 

@@ -15,12 +15,12 @@ from modelwright.core.records import DatasetRecord, Finding, Trial
 from modelwright.core.schema import Column
 from modelwright.core.spec_file import read_spec, spec_json_schema
 from modelwright.core.store import from_json, write_atomic
-from modelwright.ways_in import operations as op
+from modelwright.ways_in import arguments, results
 from modelwright.ways_in.doctor import examine
 from modelwright.ways_in.draft import draft, headline_of
 
 
-def init(given: op.InitArguments, progress: Progress) -> op.InitResult:
+def init(given: arguments.InitArguments, progress: Progress) -> results.InitResult:
     """Look at the data, write a commented spec."""
     path = Path(given.out)
     if path.exists() and not given.force:
@@ -28,7 +28,7 @@ def init(given: op.InitArguments, progress: Progress) -> op.InitResult:
     progress.stage("data", given.data)
     text, record, name = draft(given.data, given.target, given.name, path, given.query)
     write_atomic(path, text.encode())
-    return op.InitResult(
+    return results.InitResult(
         spec=str(path),
         name=name,
         task=record.schema.target.task,
@@ -38,14 +38,14 @@ def init(given: op.InitArguments, progress: Progress) -> op.InitResult:
     )
 
 
-def check(given: op.CheckArguments, progress: Progress) -> op.CheckResult:
+def check(given: arguments.CheckArguments, progress: Progress) -> results.CheckResult:
     """Read and judge the data."""
     progress.stage("data", given.spec)
     if given.against is not None:
         judged = mw.check_against(
             given.spec, given.against, folder=given.project, progress=progress
         )
-        return op.CheckResult(
+        return results.CheckResult(
             source=judged.source,
             rows=judged.rows,
             model=judged.model,
@@ -59,7 +59,7 @@ def check(given: op.CheckArguments, progress: Progress) -> op.CheckResult:
             f"modelwright init {given.spec} --target COLUMN writes a spec.",
         )
     record = mw.check(path, overrides=tuple(given.overrides), progress=progress)
-    return op.CheckResult(
+    return results.CheckResult(
         source=record.source,
         rows=record.rows,
         train_rows=record.train_rows,
@@ -76,11 +76,11 @@ def check(given: op.CheckArguments, progress: Progress) -> op.CheckResult:
     )
 
 
-def compare(given: op.CompareArguments, progress: Progress) -> op.CompareResult:
+def compare(given: arguments.CompareArguments, progress: Progress) -> results.CompareResult:
     """Two versions of a table side by side."""
     progress.stage("compare", f"{given.one} and {given.two}")
     found = mw.compare(given.one, given.two, progress=progress)
-    return op.CompareResult(
+    return results.CompareResult(
         sources=found.sources,
         rows=found.rows,
         fingerprints=found.fingerprints,
@@ -88,7 +88,7 @@ def compare(given: op.CompareArguments, progress: Progress) -> op.CompareResult:
         both=found.both,
         sampled=found.sampled,
         columns=[
-            op.ChangedColumn(
+            results.ChangedColumn(
                 name=c.name,
                 kinds=c.kind,
                 missing=c.missing,
@@ -101,13 +101,13 @@ def compare(given: op.CompareArguments, progress: Progress) -> op.CompareResult:
     )
 
 
-def run(given: op.RunArguments, progress: Progress) -> op.RunResult:
+def run(given: arguments.RunArguments, progress: Progress) -> results.RunResult:
     """The whole way to a release."""
     released = mw.run(
         given.spec, overrides=tuple(given.overrides), resume=given.resume, progress=progress
     )
     record = released.record
-    return op.RunResult(
+    return results.RunResult(
         model=record.model,
         version=record.version,
         alias=record.alias,
@@ -127,13 +127,13 @@ def run(given: op.RunArguments, progress: Progress) -> op.RunResult:
     )
 
 
-def _candidate(trial: Trial, chosen: int) -> op.CandidateLine:
+def _candidate(trial: Trial, chosen: int) -> results.CandidateLine:
     """A trial with what is known of its costs, measured before estimated."""
     real, price = trial.measured, trial.price
     seconds = real.in_process_p50 if real else price.in_process if price else None
     size = real.size if real else price.size if price else None
     figures = {name: getattr(real, name, None) for name in ("latency_p95", "throughput", "memory")}
-    return op.CandidateLine(
+    return results.CandidateLine(
         number=trial.number,
         candidate=trial.family,
         origin=trial.origin,
@@ -152,10 +152,10 @@ def _candidate(trial: Trial, chosen: int) -> op.CandidateLine:
     )
 
 
-def reproduce(given: op.ReproduceArguments, progress: Progress) -> op.ReproduceResult:
+def reproduce(given: arguments.ReproduceArguments, progress: Progress) -> results.ReproduceResult:
     """Train a run's choice again, without a search."""
     found = mw.reproduce(given.run, folder=given.project, progress=progress)
-    return op.ReproduceResult(
+    return results.ReproduceResult(
         run=found.run,
         same=found.same,
         then=found.digests[0],
@@ -164,7 +164,7 @@ def reproduce(given: op.ReproduceArguments, progress: Progress) -> op.ReproduceR
     )
 
 
-def serve(given: op.ServeArguments, progress: Progress) -> op.ServeResult:
+def serve(given: arguments.ServeArguments, progress: Progress) -> results.ServeResult:
     """Find the model, then become the thin server: this process is replaced."""
     folder, version = mw.locate(given.model, folder=given.project)
     model = mw.Artefact.load(folder, digest=version.digest if version else None)
@@ -190,14 +190,14 @@ def read_saved_spec(folder: Path) -> dict[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def predict(given: op.PredictArguments, progress: Progress) -> op.PredictResult:
+def predict(given: arguments.PredictArguments, progress: Progress) -> results.PredictResult:
     """Answer a file."""
     progress.stage("predict", given.data)
     rows = mw.predict_file(given.model, given.data, given.out, folder=given.project)
-    return op.PredictResult(rows=rows, out=given.out)
+    return results.PredictResult(rows=rows, out=given.out)
 
 
-def promote(given: op.PromoteArguments, progress: Progress) -> op.ChangeResult:
+def promote(given: arguments.PromoteArguments, progress: Progress) -> results.ChangeResult:
     """Make a version the champion."""
     progress.stage("promote", given.model)
     return _change(
@@ -205,19 +205,19 @@ def promote(given: op.PromoteArguments, progress: Progress) -> op.ChangeResult:
     )
 
 
-def rollback(given: op.RollbackArguments, progress: Progress) -> op.ChangeResult:
+def rollback(given: arguments.RollbackArguments, progress: Progress) -> results.ChangeResult:
     """Go back to the champion before."""
     progress.stage("rollback", given.model)
     return _change(mw.rollback(given.model, why=given.why, folder=given.project).audit)
 
 
-def history(given: op.HistoryArguments, progress: Progress) -> op.HistoryResult:
+def history(given: arguments.HistoryArguments, progress: Progress) -> results.HistoryResult:
     """Versions and changes."""
     versions, changes = mw.history(given.model, folder=given.project)
-    return op.HistoryResult(
+    return results.HistoryResult(
         model=given.model,
         versions=[
-            op.VersionLine(
+            results.VersionLine(
                 version=v.number,
                 aliases=list(v.aliases),
                 verdict=v.verdict,
@@ -230,23 +230,23 @@ def history(given: op.HistoryArguments, progress: Progress) -> op.HistoryResult:
     )
 
 
-def spec(given: op.SpecArguments, progress: Progress) -> op.SpecResult:
+def spec(given: arguments.SpecArguments, progress: Progress) -> results.SpecResult:
     """The resolved spec, or the JSON Schema."""
     if given.what == "schema":
-        return op.SpecResult(document=spec_json_schema())
+        return results.SpecResult(document=spec_json_schema())
     found = read_spec(Path(given.file), tuple(given.overrides))
-    return op.SpecResult(document=found.spec.model_dump(mode="json"))
+    return results.SpecResult(document=found.spec.model_dump(mode="json"))
 
 
-def doctor(given: op.DoctorArguments, progress: Progress) -> op.DoctorResult:
+def doctor(given: arguments.DoctorArguments, progress: Progress) -> results.DoctorResult:
     """Look at this machine and this project."""
-    return op.DoctorResult(findings=lines(examine(Path(given.project))))
+    return results.DoctorResult(findings=lines(examine(Path(given.project))))
 
 
-def lines(findings: Iterable[Finding]) -> list[op.FindingLine]:
+def lines(findings: Iterable[Finding]) -> list[results.FindingLine]:
     """Findings as every door shows them."""
     return [
-        op.FindingLine(
+        results.FindingLine(
             check=f.check,
             subject=f.subject,
             verdict=f.verdict,
@@ -262,7 +262,7 @@ def lines(findings: Iterable[Finding]) -> list[op.FindingLine]:
     ]
 
 
-def _column(record: DatasetRecord, column: Column) -> op.ColumnLine:
+def _column(record: DatasetRecord, column: Column) -> results.ColumnLine:
     base = record.baseline.get(column.name)
     values = ", ".join(column.levels[:4])
     if column.kind == "list":
@@ -271,7 +271,7 @@ def _column(record: DatasetRecord, column: Column) -> op.ColumnLine:
         values = f"{column.minimum:,.10g} to {column.maximum:,.10g}"
     if column.kind == "datetime":
         values = f"written as {column.format or 'ISO 8601'}"
-    return op.ColumnLine(
+    return results.ColumnLine(
         name=column.name,
         kind=column.kind,
         missing=base.missing if base else None,
@@ -282,8 +282,8 @@ def _column(record: DatasetRecord, column: Column) -> op.ColumnLine:
     )
 
 
-def _change(line: mw.AuditLine) -> op.ChangeResult:
-    return op.ChangeResult(
+def _change(line: mw.AuditLine) -> results.ChangeResult:
+    return results.ChangeResult(
         action="rollback" if line.action == "rollback" else "promote",
         model=line.model,
         champion=line.version,

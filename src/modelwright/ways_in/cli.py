@@ -15,14 +15,8 @@ from pydantic.fields import FieldInfo
 
 from modelwright.core.errors import ModelwrightError
 from modelwright.core.progress import Silent
-from modelwright.ways_in.operations import (
-    OPERATIONS,
-    CheckResult,
-    DoctorResult,
-    Operation,
-    ReproduceResult,
-    RunResult,
-)
+from modelwright.ways_in.operations import OPERATIONS, Operation
+from modelwright.ways_in.results import CheckResult, DoctorResult, ReproduceResult, RunResult
 
 INTERRUPTED = 130
 TERMINATED = 143

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from modelwright.core import limits
-from modelwright.ways_in import operations as op
+from modelwright.ways_in import results
 
 SIGNS = {
     "pass": "[green]✓ pass[/]",
@@ -30,7 +30,7 @@ def show(result: BaseModel, console: Console) -> None:
     _RENDERERS[type(result)](result, console)
 
 
-def print_findings(findings: Iterable[op.FindingLine], console: Console) -> None:
+def print_findings(findings: Iterable[results.FindingLine], console: Console) -> None:
     """The one renderer of findings: a line each, with what to do under those that need it."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for _ in range(4):
@@ -53,7 +53,7 @@ def print_findings(findings: Iterable[op.FindingLine], console: Console) -> None
     console.print(table)
 
 
-def _init(result: op.InitResult, console: Console) -> None:
+def _init(result: results.InitResult, console: Console) -> None:
     print_findings(result.findings, console)
     console.print(
         f"\nWrote [bold]{escape(result.spec)}[/]: {result.task} model [bold]{result.name}[/] from "
@@ -71,7 +71,7 @@ def _init(result: op.InitResult, console: Console) -> None:
         console.print("Next: look at its limits, then: [bold]modelwright run[/]")
 
 
-def _check(result: op.CheckResult, console: Console) -> None:
+def _check(result: results.CheckResult, console: Console) -> None:
     if result.model:
         print_findings(result.findings, console)
         refused = sum(f.severity == "error" for f in result.findings)
@@ -106,7 +106,7 @@ def _check(result: op.CheckResult, console: Console) -> None:
         console.print(f"Kinds and costly checks are those of {result.sampled:,} sampled rows.")
 
 
-def _print_read(result: op.CheckResult, console: Console) -> None:
+def _print_read(result: results.CheckResult, console: Console) -> None:
     """How the file is written, and which version of it this is: one table."""
     known = {**result.read, **result.origin}
     if not known:
@@ -140,7 +140,7 @@ def _bar(share: float) -> str:
     return "█" * (halves // 2) + "▌" * (halves % 2)
 
 
-def _compare(result: op.CompareResult, console: Console) -> None:
+def _compare(result: results.CompareResult, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("column", "kind", "missing", "distance", "what changed"):
         table.add_column(name, overflow="fold")
@@ -178,7 +178,7 @@ def _compare(result: op.CompareResult, console: Console) -> None:
         console.print(f"Distributions are of {result.sampled:,} sampled rows a side.")
 
 
-def _run(result: op.RunResult, console: Console) -> None:
+def _run(result: results.RunResult, console: Console) -> None:
     _leaderboard(result, console)
     print_findings(result.findings, console)
     colour = {"pass": "green", "fail": "red", "undecided": "yellow"}[result.verdict]
@@ -199,7 +199,7 @@ def _run(result: op.RunResult, console: Console) -> None:
     console.print(f"Report: {escape(result.report)}")
 
 
-def _leaderboard(result: op.RunResult, console: Console) -> None:
+def _leaderboard(result: results.RunResult, console: Console) -> None:
     """The best candidates, and those that were measured; chosen and Pareto ones are marked."""
     table = Table(box=None, pad_edge=False, title="Candidates", title_justify="left")
     wide = console.width >= WIDE
@@ -244,7 +244,7 @@ def _figure(metric: str, value: float | None) -> str:
     return "" if value is None else limits.show(metric, value)
 
 
-def _reproduce(result: op.ReproduceResult, console: Console) -> None:
+def _reproduce(result: results.ReproduceResult, console: Console) -> None:
     for difference in result.differences:
         console.print(f"[yellow]![/] {escape(difference)}")
     if result.same:
@@ -259,11 +259,11 @@ def _reproduce(result: op.ReproduceResult, console: Console) -> None:
         )
 
 
-def _predict(result: op.PredictResult, console: Console) -> None:
+def _predict(result: results.PredictResult, console: Console) -> None:
     console.print(f"Wrote {result.rows:,} predictions to [bold]{escape(result.out)}[/].")
 
 
-def _change(result: op.ChangeResult, console: Console) -> None:
+def _change(result: results.ChangeResult, console: Console) -> None:
     replaced = f", in place of version {result.replaces}" if result.replaces else ""
     console.print(
         f"Version [bold]{result.champion}[/] is now champion of [bold]{result.model}[/]{replaced}."
@@ -272,7 +272,7 @@ def _change(result: op.ChangeResult, console: Console) -> None:
         console.print(f"Way back: [bold]modelwright rollback {result.model}[/]")
 
 
-def _history(result: op.HistoryResult, console: Console) -> None:
+def _history(result: results.HistoryResult, console: Console) -> None:
     table = Table(box=None, pad_edge=False, title="Versions", title_justify="left")
     for name in ("version", "alias", "verdict", "created", "run"):
         table.add_column(name)
@@ -287,24 +287,24 @@ def _history(result: op.HistoryResult, console: Console) -> None:
     console.print(table)
 
 
-def _spec(result: op.SpecResult, console: Console) -> None:
+def _spec(result: results.SpecResult, console: Console) -> None:
     text = msgspec.json.format(msgspec.json.encode(result.document), indent=2).decode()
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _doctor(result: op.DoctorResult, console: Console) -> None:
+def _doctor(result: results.DoctorResult, console: Console) -> None:
     print_findings(result.findings, console)
 
 
 _RENDERERS: dict[type[BaseModel], Callable[[Any, Console], None]] = {
-    op.InitResult: _init,
-    op.CheckResult: _check,
-    op.CompareResult: _compare,
-    op.RunResult: _run,
-    op.PredictResult: _predict,
-    op.ReproduceResult: _reproduce,
-    op.ChangeResult: _change,
-    op.HistoryResult: _history,
-    op.SpecResult: _spec,
-    op.DoctorResult: _doctor,
+    results.InitResult: _init,
+    results.CheckResult: _check,
+    results.CompareResult: _compare,
+    results.RunResult: _run,
+    results.PredictResult: _predict,
+    results.ReproduceResult: _reproduce,
+    results.ChangeResult: _change,
+    results.HistoryResult: _history,
+    results.SpecResult: _spec,
+    results.DoctorResult: _doctor,
 }

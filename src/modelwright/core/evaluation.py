@@ -1,0 +1,130 @@
+"""What is known of a judged model beyond its gates: curves, slices, importance, failures."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from modelwright.core.records import Finding, Interval
+
+
+class Curve(msgspec.Struct, frozen=True):
+    """A line to draw, with a band where it is not certain.
+
+    `name`: roc, pr, calibration, residuals, learning, age. `of`: the class, where there is one
+    curve for each. `low` and `high` are empty without a band; `sizes`: rows behind each point.
+    """
+
+    name: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    sizes: tuple[int, ...] = ()
+    of: str = ""
+
+
+class Importance(msgspec.Struct, frozen=True):
+    """What the model loses in the goal metric when columns are shuffled together.
+
+    `contribution`: mean absolute Shapley value, on the scale of the answer; single columns only.
+    """
+
+    subject: str
+    columns: tuple[str, ...]
+    loss: Interval
+    contribution: float | None = None
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """Rows that share something, and how the model does on them.
+
+    `value`: the goal metric there (NaN where it cannot be taken); `excess`: mean loss a row above
+    that of all other rows (log loss, or squared error); `p`: of that excess being chance, corrected
+    for all slices that were looked at.
+    """
+
+    where: str
+    columns: tuple[str, ...]
+    rows: int
+    value: float | None
+    excess: Interval
+    p: float
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A holdout row that the model got very wrong, beside the training row that is most like it.
+
+    `chance`: what the model gave the true class; None for a number. Values of private columns are
+    left out.
+    """
+
+    row: int
+    truth: str
+    answer: str
+    loss: float
+    values: dict[str, Any]
+    chance: float | None = None
+    nearest: dict[str, Any] = {}
+    nearest_truth: str = ""
+
+
+class Confusion(msgspec.Struct, frozen=True):
+    """Rows by true class (first index) and predicted class."""
+
+    labels: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """`evaluation.json`: everything about one model on its sealed holdout that is worth a look.
+
+    `importance`: a column each, the most important first; `groups`: columns shuffled together.
+    `slices`: searched ones, the weakest first. `findings`: verdicts that came out of all this, as
+    the gates have them (fairness, robustness, calibration, weak slices). `notes`: what was not done
+    and why.
+    """
+
+    goal: str
+    rows: int
+    curves: tuple[Curve, ...] = ()
+    importance: tuple[Importance, ...] = ()
+    groups: tuple[Importance, ...] = ()
+    slices: tuple[Slice, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    confusion: Confusion | None = None
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    def curve(self, name: str) -> Curve | None:
+        """The first curve of that name."""
+        return next((curve for curve in self.curves if curve.name == name), None)
+
+
+Kind = Literal["computed", "declared", "people"]
+
+
+class Practice(msgspec.Struct, frozen=True):
+    """One test of the ML Test Score (Breck et al. 2017).
+
+    `score`: 0, .5 (done by hand and documented) or 1 (automated and repeated). `kind`: whether it
+    is computed, asks for a declaration in the spec, or needs people. `why`: the evidence, or what
+    is missing.
+    """
+
+    code: str
+    section: str
+    name: str
+    kind: Kind
+    score: float
+    why: str
+
+
+class TestScore(msgspec.Struct, frozen=True):
+    """All 28 tests, the sum of each section, and their minimum, which is the score."""
+
+    practices: tuple[Practice, ...]
+    sections: dict[str, float]
+    score: float

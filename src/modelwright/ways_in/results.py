@@ -1,0 +1,195 @@
+"""Results of every operation, the same at every door."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+
+class FindingLine(BaseModel):
+    """A finding, as every door shows it."""
+
+    check: str
+    subject: str
+    verdict: Literal["pass", "fail", "undecided"]
+    severity: Literal["info", "warning", "error"]
+    measured: str = ""
+    wanted: str = ""
+    why: str = ""
+    advice: str = ""
+    columns: list[str] = []
+    rows: list[int] = []
+
+
+class InitResult(BaseModel):
+    """What init wrote."""
+
+    spec: str
+    name: str
+    task: str
+    rows: int
+    features: int
+    findings: list[FindingLine]
+
+
+class ColumnLine(BaseModel):
+    """A column, as check shows it; `relation`: what it tells about the target alone, 0 to 1."""
+
+    name: str
+    kind: str
+    missing: float | None
+    values: str
+    unused: str
+    relation: float | None = None
+    fingerprint: str = ""
+
+
+class CheckResult(BaseModel):
+    """What check found; with --against, `model` is set and there is no split."""
+
+    source: str
+    rows: int
+    model: str = ""
+    train_rows: int = 0
+    holdout_rows: int = 0
+    split: str = ""
+    fingerprint: str = ""
+    target: str = ""
+    task: str = ""
+    read: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    sampled: int = 0
+    columns: list[ColumnLine] = []
+    findings: list[FindingLine]
+
+
+class ChangedColumn(BaseModel):
+    """A column in two versions of a table; `distance`: 0 equal to 1 disjoint."""
+
+    name: str
+    kinds: tuple[str, str]
+    missing: tuple[float | None, float | None]
+    distance: float | None
+    equal: bool
+    why: str
+
+
+class CompareResult(BaseModel):
+    """What changed between two tables; counts of rows are -1 when the tables were sampled."""
+
+    sources: tuple[str, str]
+    rows: tuple[int, int]
+    fingerprints: tuple[str, str]
+    only: tuple[int, int]
+    both: int
+    sampled: int
+    columns: list[ChangedColumn]
+
+
+class CandidateLine(BaseModel):
+    """A line of the leaderboard. Seconds, bytes, rows a second; None where it was not measured.
+    `score` and `error`: cross-validated; `latency_p95`, `throughput` and `memory`: of the real
+    server; `in_process`: one row, measured or estimated; `feasible`: keeps the limits on cost."""
+
+    number: int
+    candidate: str
+    origin: str
+    score: float | None
+    error: float | None
+    in_process: float | None
+    latency_p95: float | None
+    throughput: float | None
+    memory: float | None
+    size: float | None
+    fit_seconds: float
+    folds: int
+    measured: bool
+    outcome: str
+    feasible: bool
+    pareto: bool
+    chosen: bool
+
+
+class RunResult(BaseModel):
+    """What a run came to."""
+
+    model: str
+    version: str
+    alias: str
+    verdict: Literal["pass", "fail", "undecided"]
+    headline: str
+    family: str
+    trials: int
+    report: str
+    project: str
+    run: str
+    artefact: str
+    replaces: str
+    goal: str
+    first_feasible: float | None
+    leaderboard: list[CandidateLine]
+    findings: list[FindingLine]
+
+
+class ReproduceResult(BaseModel):
+    """A run's model made once more; digests are those of model.onnx."""
+
+    run: str
+    same: bool
+    then: str
+    now: str
+    differences: list[str]
+
+
+class ServeResult(BaseModel):
+    """Serve does not return while it serves."""
+
+
+class PredictResult(BaseModel):
+    """What predict wrote."""
+
+    rows: int
+    out: str
+
+
+class ChangeResult(BaseModel):
+    """What changed in production."""
+
+    action: Literal["promote", "rollback"]
+    model: str
+    champion: str
+    replaces: str
+    by: str
+    at: str
+    why: str
+
+
+class VersionLine(BaseModel):
+    """A registered version."""
+
+    version: str
+    aliases: list[str]
+    verdict: str
+    run: str
+    created: str
+
+
+class HistoryResult(BaseModel):
+    """Versions newest first, changes of the champion oldest first."""
+
+    model: str
+    versions: list[VersionLine]
+    changes: list[ChangeResult]
+
+
+class SpecResult(BaseModel):
+    """A document: the resolved spec or the JSON Schema."""
+
+    document: dict[str, Any]
+
+
+class DoctorResult(BaseModel):
+    """What doctor looked at."""
+
+    findings: list[FindingLine]
