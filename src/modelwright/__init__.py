@@ -31,6 +31,7 @@ _WHERE = {
     "check": "modelwright.data.check",
     "check_against": "modelwright.lifecycle",
     "compare": "modelwright.data.check",
+    "compare_releases": "modelwright.lifecycle",
     "headline": "modelwright.release.report",
     "history": "modelwright.lifecycle",
     "locate": "modelwright.lifecycle",
@@ -38,9 +39,12 @@ _WHERE = {
     "predict_file": "modelwright.lifecycle",
     "promote": "modelwright.lifecycle",
     "read_spec": "modelwright.core.spec_file",
+    "records_of": "modelwright.lifecycle",
+    "release": "modelwright.lifecycle",
     "reproduce": "modelwright.lifecycle",
     "rollback": "modelwright.lifecycle",
     "run": "modelwright.lifecycle",
+    "written_report": "modelwright.release.report",
 }
 __all__ = [
     "Artefact",
@@ -53,6 +57,7 @@ __all__ = [
     "check",
     "check_against",
     "compare",
+    "compare_releases",
     "headline",
     "history",
     "load",
@@ -60,9 +65,12 @@ __all__ = [
     "predict_file",
     "promote",
     "read_spec",
+    "records_of",
+    "release",
     "reproduce",
     "rollback",
     "run",
+    "written_report",
 ]
 
 if TYPE_CHECKING:
@@ -73,11 +81,14 @@ if TYPE_CHECKING:
     from modelwright.lifecycle import (
         Released,
         check_against,
+        compare_releases,
         history,
         load,
         locate,
         predict_file,
         promote,
+        records_of,
+        release,
         reproduce,
         rollback,
         run,
@@ -85,7 +96,7 @@ if TYPE_CHECKING:
     from modelwright.pack.artefact import Artefact
     from modelwright.release.audit import AuditLog
     from modelwright.release.registry import Registry
-    from modelwright.release.report import headline
+    from modelwright.release.report import headline, written_report
 
 
 def __getattr__(name: str) -> Any:

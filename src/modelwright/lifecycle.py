@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from modelwright.core.errors import NoSuchModel, UsageError
 from modelwright.core.goals import check_slices, goal_of
-from modelwright.core.intake import Feeds
 from modelwright.core.limits import Limit
 from modelwright.core.progress import Progress, Silent
 from modelwright.core.records import (
@@ -26,27 +21,28 @@ from modelwright.core.records import (
     ReleaseRecord,
     Reproduced,
 )
-from modelwright.core.runs import SPEC, SavedSpec, find_run, past_runs, spec_of_run
+from modelwright.core.runs import RELEASE, SPEC, SavedSpec, find_run, past_runs, spec_of_run
 from modelwright.core.spec_file import DEFAULT_NAME, SpecFile, read_spec
 from modelwright.core.store import from_json, in_use, new_run, to_json, write_atomic
 from modelwright.data.against import judge_rows
 from modelwright.data.dataset import Dataset
 from modelwright.data.dataset import load as load_data
-from modelwright.data.scoring import open_rows, scored_batches
 from modelwright.data.sources import open_source
-from modelwright.data.writing import write_batches
 from modelwright.fit.again import fit_again
 from modelwright.fit.search import check_settings, search
 from modelwright.pack.artefact import Artefact
 from modelwright.pack.build import Maker, compared
 from modelwright.pack.finalists import choose_finalist
 from modelwright.pack.price import PriceList
+from modelwright.pack.scoring import answer_file
 from modelwright.release.audit import AuditLog
+from modelwright.release.compare_page import compare_page, lines
 from modelwright.release.promote import Change
 from modelwright.release.promote import promote as promote_version
 from modelwright.release.promote import rollback as roll_back
 from modelwright.release.registry import Registry, Version
-from modelwright.release.release import Judged, judge_and_register
+from modelwright.release.release import Judged, judge_and_register, release_anyway
+from modelwright.release.run_records import RunRecords
 
 
 class Released:
@@ -80,6 +76,19 @@ class Released:
     def __repr__(self) -> str:
         record = self.record
         return f"<Released {record.model} version {record.version or 'none'}: {record.verdict}>"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two judged runs, and the page that shows both."""
+
+    one: RunRecords
+    two: RunRecords
+    report: Path
+
+    def differences(self) -> list[tuple[str, str, str, str]]:
+        """(what, its value in the one, in the other, which is better as far as intervals tell)."""
+        return lines(self.one, self.two)
 
 
 def run(
@@ -149,9 +158,10 @@ def _fit_to_release(
     write_atomic(folder / "measured.json", to_json(chosen.measured))
     tell.step(1, 1, _costs_met(limits, chosen.measured))
     tell.stage("release", "gates, report, registry")
-    judged = Judged(spec_file, dataset, chosen.fit, chosen.artefact, chosen.measured, folder)
-    release = judge_and_register(judged, registry)
-    return Released(release, chosen.fit.record, chosen.measured, folder)
+    record = chosen.fit.record
+    judged = Judged(spec_file, dataset.record, record, chosen.measured, chosen.artefact, folder)
+    release = judge_and_register(judged, dataset, chosen.fit, registry)
+    return Released(release, record, chosen.measured, folder)
 
 
 def reproduce(
@@ -237,6 +247,69 @@ def locate(reference: str, *, folder: str | Path = ".") -> tuple[Path, Version |
     return registry.fetch(version), version
 
 
+def records_of(reference: str | Path = "", *, folder: str | Path = ".") -> RunRecords:
+    """Everything that a judged run has written.
+
+    Args:
+        reference: a run's name or folder, or `NAME`, `NAME@challenger`, `NAME/3`; empty for the
+            newest judged run.
+        folder: the project folder.
+
+    Raises:
+        UsageError: no such run, or it is not on this machine.
+        RegistryError: no such model.
+    """
+    project, name = Path(folder), str(reference)
+    if not name:
+        judged = [run.folder for run in past_runs(project) if (run.folder / RELEASE).exists()]
+        if not judged:
+            raise UsageError("No run was judged here yet.", hint="Begin with modelwright run.")
+        return RunRecords.read(judged[0])
+    if (Path(name) / SPEC).is_file() or (project / "runs" / name / SPEC).is_file():
+        return RunRecords.read(find_run(project, name))
+    version = _registry(folder, name).resolve(name)
+    place = project / "runs" / version.run
+    if not place.is_dir():
+        raise UsageError(
+            f"Run {version.run} of {name} is not on this machine.",
+            hint="Its report is among the run's artifacts in MLflow.",
+        )
+    return RunRecords.read(place)
+
+
+def compare_releases(one: str, two: str, *, folder: str | Path = ".") -> Comparison:
+    """Two judged runs on one page, which is written to `runs/`.
+
+    Args:
+        one, two: see `records_of`.
+        folder: the project folder.
+    """
+    first, second = records_of(one, folder=folder), records_of(two, folder=folder)
+    out = Path(folder) / "runs" / f"compare-{first.release.run}-{second.release.run}.html"
+    write_atomic(out, compare_page(first, second).encode())
+    return Comparison(first, second, out)
+
+
+def release(
+    run_folder: str | Path, *, allow: Sequence[str] = (), why: str = "", folder: str | Path = "."
+) -> ReleaseRecord:
+    """Release a run whose gates left it undecided, on your word; see `release_anyway`.
+
+    Args:
+        run_folder: the run, by its name under `runs/` or its path.
+        allow: names of the gates to let through.
+        why: the reason, for the audit.
+        folder: the project folder.
+    """
+    place = find_run(Path(folder), str(run_folder))
+    with in_use(place):
+        found = RunRecords.read(place)
+        artefact = Artefact.load(place / "artefact", digest=found.release.artefact)
+        judged = Judged(found.spec_file, found.dataset, found.fit, found.measured, artefact, place)
+        registry = Registry(Path(folder))
+        return release_anyway(judged, found.evaluation, found.release, registry, allow, why)
+
+
 def promote(
     model: str, version: str | None = None, *, why: str = "", folder: str | Path = "."
 ) -> Change:
@@ -283,26 +356,7 @@ def predict_file(
     """
     if Path(out).resolve() == Path(source).resolve():
         raise UsageError(f"{out} is the file to predict.", hint="Name another file to write.")
-    model = load(reference, folder=folder)
-    batches = scored_batches(open_rows(str(source)), model.schema)
-    return write_batches(_answered(model, batches), Path(out))
-
-
-def _answered(model: Artefact, batches: Iterable[Feeds]) -> Iterator[pl.DataFrame]:
-    """Answers in the order of the batches; a core each works on those that wait."""
-    cores = len(os.sched_getaffinity(0))
-    waiting: deque[Future[pl.DataFrame]] = deque()
-    with ThreadPoolExecutor(cores) as pool:
-        for feeds in batches:
-            waiting.append(pool.submit(_frame_of, model, feeds))
-            if len(waiting) > cores:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _frame_of(model: Artefact, feeds: Feeds) -> pl.DataFrame:
-    return pl.DataFrame(model.answer(feeds).columns())
+    return answer_file(load(reference, folder=folder), str(source), Path(out))
 
 
 def _costs_met(limits: tuple[Limit, ...], measured: Measured) -> str:

@@ -7,46 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from evidences import SCHEMA, evidence
 from modelwright.core.errors import UsageError
 from modelwright.core.goals import check_slices
 from modelwright.core.limits import Limit
-from modelwright.core.records import Finding, Interval, Measured, Parity
-from modelwright.core.schema import Column, Schema, Target
-from modelwright.core.spec import ReleaseSpec
+from modelwright.core.records import Finding, Override
+from modelwright.core.schema import Column, Schema
+from modelwright.core.spec_release import ReleaseSpec
 from modelwright.core.table import Table
-from modelwright.release.gates import Evidence, judge, verdict_of
-
-SCHEMA = Schema(
-    (Column("sex", "category", levels=("f", "m")), Column("age", "number")),
-    Target("y", "binary", "string", ("no", "yes")),
-)
-
-
-def evidence(rows: int = 2000, accuracy: float = 0.8, **changes: object) -> Evidence:
-    """A holdout on which the model is right at exactly this rate, evenly over both slices."""
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 2, rows)
-    right = rng.permutation(np.arange(rows) < round(accuracy * rows))
-    said = np.where(right, y, 1 - y)
-    answers = np.stack([1 - said, said], axis=1) * 0.8 + 0.1
-    shares = np.tile([1 - y.mean(), y.mean()], (rows, 1))
-    flat = Interval(0.005, 0.004, 0.006)
-    base = Evidence(
-        schema=SCHEMA,
-        goal="accuracy",
-        limits=(),
-        policy=ReleaseSpec(),
-        holdout=Table({"sex": np.array(["f", "m"] * (rows // 2), dtype=object)}, y),
-        answers=answers,
-        baselines={"dummy": shares},
-        champion=None,
-        champion_version="",
-        champion_problem="",
-        parity=Parity(rows, 10, 0.0, 0, 1e-6),
-        measured=Measured("here", 1e-5, 1000, 0.1, flat, flat, flat, Interval(500, 400, 600)),
-        seed=0,
-    )
-    return replace(base, **changes)
+from modelwright.release.gates import Ruling, judge, ruling
 
 
 def find(found: tuple[Finding, ...], check: str, subject: str = "") -> Finding:
@@ -66,7 +35,7 @@ def test_quality_is_judged_by_its_interval(bound: float, verdict: str) -> None:
 
 def test_undecided_says_how_many_rows_would_decide() -> None:
     found = find(judge(evidence(limits=(Limit("accuracy", "at_least", 0.79),))), "limit")
-    assert found.verdict == "undecided" and "more holdout rows would decide it" in found.advice
+    assert found.verdict == "undecided" and "more holdout rows for 80% power" in found.advice
     over = find(judge(evidence(limits=(Limit("accuracy", "at_least", 0.801),))), "limit")
     assert "on the wrong side of the line" in over.advice
 
@@ -144,10 +113,65 @@ def test_the_policy_decides_what_undecided_does() -> None:
         Finding("limit", "f1", "undecided"),
         Finding("baseline", "x", "undecided", severity="warning"),
     )
-    assert verdict_of(findings, ReleaseSpec()) == "undecided"
-    assert verdict_of(findings, ReleaseSpec(undecided="allow")) == "pass"
-    assert verdict_of(findings[1:], ReleaseSpec()) == "pass"
-    assert verdict_of((*findings, Finding("limit", "f1", "fail")), ReleaseSpec()) == "fail"
+    assert ruling(findings, ReleaseSpec()).verdict == "undecided"
+    allowed = ruling(findings, ReleaseSpec(undecided="allow"))
+    assert allowed.verdict == "pass" and allowed.let_through == findings[:1]
+    assert ruling(findings[1:], ReleaseSpec()).verdict == "pass"
+    failed = (*findings, Finding("limit", "f1", "fail"))
+    assert ruling(failed, ReleaseSpec(undecided="allow")).verdict == "fail"
+
+
+def test_a_person_can_let_an_undecided_gate_through_but_no_failed_one() -> None:
+    findings = (Finding("limit", "f1", "undecided"), Finding("champion", "version 1", "undecided"))
+    word = Override("limit", "f1", "ann", "seen by hand", "now")
+    assert ruling(findings, ReleaseSpec(), [word]).verdict == "undecided"
+    both = [word, Override("champion", "version 1", "ann", "new data", "now")]
+    assert ruling(findings, ReleaseSpec(), both) == Ruling("pass", findings)
+    failed = (Finding("limit", "f1", "fail"), findings[1])
+    assert ruling(failed, ReleaseSpec(), both).verdict == "fail"
+
+
+def test_the_policy_says_which_gates_block() -> None:
+    weak = Finding("weak slice", "all columns", "fail", severity="warning")
+    bad = Finding("robustness", "extreme values", "fail")
+    plain = find(judge(evidence(), [weak, bad]), "weak slice")
+    assert not plain.blocks
+    strict = ReleaseSpec(policy={"weak slice": "block", "robustness": "warn"})
+    found = judge(evidence(policy=strict), [weak, bad])
+    assert find(found, "weak slice").blocks and not find(found, "robustness").blocks
+    off = judge(evidence(policy=ReleaseSpec(policy={"robustness": "off"})), [bad])
+    assert find(off, "robustness").severity == "info"
+    assert "switched off" in find(off, "robustness").why
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [({"parity": "warn"}, "parity always blocks"), ({"limits": "off"}, "did you mean 'limit'")],
+)
+def test_policies_that_make_no_sense_are_refused(policy: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ReleaseSpec(policy=policy)
+
+
+def test_quality_limits_share_alpha() -> None:
+    one = (Limit("accuracy", "at_least", 0.75),)
+    two = (*one, Limit("log_loss", "at_most", 0.9))
+    alone, shared = (find(judge(evidence(limits=k)), "limit", "accuracy") for k in (one, two))
+    assert alone.interval and shared.interval
+    assert alone.interval.confidence == pytest.approx(0.9)
+    assert shared.interval.confidence == pytest.approx(0.95)
+    assert shared.interval.low < alone.interval.low
+
+
+def test_rows_of_a_group_make_a_limit_harder_to_prove() -> None:
+    limit = (Limit("accuracy", "at_least", 0.78),)
+    alone = find(judge(evidence(limits=limit)), "limit")
+    base = evidence(limits=limit)
+    right = base.answers.argmax(axis=1) == base.holdout.target
+    groups = np.argsort(np.argsort(right, kind="stable")) // 100  # all right, or all wrong
+    together = replace(base.holdout, groups=groups)
+    grouped = find(judge(evidence(limits=limit, holdout=together)), "limit")
+    assert (alone.verdict, grouped.verdict) == ("pass", "undecided")
 
 
 def test_a_model_at_its_limit_minus_two_errors_seldom_passes() -> None:

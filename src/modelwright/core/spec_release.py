@@ -71,8 +71,7 @@ class ReleaseSpec(Strict):
         0.05,
         gt=0,
         lt=1,
-        description="By how much probabilities may be off on average (expected calibration error, "
-        "beyond what chance gives a perfect model).",
+        description="By how much probabilities may be off (root mean square, free of chance).",
     )
     fairness_difference: float = Field(
         0.1,

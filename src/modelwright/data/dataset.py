@@ -38,7 +38,7 @@ class Dataset:
     Attributes:
         record: the frozen description, as kept in `runs/<id>/dataset.json`.
         train: the rows to learn from; in time order when the split is by time.
-        holdout: the sealed rows.
+        holdout: the sealed rows; in time order too.
         ordered: whether folds must respect time.
     """
 
@@ -114,7 +114,7 @@ def divided(
     mask, order, groups = _split(values, parsed, data)
     everything = Table({name: values[name] for name in names}, y, groups)
     train_rows = np.flatnonzero(~mask) if order is None else order[~mask[order]]
-    holdout_rows = np.flatnonzero(mask)
+    holdout_rows = np.flatnonzero(mask) if order is None else order[mask[order]]
     if not len(train_rows) or not len(holdout_rows):
         raise DataError(
             f"The split leaves {len(train_rows)} rows to learn from and {len(holdout_rows)} to "

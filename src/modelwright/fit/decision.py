@@ -88,6 +88,22 @@ class Affine:
 
 
 @dataclass(frozen=True)
+class Layers:
+    """``h = max(0, x @ coefficients + intercept)``, then each of the `further` layers; the last
+    one is not cut off at 0 but goes through the link.
+
+    Attributes:
+        coefficients: float64 [features, units] of the first layer; intercept: float64 [units].
+        further: (weights, biases) of the layers after it.
+    """
+
+    coefficients: Array
+    intercept: Array
+    further: tuple[tuple[Array, Array], ...]
+    link: Link
+
+
+@dataclass(frozen=True)
 class Forest:
     """``link(scale * sum of one leaf a tree + intercept)``.
 
@@ -119,7 +135,7 @@ class Forest:
         return len(self.intercept)
 
 
-Decision = Affine | Forest
+Decision = Affine | Layers | Forest
 
 
 @dataclass

@@ -21,6 +21,7 @@ FAMILIES = {
     "xgboost": "modelwright.fit.families.xgboost:XGBoost",
     "extra_trees": "modelwright.fit.families.forests:ExtraTrees",
     "random_forest": "modelwright.fit.families.forests:RandomForest",
+    "network": "modelwright.fit.families.network:Network",
 }
 BASELINES = ("dummy", "linear")
 TRANSFORM = "target.transform"

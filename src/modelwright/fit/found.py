@@ -18,6 +18,7 @@ from modelwright.fit.blend import out_of_fold
 from modelwright.fit.choose import Chooser, excess
 from modelwright.fit.family import BASELINES
 from modelwright.fit.finish import outputs_for
+from modelwright.fit.learning import learning_curve
 from modelwright.fit.ledger import MADE, Ledger
 from modelwright.fit.outputs import Outputs
 from modelwright.fit.pipeline import Fit, Member, Pipeline
@@ -181,9 +182,10 @@ class Found:
             findings=tuple(remarks(self, chosen, measured)),
             first_feasible=ledger.first_feasible,
         )
+        learning = learning_curve(ledger, chosen)
         ledger.trainer.close()
         answers = pipeline.outputs.calibration.apply(self.out_of_fold(chosen))
-        return Fit(record, pipeline, baselines, answers)
+        return Fit(record, pipeline, baselines, answers, learning)
 
     def trial(self, candidate: Candidate, measured: Mapping[int, Measured]) -> Trial:
         """A candidate's record, with what was measured of it."""

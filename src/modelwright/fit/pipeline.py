@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from modelwright.core.evaluation import Curve
 from modelwright.core.intake import Array, Feeds
 from modelwright.core.records import FitRecord, Price
 from modelwright.core.schema import Schema
@@ -97,9 +98,11 @@ class Fit:
         baselines: the pipelines that the release compares it with.
         out_of_fold: the chosen one's answers on training rows by models that had not seen them;
             rows without such an answer are NaN.
+        learning: its score against the rows it learned from, where there was time to measure it.
     """
 
     record: FitRecord
     best: Pipeline
     baselines: Mapping[str, Pipeline]
     out_of_fold: Array
+    learning: Curve | None = None

@@ -202,6 +202,30 @@ class Trainer:
         candidate.outcomes[0] = replace(candidate.outcomes[0], member=outcome.member)
         return candidate.outcomes[0]
 
+    def on_shares(self, candidate: Candidate, folds: Folds, shares: Sequence[float]) -> list[Array]:
+        """Answers on the first fold's validation rows, learned from a part of its rows each: the
+        newest where rows are in time order, else any."""
+        return self._all([lambda s=share: self._on_share(candidate, folds, s) for share in shares])
+
+    def _on_share(self, candidate: Candidate, folds: Folds, share: float) -> Array:
+        assert candidate.family is not None
+        dataset, (rows, valid_rows) = folds.dataset, folds.cuts[0]
+        count = max(2, round(share * len(rows)))
+        shuffled = np.random.default_rng(self.seed).permutation(rows)
+        kept = rows[-count:] if dataset.ordered else shuffled[:count]
+        table, valid = dataset.train.take(kept), dataset.train.take(valid_rows)
+        settings = split_params(candidate.params)
+        encoding = candidate.family.encoding.changed(settings.encoding)
+        encoder, x = fit_encoder(self.schema, table, encoding, self.seed)
+        transform = self._transform(settings, table.target)
+        x_valid = encoder.transform(valid.feeds)
+        job = replace(
+            self._job(settings, encoder, x, transform.forward(table.target)),
+            x_valid=x_valid, y_valid=transform.forward(valid.target),
+            rounds=candidate.fixed_rounds, stop=self.halt.is_set,
+        )  # fmt: skip
+        return transform.back(_fit(candidate.family, job).answer(x_valid))
+
     def refit(self, candidates: Sequence[Candidate], dataset: Dataset) -> list[Member]:
         """Train single candidates on all training rows, with the rounds that their folds chose."""
         return self._all([lambda c=c: self._everything(c, dataset) for c in candidates])

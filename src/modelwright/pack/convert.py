@@ -18,7 +18,7 @@ from modelwright.core.errors import PackError
 from modelwright.core.schema import MISSING_TIME, Column, Schema
 from modelwright.fit import calendar as cal
 from modelwright.fit.calendar import Part
-from modelwright.fit.decision import Affine, Decision, Forest
+from modelwright.fit.decision import Affine, Decision, Forest, Layers
 from modelwright.fit.features import Encoder, ListTable, Scaling
 from modelwright.fit.pipeline import Pipeline
 from modelwright.pack.answers import linked, mixed, transformed_back, written
@@ -290,6 +290,8 @@ def _decide(writer: GraphWriter, decision: Decision, features: str) -> str:
     if isinstance(decision, Affine):
         product = writer.add("MatMul", features, writer.constant(decision.coefficients, np.float64))
         return writer.add("Add", product, writer.constant(decision.intercept, np.float64))
+    if isinstance(decision, Layers):
+        return _through_layers(writer, decision, features)
     if decision.tree_output is None:
         scores = _vector_leaves(writer, decision, features)
     else:
@@ -299,6 +301,18 @@ def _decide(writer: GraphWriter, decision: Decision, features: str) -> str:
     if not decision.intercept.any():
         return scores
     return writer.add("Add", scores, writer.constant(decision.intercept, np.float64))
+
+
+def _through_layers(writer: GraphWriter, layers: Layers, features: str) -> str:
+    zero = writer.constant(0.0, np.float64)
+    steps = [(layers.coefficients, layers.intercept), *layers.further]
+    at = features
+    for number, (weights, biases) in enumerate(steps):
+        product = writer.add("MatMul", at, writer.constant(weights, np.float64))
+        at = writer.add("Add", product, writer.constant(biases, np.float64))
+        if number < len(steps) - 1:
+            at = writer.add("Max", at, zero)
+    return at
 
 
 def _vector_leaves(writer: GraphWriter, forest: Forest, features: str) -> str:

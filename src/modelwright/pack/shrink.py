@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from modelwright.fit.decision import Decision, Forest
+from modelwright.fit.decision import Decision, Forest, Layers
 
 _Bounds = dict[tuple[int, bool], tuple[float | None, float | None]]
 """(feature, missing goes left) -> values lie above the first and at most at the second; None where
@@ -42,7 +42,10 @@ def nodes_of(decision: Decision) -> int:
     """Splits, or weights that are not zero: a size that is the same on every machine."""
     if isinstance(decision, Forest):
         return len(decision.feature)
-    return int(np.count_nonzero(decision.coefficients))
+    own = int(np.count_nonzero(decision.coefficients))
+    if isinstance(decision, Layers):
+        own += sum(int(np.count_nonzero(weights)) for weights, _ in decision.further)
+    return own
 
 
 def _followed(child: int, alias: dict[int, int]) -> int:

@@ -40,14 +40,23 @@ class AuditLog:
         return found
 
     def record(
-        self, action: str, model: str, version: str, *, replaces: str, why: str
+        self,
+        action: str,
+        model: str,
+        version: str,
+        *,
+        replaces: str,
+        why: str,
+        subject: str = "",
     ) -> AuditLine:
         """Append a change; on disk when this returns."""
         with locked(self._path.with_suffix(".lock")):
             self._drop_cut_line()
             before = self._path.read_bytes().splitlines() if self._path.exists() else []
             previous = sha256(before[-1]) if before else ""
-            line = AuditLine(timestamp(), who(), action, model, version, replaces, why, previous)
+            line = AuditLine(
+                timestamp(), who(), action, model, version, replaces, why, previous, subject
+            )
             append_line(self._path, line)
         return line
 

@@ -1,28 +1,20 @@
-"""The gates: each limit, the baselines, the champion, parity; each with three verdicts."""
+"""The gates: each limit, the baselines, the champion, parity and the rest; three verdicts each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
-from scipy.stats import ks_2samp
+from scipy import stats
 
 from modelwright.core.intake import Array
-from modelwright.core.limits import METRICS, QUALITY, Limit, show
-from modelwright.core.records import (
-    ACCEPTED,
-    Finding,
-    Interval,
-    Measured,
-    Parity,
-    Severity,
-    Verdict,
-)
-from modelwright.core.schema import Schema
-from modelwright.core.spec_release import ReleaseSpec
-from modelwright.core.table import Table
-from modelwright.fit.score import decided, gain, interval, paired_gain, score
+from modelwright.core.limits import QUALITY, Limit, show
+from modelwright.core.records import ACCEPTED, Finding, Interval, Override, Parity, Verdict
+from modelwright.core.spec_release import GATES, ReleaseSpec
+from modelwright.fit.score import decided, gain, interval, score
+from modelwright.release.evidence import Evidence, written
 
 CHAMPION_MARGIN = 0.01
 """Part of the champion's gain over the dummy that may be lost where the spec sets no margin."""
@@ -30,57 +22,16 @@ COVERAGE_SLACK = 0.02
 """By how much intervals may hold fewer true values than they state."""
 AGREEMENT_FLOOR = 0.1
 """Distance between two distributions of answers that is not worth a word."""
+POWER = 0.8
+"""Chance with which the rows that are asked for would decide."""
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """All that the gates look at.
+def judge(evidence: Evidence, more: Sequence[Finding] = ()) -> tuple[Finding, ...]:
+    """Every gate's finding under the spec's policy, quality first.
 
-    Attributes:
-        holdout: the sealed rows with their target.
-        answers: of the packed model; `labels` its classes, `ends` its intervals.
-        baselines: name -> answers of each baseline.
-        champion: answers of the champion, or None without one it can be compared with.
-        out_of_fold: answers on training rows by models that had not seen them.
-        data: what was found in the table.
-        champion_problem: why a champion that exists cannot be compared with; empty otherwise.
-    """
-
-    schema: Schema
-    goal: str
-    limits: tuple[Limit, ...]
-    policy: ReleaseSpec
-    holdout: Table
-    answers: Array
-    baselines: Mapping[str, Array]
-    champion: Array | None
-    champion_version: str
-    champion_problem: str
-    parity: Parity
-    measured: Measured
-    seed: int
-    data: tuple[Finding, ...] = ()
-    labels: Array | None = None
-    champion_labels: Array | None = None
-    ends: tuple[Array, Array] | None = None
-    out_of_fold: Array | None = None
-    search: tuple[Finding, ...] = ()
-
-    def of(self, metric: str) -> Array:
-        """What a metric is taken of: the answers, or the labels for a metric of the label."""
-        return decided(metric, self.answers, self.labels)
-
-    @property
-    def confidence(self) -> float:
-        """Of two-sided intervals whose one end holds with the policy's alpha."""
-        return 1 - 2 * self.policy.alpha
-
-
-def judge(evidence: Evidence) -> tuple[Finding, ...]:
-    """Every gate's finding, quality first.
-
-    Raises:
-        UsageError: a limit for slices names a column that cannot be sliced.
+    Args:
+        evidence: what is looked at.
+        more: findings of the evaluation (calibration, slices, fairness, robustness) and the card.
     """
     findings = [_goal(evidence), *_metrics(evidence)]
     for limit in evidence.limits:
@@ -104,7 +55,54 @@ def judge(evidence: Evidence) -> tuple[Finding, ...]:
         findings.append(_coverage(evidence, *evidence.ends))
     if evidence.out_of_fold is not None:
         findings.append(_agreement(evidence, evidence.out_of_fold))
-    return (*findings, *_data(evidence.data), _parity(evidence.parity), *evidence.search)
+    findings += [*_data(evidence.data), _parity(evidence.parity), *more]
+    return (*(_under(evidence.policy, finding) for finding in findings), *evidence.search)
+
+
+def _under(policy: ReleaseSpec, finding: Finding) -> Finding:
+    """A gate's finding with the weight that the policy gives it."""
+    if finding.severity == "info" or finding.check not in GATES:
+        return finding
+    wanted = policy.policy_of(finding.check)
+    if wanted == "off":
+        why = f"switched off by release.policy; {finding.why}"
+        return msgspec.structs.replace(finding, severity="info", why=why)
+    if wanted == GATES[finding.check] and finding.severity == "warning":
+        return finding  # the gate itself found it to matter less
+    return msgspec.structs.replace(finding, severity="error" if wanted == "block" else "warning")
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What all gates together say.
+
+    Attributes:
+        verdict: pass, fail or undecided.
+        let_through: undecided gates that would block and were let through.
+    """
+
+    verdict: Verdict
+    let_through: tuple[Finding, ...] = ()
+
+
+def ruling(
+    findings: Sequence[Finding], policy: ReleaseSpec, overrides: Sequence[Override] = ()
+) -> Ruling:
+    """One failed gate fails all; an undecided one blocks, unless the policy allows it or a person
+    took it upon himself. Nobody can override a gate that failed.
+
+    Example:
+        >>> ruling([Finding("limit", "x", "undecided")], ReleaseSpec(undecided="allow")).verdict
+        'pass'
+    """
+    blocking = [f for f in findings if f.blocks]
+    if any(f.verdict == "fail" for f in blocking):
+        return Ruling("fail")
+    known = {(override.check, override.subject) for override in overrides}
+    open_ones = [f for f in blocking if (f.check, f.subject) not in known]
+    if open_ones and policy.undecided == "block":
+        return Ruling("undecided")
+    return Ruling("pass", tuple(blocking))
 
 
 def _coverage(evidence: Evidence, low: Array, high: Array) -> Finding:
@@ -115,7 +113,7 @@ def _coverage(evidence: Evidence, low: Array, high: Array) -> Finding:
     inside = ((y >= low) & (y <= high)).astype(np.int64)
     found = interval(
         "accuracy", np.ones(len(y), np.int64), np.stack([1 - inside, inside], axis=1) * 1.0,
-        confidence=evidence.confidence,
+        confidence=evidence.confidence, clusters=evidence.clusters,
     )  # fmt: skip
     verdict: Verdict = "fail" if found.high < level - COVERAGE_SLACK else "undecided"
     if found.low >= level - COVERAGE_SLACK:
@@ -139,7 +137,7 @@ def _agreement(evidence: Evidence, seen: Array) -> Finding:
     columns = [(seen, evidence.answers)] if seen.ndim == 1 else [
         (seen[:, code], evidence.answers[:, code]) for code in range(1, seen.shape[1])
     ]  # fmt: skip
-    tests = [ks_2samp(a, b, method="asymp") for a, b in columns]
+    tests = [stats.ks_2samp(a, b, method="asymp") for a, b in columns]
     worst = max(tests, key=lambda test: test.statistic)
     apart = worst.statistic > AGREEMENT_FLOOR and worst.pvalue < 0.001 / len(tests)
     return Finding(
@@ -168,56 +166,32 @@ def _data(found: Sequence[Finding]) -> list[Finding]:
     ]  # fmt: skip
 
 
-def verdict_of(findings: Sequence[Finding], policy: ReleaseSpec) -> Verdict:
-    """What all gates together say; undecided ones count as the policy has it.
-
-    Example:
-        >>> verdict_of([Finding("limit", "x", "undecided")], ReleaseSpec(undecided="allow"))
-        'pass'
-    """
-    verdicts = {f.verdict for f in findings if f.severity == "error"}
-    if "fail" in verdicts:
-        return "fail"
-    if "undecided" in verdicts and policy.undecided == "block":
-        return "undecided"
-    return "pass"
-
-
 def _goal(evidence: Evidence) -> Finding:
     """Not a gate: the figure everybody asks for first."""
-    found = _interval(evidence, evidence.goal)
+    found = evidence.interval(evidence.goal, evidence.confidence)
     return Finding(
-        "goal", evidence.goal, "pass", _written(evidence.goal, found), "",
+        "goal", evidence.goal, "pass", written(evidence.goal, found), "",
         "measured on the holdout", "", "info", found,
     )  # fmt: skip
 
 
 def _metrics(evidence: Evidence) -> list[Finding]:
     """Every other quality metric of the task, for the report."""
-    task = evidence.schema.target.task
-    names = [n for n in METRICS if n in QUALITY and task in METRICS[n].tasks and n != evidence.goal]
-    y = evidence.holdout.target
-    values = {name: score(name, y, evidence.of(name)) for name in names}
     return [
-        Finding("metric", name, "pass", show(name, value), severity="info")
-        for name, value in values.items()
+        Finding("metric", name, "pass", written(name, found), severity="info", interval=found)
+        for name in evidence.metrics()[1:]
+        for found in [evidence.interval(name, evidence.confidence)]
     ]
 
 
 def _quality(evidence: Evidence, limit: Limit) -> Finding:
-    found = _interval(evidence, limit.metric)
+    found = evidence.interval(limit.metric, evidence.shared_confidence)
     verdict = _compare(limit, found)
     return Finding(
-        "limit",
-        limit.metric,
-        verdict,
-        _written(limit.metric, found),
-        str(limit),
-        "quality on the sealed holdout",
-        _advice(verdict, limit, found, evidence.holdout.rows),
-        "error",
-        found,
-    )
+        "limit", limit.metric, verdict, written(limit.metric, found), str(limit),
+        "quality on the sealed holdout", _advice(verdict, limit, found, evidence.holdout.rows),
+        "error", found,
+    )  # fmt: skip
 
 
 def _slices(evidence: Evidence, limit: Limit) -> list[Finding]:
@@ -227,22 +201,14 @@ def _slices(evidence: Evidence, limit: Limit) -> list[Finding]:
     findings = []
     for level in levels:
         rows = np.flatnonzero(values.astype(str) == level)
-        y, answers = evidence.holdout.target[rows], evidence.of(limit.metric)[rows]
-        found = interval(limit.metric, y, answers, confidence=evidence.confidence)
+        found = evidence.interval(limit.metric, evidence.shared_confidence, rows)
         verdict = "undecided" if np.isnan(found.value) else _compare(limit, found)
-        findings.append(
-            Finding(
-                "slice",
-                f"{limit.metric} where {limit.slice_column} is {level or '(missing)'}",
-                verdict,
-                f"{_written(limit.metric, found)} on {len(rows):,} rows",
-                str(limit),
-                "each declared slice must meet its limit",
-                _advice(verdict, limit, found, len(rows)),
-                "error",
-                found,
-            )
-        )
+        findings.append(Finding(
+            "slice", f"{limit.metric} where {limit.slice_column} is {level or '(missing)'}",
+            verdict, f"{written(limit.metric, found)} on {len(rows):,} rows", str(limit),
+            "each declared slice must meet its limit",
+            _advice(verdict, limit, found, len(rows)), "error", found,
+        ))  # fmt: skip
     return findings
 
 
@@ -262,25 +228,24 @@ def _cost(evidence: Evidence, limit: Limit) -> Finding:
     advice = {"undecided": "the machine was too noisy to tell: run again, or measure for longer "
               "(pack.seconds)", "fail": "a smaller model, or another limit"}  # fmt: skip
     return Finding(
-        "limit", limit.metric, verdict, _written(limit.metric, found), str(limit),
+        "limit", limit.metric, verdict, written(limit.metric, found), str(limit),
         f"measured on {measured.machine}", advice.get(verdict, ""), "error", found,
     )  # fmt: skip
 
 
 def _baseline(evidence: Evidence, name: str, answers: Array) -> Finding:
     """The dummy must be beaten for certain; a linear model may not be better for certain."""
-    found = _paired(evidence, evidence.goal, answers)
+    found = evidence.lead(evidence.goal, answers)
     verdict: Verdict = "pass" if found.low > 0 else "fail" if found.high < 0 else "undecided"
-    severity: Severity = "error"
     advice = "" if verdict == "pass" else "look at the data: is there anything to learn?"
-    if name != "dummy":
-        severity = "error" if verdict == "fail" else "warning"
-        if verdict != "pass":
-            how = "better on the holdout" if verdict == "fail" else "not clearly worse"
-            advice = f"{name} is simpler and {how}: fit.families: [{name}]"
+    blocks = name == "dummy" or verdict == "fail"
+    if name != "dummy" and verdict != "pass":
+        how = "better on the holdout" if verdict == "fail" else "not clearly worse"
+        advice = f"{name} is simpler and {how}: fit.families: [{name}]"
     return Finding(
-        "baseline", name, verdict, f"{evidence.goal} better by {_written(evidence.goal, found)}",
-        "better by more than its noise", "paired on the same holdout rows", advice, severity, found,
+        "baseline", name, verdict, f"{evidence.goal} better by {written(evidence.goal, found)}",
+        "better by more than its noise", "paired on the same holdout rows", advice,
+        "error" if blocks else "warning", found,
     )  # fmt: skip
 
 
@@ -289,35 +254,30 @@ def _against_champion(evidence: Evidence, metric: str, margin: float, wanted: st
         return Finding(
             "champion", metric, "pass", "no champion to compare with", wanted, "", "", "info"
         )
-    labelled = decided(metric, evidence.champion, evidence.champion_labels)
-    found = _paired(evidence, metric, labelled)
+    found = evidence.lead(metric, decided(metric, evidence.champion, evidence.champion_labels))
     verdict: Verdict = (
         "pass" if found.low >= -margin else "fail" if found.high < -margin else "undecided"
     )
     room = show(metric, max(0.0, -found.low))
+    enough = _rows_to_decide(found, -margin, evidence.holdout.rows)
     advice = {
         "fail": "keep the champion",
-        "undecided": "more holdout rows, release.undecided: allow, or a margin (now "
+        "undecided": f"{enough}; release.undecided: allow, or a margin (now "
         f"{show(metric, margin)}) of at least {room}",
     }.get(verdict, "")
     return Finding(
         "champion", f"version {evidence.champion_version}", verdict,
-        f"{metric} better by {_written(metric, found)}", wanted,
-        "paired on the same sealed rows",
+        f"{metric} better by {written(metric, found)}", wanted, "paired on the same sealed rows",
         advice, "error", found,
     )  # fmt: skip
 
 
 def _incomparable(evidence: Evidence) -> Finding:
     return Finding(
-        "champion",
-        f"version {evidence.champion_version}",
-        "undecided",
-        "cannot be compared",
-        "not worse than the champion",
-        evidence.champion_problem,
-        "release under another name, or set release.undecided: allow",
-    )
+        "champion", f"version {evidence.champion_version}", "undecided", "cannot be compared",
+        "not worse than the champion", evidence.champion_problem,
+        "release under another name, or let it through with a reason: modelwright release",
+    )  # fmt: skip
 
 
 def _parity(parity: Parity) -> Finding:
@@ -338,21 +298,6 @@ def _default_margin(evidence: Evidence) -> float:
     return max(0.0, CHAMPION_MARGIN * lead)
 
 
-def _interval(evidence: Evidence, metric: str) -> Interval:
-    y, answers = evidence.holdout.target, evidence.of(metric)
-    return interval(metric, y, answers, confidence=evidence.confidence)
-
-
-def _paired(evidence: Evidence, metric: str, other: Array) -> Interval:
-    return paired_gain(
-        metric,
-        evidence.holdout.target,
-        evidence.of(metric),
-        other,
-        confidence=evidence.confidence,
-    )
-
-
 def _compare(limit: Limit, found: Interval) -> Verdict:
     """Pass when the whole interval is on the right side, fail when none of it is."""
     if limit.met_by(found.low) and limit.met_by(found.high):
@@ -365,29 +310,20 @@ def _compare(limit: Limit, found: Interval) -> Verdict:
 def _advice(verdict: Verdict, limit: Limit, found: Interval, rows: int) -> str:
     if verdict == "fail":
         return "more or better data, a larger fit.budget, or another limit"
-    if verdict == "undecided":
-        return _more_rows(limit, found, rows)
-    return ""
-
-
-def _more_rows(limit: Limit, found: Interval, rows: int) -> str:
-    """How many holdout rows would move the interval off the line, at the present value.
-
-    An interval's width falls with the square root of the rows; 1.5 stands for about 80 % power
-    at a one-sided 5 % level: (1.645 + 0.842) / 1.645.
-    """
-    distance = abs(found.value - limit.bound)
-    half = (found.high - found.low) / 2
-    if not limit.met_by(found.value) or distance == 0 or not np.isfinite(half):
+    if verdict == "pass":
+        return ""
+    if not limit.met_by(found.value):
         return "the value itself is on the wrong side of the line: a better model, or another limit"
-    needed = int(np.ceil(rows * (1.5 * half / distance) ** 2)) - rows
-    return f"about {max(1, needed):,} more holdout rows would decide it (80 % power)"
+    return _rows_to_decide(found, limit.bound, rows)
 
 
-def _written(metric: str, found: Interval) -> str:
-    value, low, high = (show(metric, v) for v in (found.value, found.low, found.high))
-    if found.value != found.value:
-        return "cannot be measured (one class only)"
-    if low == high:
-        return value
-    return f"{value} ({found.confidence:.0%}: {low} to {high})"
+def _rows_to_decide(found: Interval, bound: float, rows: int) -> str:
+    """How many holdout rows would move the interval off the line, at the present value; its width
+    falls with the square root of the rows."""
+    distance, half = abs(found.value - bound), (found.high - found.low) / 2
+    if distance == 0 or not np.isfinite(half):
+        return "more holdout rows would decide it"
+    one_sided = stats.norm.ppf((1 + found.confidence) / 2)
+    needed = rows * (half * (1 + stats.norm.ppf(POWER) / one_sided) / distance) ** 2
+    more = max(1, int(np.ceil(needed)) - rows)
+    return f"needs about {more:,} more holdout rows for {POWER:.0%} power"

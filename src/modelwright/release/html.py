@@ -13,6 +13,16 @@ def table(head: Sequence[str], rows: Sequence[str]) -> str:
     return f"<div class='scroll' tabindex='0'><table>{inside}</table></div>"
 
 
+def page(title: str, body: str) -> str:
+    """A whole document; `body` is finished HTML."""
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>"
+        f"{body}</main></body></html>\n"
+    )
+
+
 STYLE = """
 :root{color-scheme:light dark;--ink:#1c2126;--soft:#5b6670;--page:#fff;--rule:#dde2e7;
 --good:#17724a;--bad:#b3261e;--open:#8a5a00;--chosen:#eef5f0;--bar:#5b7f9e}
@@ -36,6 +46,20 @@ font-size:12px}.axis{fill:none;stroke:var(--rule)}.front{fill:none;stroke:var(--
 stroke-width:1.5}.dot{fill:var(--bar);stroke:var(--page)}.dot.chosen{fill:var(--good)}
 .dot.fail{fill:var(--page);stroke:var(--bad);stroke-width:2}.limit{stroke:var(--ink);
 stroke-dasharray:4 3}.key{color:var(--soft);font-size:.88rem;margin:.2em 0 1.4em}
+.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));gap:20px}
+figure{margin:0}figure svg{width:100%;height:auto;display:block}figure text{fill:var(--soft);
+font-size:12px}figcaption{font-size:.92rem}.grid{stroke:var(--rule);fill:none}
+.band{fill:var(--bar);opacity:.22}.dash1{stroke-dasharray:6 3}.dash2{stroke-dasharray:2 3}
+.dash3{stroke-dasharray:8 3 2 3}.rail-svg{width:200px;height:18px;display:block}
+.confusion{width:auto}.cell{background:color-mix(in srgb,var(--bar) calc(var(--share)*55%),
+transparent);padding:8px 14px}.cell small{color:inherit}caption{text-align:left;color:var(--soft);
+font-size:.88rem;padding-bottom:4px}details{border-bottom:1px solid var(--rule);padding:8px 0}
+summary{cursor:pointer}nav ul{display:flex;flex-wrap:wrap;gap:4px 16px;list-style:none;padding:0;
+margin:0;font-size:.92rem}a{color:var(--bar)}:focus-visible{outline:2px solid var(--bar);
+outline-offset:2px}.columns{display:grid;grid-template-columns:1fr 1fr;gap:32px}
+.columns>*{min-width:0}@media (max-width:800px){.columns{grid-template-columns:1fr}}
+h1,h2,h3,p,li,summary,figcaption{overflow-wrap:anywhere}
 code{font-size:.88em;overflow-wrap:anywhere}
-@media print{main{padding:0}.scroll{overflow:visible}}
+@media print{main{padding:0}.scroll{overflow:visible}nav{display:none}section{break-inside:auto}
+figure,tr{break-inside:avoid}}
 """.replace("\n", "")

@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 from modelwright.core.limits import METRICS, Limit, show
 from modelwright.core.records import (
-    DatasetRecord,
+    ACCEPTED,
     Finding,
-    FitRecord,
-    Manifest,
     Measured,
     ReleaseRecord,
 )
-from modelwright.core.spec_file import SpecFile
+from modelwright.core.store import write_atomic
 from modelwright.release.candidates_page import candidates_page
 from modelwright.release.data_page import data_page
-from modelwright.release.html import STYLE, table
+from modelwright.release.html import page, table
+from modelwright.release.model_page import curves_page, failures_page, uses_page, weak_page
+from modelwright.release.run_records import RunRecords
 
+MANY_USES = 10
+"""Uses of the same sealed rows after which their verdicts get optimistic."""
 SIGN = {"pass": "&#10003; pass", "fail": "&#10007; fail", "undecided": "? undecided"}
-
-
-@dataclass(frozen=True)
-class ReportInput:
-    """The records that a report is made from."""
-
-    release: ReleaseRecord
-    dataset: DatasetRecord
-    fit: FitRecord
-    manifest: Manifest
-    measured: Measured
-    spec_file: SpecFile
 
 
 def headline(release: ReleaseRecord) -> str:
@@ -42,42 +32,110 @@ def headline(release: ReleaseRecord) -> str:
         >>> headline(ReleaseRecord("m", "r", "fail", "a", (Finding("limit", "f1", "fail"),), "t"))
         'm was not released: limit f1 failed.'
     """
-    blocking = [f for f in release.evidence if f.severity == "error" and f.verdict != "pass"]
+    gates = [f for f in release.evidence if f.severity == "error"]
+    blocking = [f for f in gates if f.verdict != "pass"]
     if release.verdict == "pass":
-        gates = [f for f in release.evidence if f.severity != "info"]
-        passed = sum(f.verdict == "pass" for f in gates)
-        allowed = f" ({len(gates) - passed} undecided, allowed)" if passed < len(gates) else ""
-        return f"{release.model} passed {'all ' * (not allowed)}{passed} gates{allowed}."
+        warned = sum(f.severity == "warning" and f.verdict != "pass" for f in release.evidence)
+        more = f", with {warned} warning{'s' * (warned > 1)}" if warned else ""
+        if blocking:
+            passed = len(gates) - len(blocking)
+            return (f"{release.model} passed {passed} of {len(gates)} gates; {len(blocking)} "
+                    f"undecided, let through{more}.")  # fmt: skip
+        return f"{release.model} passed all {len(gates)} gates{more}."
     words = {"fail": "failed", "undecided": "is undecided"}
     listed = ", ".join(f"{f.check} {f.subject} {words[f.verdict]}" for f in blocking)
     return f"{release.model} was not released: {listed}."
 
 
-def render(given: ReportInput) -> str:
+def render(given: RunRecords) -> str:
     """The whole page."""
     release = given.release
     title = f"{release.model} {release.version or release.run}"
-    sections = [
-        ("Quality on the holdout", _quality(release.evidence)),
+    parts = sections(given)
+    links = "".join(f"<li><a href='#{anchor(name)}'>{name}</a></li>" for name, _ in parts)
+    body = "".join(
+        f"<section id='{anchor(name)}'><h2>{name}</h2>{content}</section>"
+        for name, content in parts
+    )
+    head = (
+        f"<p class='eyebrow'>{escape(title)} &middot; {escape(release.at)}</p>"
+        f"<h1 class='{release.verdict}'>{escape(headline(release))}</h1>{_purpose(given)}"
+        f"<nav aria-label='Parts of this report'><ul>{links}</ul></nav>"
+    )
+    return page(title, head + body)
+
+
+def written_report(given: RunRecords) -> Path:
+    """The report's file, written anew from the records."""
+    path = given.folder / given.release.report
+    write_atomic(path, render(given).encode())
+    return path
+
+
+def sections(given: RunRecords) -> list[tuple[str, str]]:
+    """Every part of the report: its name and content."""
+    release, found = given.release, given.evaluation
+    return [
         ("Limits", _limits(given)),
+        ("Quality on the holdout", _quality(release.evidence)),
         ("Gates", _gates(release.evidence)),
+        ("What a person must still judge", _to_judge(given)),
         ("Candidates", candidates_page(given.fit, given.manifest.limits, release.evidence)),
+        ("Curves", curves_page(found)),
+        ("What the model uses", uses_page(found)),
+        ("Weak slices", weak_page(found)),
+        ("Worst errors", failures_page(found)),
         ("Cost", _cost(given.measured)),
         ("Data", data_page(given.dataset)),
         ("How to get this again", _reproduce(given)),
     ]
-    body = "".join(f"<section><h2>{name}</h2>{content}</section>" for name, content in sections)
-    return (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>"
-        f"<p class='eyebrow'>{escape(title)} &middot; {escape(release.at)}</p>"
-        f"<h1 class='{release.verdict}'>{escape(headline(release))}</h1>{_purpose(given)}{body}"
-        "</main></body></html>\n"
-    )
 
 
-def _purpose(given: ReportInput) -> str:
+def anchor(name: str) -> str:
+    """The id of a section.
+
+    Example:
+        >>> anchor("Weak slices")
+        'weak-slices'
+    """
+    return name.lower().replace(" ", "-")
+
+
+def to_judge(given: RunRecords) -> list[str]:
+    """What no computation decides, in sentences."""
+    spec, evidence = given.spec_file.spec, given.release.evidence
+    found = []
+    if not spec.intent or not spec.out_of_scope:
+        found.append("What the model is for, and what it must not be used for: fill intent and "
+                     "out_of_scope in the spec.")  # fmt: skip
+    for finding in evidence:
+        if finding.check == "fairness" and finding.verdict != "pass":
+            found.append(f"Whether this difference is justified: {finding.subject}, "
+                         f"{finding.measured}.")  # fmt: skip
+        elif finding.check == "weak slice" and finding.verdict == "fail":
+            found.append(f"Whether it may be used where it is weak: {finding.measured}.")
+    if not any(column.protected for column in given.dataset.schema.columns):
+        found.append("Whether any column needs protection from unequal treatment: none is marked "
+                     "in data.protected.")  # fmt: skip
+    for override in given.release.overrides:
+        found.append(f"{override.who} let {override.check} {override.subject} through, undecided: "
+                     f"{override.why}.")  # fmt: skip
+    accepted = [f for f in given.dataset.findings if f.why.startswith(ACCEPTED)]
+    if accepted:
+        named = ", ".join(f"{f.check} {f.subject}" for f in accepted)
+        found.append(f"Whether these findings in the data are harmless, as the spec says: {named}.")
+    if given.release.holdout_uses > MANY_USES:
+        found.append(f"Whether the sealed holdout still is one: it was used "
+                     f"{given.release.holdout_uses} times.")  # fmt: skip
+    found.append("Whether the holdout is like the rows that the model will meet.")
+    return found
+
+
+def _to_judge(given: RunRecords) -> str:
+    return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in to_judge(given)) + "</ul>"
+
+
+def _purpose(given: RunRecords) -> str:
     spec = given.spec_file.spec
     lines = [("For", spec.intent), ("Not for", spec.out_of_scope), ("Owner", spec.owner)]
     return "".join(f"<p><b>{a}:</b> {escape(b)}</p>" for a, b in lines if b)
@@ -94,7 +152,7 @@ def _quality(evidence: Sequence[Finding]) -> str:
     return table(("metric", "value", ""), rows)
 
 
-def _limits(given: ReportInput) -> str:
+def _limits(given: RunRecords) -> str:
     rows = []
     for finding, limit in _paired(given.release.evidence, given.manifest.limits):
         rows.append(
@@ -177,7 +235,7 @@ def _cost(measured: Measured) -> str:
     return note + table(("what", "value"), rows)
 
 
-def _reproduce(given: ReportInput) -> str:
+def _reproduce(given: RunRecords) -> str:
     manifest = given.manifest
     lines = [
         ("run", given.release.run),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import os
 import sys
+import webbrowser
 from collections.abc import Iterable
 from pathlib import Path
 
 import modelwright as mw
 from modelwright.core.errors import UsageError
 from modelwright.core.progress import Progress
-from modelwright.core.records import DatasetRecord, Finding, Trial
+from modelwright.core.records import DatasetRecord, Finding, FitRecord, ReleaseRecord, Trial
 from modelwright.core.schema import Column
 from modelwright.core.spec_file import read_spec, spec_json_schema
 from modelwright.core.store import from_json, write_atomic
@@ -77,8 +78,10 @@ def check(given: arguments.CheckArguments, progress: Progress) -> results.CheckR
 
 
 def compare(given: arguments.CompareArguments, progress: Progress) -> results.CompareResult:
-    """Two versions of a table side by side."""
+    """Two versions of a table, or two judged models, side by side."""
     progress.stage("compare", f"{given.one} and {given.two}")
+    if not any(map(_is_table, (given.one, given.two))):
+        return _compare_models(given)
     found = mw.compare(given.one, given.two, progress=progress)
     return results.CompareResult(
         sources=found.sources,
@@ -101,28 +104,76 @@ def compare(given: arguments.CompareArguments, progress: Progress) -> results.Co
     )
 
 
+def _is_table(text: str) -> bool:
+    """Whether an argument of compare is a source of rows, and not a run or a registered model."""
+    is_run = (Path(text) / "release.json").is_file()
+    return "://" in text or any(c in text for c in "*?[") or (Path(text).exists() and not is_run)
+
+
+def _compare_models(given: arguments.CompareArguments) -> results.CompareResult:
+    found = mw.compare_releases(given.one, given.two, folder=given.project)
+    if given.open:
+        webbrowser.open(found.report.resolve().as_uri())
+    return results.CompareResult(
+        sources=(given.one, given.two),
+        report=_near(found.report),
+        differences=[
+            results.Difference(what=what, one=one, two=two, better=better)
+            for what, one, two, better in found.differences()
+        ],
+    )
+
+
+def report(given: arguments.ReportArguments, progress: Progress) -> results.ReportResult:
+    """A judged run, as it was."""
+    progress.stage("report", given.reference or "the newest run")
+    found = mw.records_of(given.reference, folder=given.project)
+    path = mw.written_report(found)
+    if given.open:
+        webbrowser.open(path.resolve().as_uri())
+    shown = _run_result(found.release, found.fit, found.folder)
+    return results.ReportResult(**shown.model_dump())
+
+
+def release(given: arguments.ReleaseArguments, progress: Progress) -> results.ReleaseResult:
+    """Let undecided gates through."""
+    progress.stage("release", given.run)
+    record = mw.release(given.run, allow=given.allow, why=given.why, folder=given.project)
+    return results.ReleaseResult(
+        model=record.model,
+        version=record.version,
+        alias=record.alias,
+        run=record.run,
+        headline=headline_of(record),
+        overrides=[f"{o.check} {o.subject}: {o.who}, {o.why}" for o in record.overrides],
+    )
+
+
 def run(given: arguments.RunArguments, progress: Progress) -> results.RunResult:
     """The whole way to a release."""
     released = mw.run(
         given.spec, overrides=tuple(given.overrides), resume=given.resume, progress=progress
     )
-    record = released.record
+    return _run_result(released.record, released.fit, released.run)
+
+
+def _run_result(record: ReleaseRecord, fit: FitRecord, folder: Path) -> results.RunResult:
     return results.RunResult(
         model=record.model,
         version=record.version,
         alias=record.alias,
         verdict=record.verdict,
         headline=headline_of(record),
-        family=released.fit.family,
-        trials=sum(bool(trial.scores) for trial in released.fit.trials),
-        report=_near(released.report),
-        project=_near(released.run.parents[1]),
+        family=fit.family,
+        trials=sum(bool(trial.scores) for trial in fit.trials),
+        report=_near(folder / record.report),
+        project=_near(folder.resolve().parents[1]),
         run=record.run,
         artefact=record.artefact,
         replaces=record.replaces,
-        goal=released.fit.goal,
-        first_feasible=released.fit.first_feasible,
-        leaderboard=[_candidate(t, released.fit.best) for t in released.fit.leaderboard()],
+        goal=fit.goal,
+        first_feasible=fit.first_feasible,
+        leaderboard=[_candidate(t, fit.best) for t in fit.leaderboard()],
         findings=lines(record.evidence),
     )
 

@@ -49,11 +49,31 @@ class CheckArguments(ProjectArguments):
     overrides: list[str] = _option([], "key=value, such as data.seed=1; repeatable.", flag="--set")
 
 
-class CompareArguments(Arguments):
+class CompareArguments(ProjectArguments):
     """Arguments of compare."""
 
-    one: str = _argument(..., "The older table: file, folder, glob or URL.")
-    two: str = _argument(..., "The newer table.")
+    one: str = _argument(
+        ..., "The older table (file, folder, glob, URL), or a judged model: a run, NAME, NAME/3."
+    )
+    two: str = _argument(..., "The newer table, or the other model.")
+    open: bool = _option(False, "Show the page of two models in a browser.")
+
+
+class ReportArguments(ProjectArguments):
+    """Arguments of report."""
+
+    reference: str = _argument(
+        "", "A run, NAME, NAME@challenger or NAME/3; default the newest run."
+    )
+    open: bool = _option(False, "Show it in a browser.")
+
+
+class ReleaseArguments(ProjectArguments):
+    """Arguments of release."""
+
+    run: str = _argument(..., "The run that gates left undecided: its name, or its folder.")
+    allow: list[str] = _option([], "Gate to let through, such as champion; repeatable.")
+    why: str = _option("", "Reason, for the audit.")
 
 
 class SpecFileArguments(Arguments):

@@ -141,6 +141,9 @@ def _bar(share: float) -> str:
 
 
 def _compare(result: results.CompareResult, console: Console) -> None:
+    if result.report:
+        _differences(result, console)
+        return
     table = Table(box=None, pad_edge=False)
     for name in ("column", "kind", "missing", "distance", "what changed"):
         table.add_column(name, overflow="fold")
@@ -176,6 +179,23 @@ def _compare(result: results.CompareResult, console: Console) -> None:
         )
     if result.sampled:
         console.print(f"Distributions are of {result.sampled:,} sampled rows a side.")
+
+
+def _differences(result: results.CompareResult, console: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("", *result.sources, ""):
+        table.add_column(escape(name), overflow="fold")
+    for line in result.differences:
+        table.add_row(*map(escape, (line.what, line.one, line.two, line.better)))
+    console.print(table)
+    console.print(f"\nBoth reports side by side: {escape(result.report)}")
+
+
+def _release(result: results.ReleaseResult, console: Console) -> None:
+    console.print(f"[bold green]{escape(result.headline)}[/]")
+    for line in result.overrides:
+        console.print(f"Let through: {escape(line)}")
+    console.print(f"Registered as version {result.version} ({result.alias}).")
 
 
 def _run(result: results.RunResult, console: Console) -> None:
@@ -301,6 +321,8 @@ _RENDERERS: dict[type[BaseModel], Callable[[Any, Console], None]] = {
     results.CheckResult: _check,
     results.CompareResult: _compare,
     results.RunResult: _run,
+    results.ReportResult: _run,
+    results.ReleaseResult: _release,
     results.PredictResult: _predict,
     results.ReproduceResult: _reproduce,
     results.ChangeResult: _change,

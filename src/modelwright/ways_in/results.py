@@ -75,16 +75,28 @@ class ChangedColumn(BaseModel):
     why: str
 
 
+class Difference(BaseModel):
+    """One thing in which two judged models differ; `better` in words, as far as intervals tell."""
+
+    what: str
+    one: str
+    two: str
+    better: str = ""
+
+
 class CompareResult(BaseModel):
-    """What changed between two tables; counts of rows are -1 when the tables were sampled."""
+    """What changed between two tables; counts of rows are -1 when the tables were sampled. For two
+    models `differences` and `report` are set, and nothing of the tables."""
 
     sources: tuple[str, str]
-    rows: tuple[int, int]
-    fingerprints: tuple[str, str]
-    only: tuple[int, int]
-    both: int
-    sampled: int
-    columns: list[ChangedColumn]
+    rows: tuple[int, int] = (0, 0)
+    fingerprints: tuple[str, str] = ("", "")
+    only: tuple[int, int] = (0, 0)
+    both: int = 0
+    sampled: int = 0
+    columns: list[ChangedColumn] = []
+    differences: list[Difference] = []
+    report: str = ""
 
 
 class CandidateLine(BaseModel):
@@ -130,6 +142,21 @@ class RunResult(BaseModel):
     first_feasible: float | None
     leaderboard: list[CandidateLine]
     findings: list[FindingLine]
+
+
+class ReportResult(RunResult):
+    """A judged run again, as its report shows it."""
+
+
+class ReleaseResult(BaseModel):
+    """A run that was released on a person's word."""
+
+    model: str
+    version: str
+    alias: str
+    run: str
+    headline: str
+    overrides: list[str]
 
 
 class ReproduceResult(BaseModel):

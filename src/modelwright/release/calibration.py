@@ -1,0 +1,106 @@
+"""Whether probabilities mean what they say."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from modelwright.core.evaluation import Curve
+from modelwright.core.intake import Array
+from modelwright.core.records import Finding, Interval, Verdict
+from modelwright.release.evidence import Evidence
+
+BINS = 15
+
+
+def stated_and_true(answers: Array, y: Array) -> tuple[Array, Array]:
+    """What the model states a row, and whether it came true: the positive class, or with several
+    classes the one that it finds most likely (Guo et al. 2017)."""
+    if answers.shape[1] == 2:
+        return answers[:, 1], (y == 1).astype(np.float64)
+    top = answers.argmax(axis=1)
+    return answers[np.arange(len(y)), top], (top == y).astype(np.float64)
+
+
+def calibration_error(stated: Array, true: Array, confidence: float = 0.95) -> Interval:
+    """Root mean squared calibration error over bins of equal size, free of what chance adds.
+
+    The squared gap of a bin, less its variance, is an unbiased estimate (Kumar, Liang and Ma 2019);
+    its interval is normal, since each gap is.
+
+    Example:
+        >>> off = calibration_error(np.full(1000, 0.2), np.arange(1000) % 2.0)
+        >>> round(off.value, 2), round(off.low, 2), round(off.high, 2)
+        (0.3, 0.27, 0.33)
+    """
+    gaps, variances, weights = _gaps(stated, true)
+    mean = float((weights * (gaps**2 - variances)).sum())
+    true_squares = np.maximum(gaps**2 - variances, 0.0)
+    spread = (weights**2 * (2 * variances**2 + 4 * true_squares * variances)).sum()
+    reach = float(stats.norm.ppf((1 + confidence) / 2) * np.sqrt(spread))
+    value, low, high = np.sqrt(np.maximum([mean, mean - reach, mean + reach], 0.0))
+    return Interval(float(value), float(low), float(high), confidence)
+
+
+def expected_error(stated: Array, true: Array) -> float:
+    """Expected calibration error as everybody reports it, chance included (Naeini et al. 2015).
+
+    Example:
+        >>> expected_error(np.array([0.2] * 5), np.array([0.0, 0, 0, 0, 1]))
+        0.0
+    """
+    gaps, _, weights = _gaps(stated, true)
+    return float(np.round((weights * np.abs(gaps)).sum(), 15))
+
+
+def _gaps(stated: Array, true: Array) -> tuple[Array, Array, Array]:
+    """(stated less true, its variance, share of the rows) of each bin."""
+    _, place, sizes = np.unique(_bins(stated), return_inverse=True, return_counts=True)
+    apart = stated - true
+    gaps = np.bincount(place, apart) / sizes
+    squares = np.bincount(place, (apart - gaps[place]) ** 2)
+    variances = np.where(sizes > 1, squares / np.maximum(sizes - 1, 1) / sizes, gaps**2)
+    return gaps, variances, sizes / len(stated)
+
+
+def _bins(stated: Array) -> Array:
+    """Number of the bin of each row; equal answers share one."""
+    first = np.searchsorted(np.sort(stated), stated, "left")
+    return np.asarray(first * BINS // max(1, len(stated)))
+
+
+def calibration_curve(stated: Array, true: Array) -> Curve:
+    """Share that came true against what was stated, with Wilson's intervals of 95 %."""
+    _, place = np.unique(_bins(stated), return_inverse=True)
+    sizes = np.bincount(place)
+    x = np.bincount(place, weights=stated) / sizes
+    share = np.bincount(place, weights=true) / sizes
+    z = stats.norm.ppf(0.975)
+    middle = (share + z**2 / (2 * sizes)) / (1 + z**2 / sizes)
+    reach = z * np.sqrt(share * (1 - share) / sizes + z**2 / (4 * sizes**2)) / (1 + z**2 / sizes)
+    return Curve(
+        "calibration", tuple(x.tolist()), tuple(share.tolist()),
+        tuple(np.maximum(middle - reach, 0).tolist()),
+        tuple(np.minimum(middle + reach, 1).tolist()),
+        tuple(sizes.tolist()),
+    )  # fmt: skip
+
+
+def calibration_finding(evidence: Evidence) -> Finding:
+    """Whether the error is within the spec's tolerance for certain."""
+    stated, true = stated_and_true(evidence.answers, evidence.holdout.target)
+    found = calibration_error(stated, true, evidence.confidence)
+    wanted = evidence.policy.calibration_error
+    verdict: Verdict = "undecided"
+    if found.high <= wanted:
+        verdict = "pass"
+    elif found.low > wanted:
+        verdict = "fail"
+    advice = {"fail": "fit.calibrate: true, or more rows", "undecided": "more holdout rows"}
+    return Finding(
+        "calibration", "probabilities", verdict,
+        f"off by {found.value:.3f} ({found.confidence:.0%}: {found.low:.3f} to {found.high:.3f}); "
+        f"expected calibration error {expected_error(stated, true):.3f}",
+        f"at most {wanted:g}", f"root mean square over {BINS} bins of equal size, free of chance",
+        advice.get(verdict, ""), "warning", found,
+    )  # fmt: skip

@@ -1,0 +1,120 @@
+"""Curves to look at, each with its band."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from modelwright.core.evaluation import Curve
+from modelwright.core.intake import Array
+from modelwright.release.calibration import calibration_curve, stated_and_true
+from modelwright.release.evidence import Evidence
+
+GRID = 60
+DRAWS = 80
+MOST_CLASSES = 4
+BANDS = 10
+AGES = 5
+
+
+def curves(evidence: Evidence) -> tuple[Curve, ...]:
+    """Everything there is to draw of the holdout."""
+    y, answers = evidence.holdout.target, evidence.answers
+    found: list[Curve] = []
+    if answers.ndim == 2:
+        rng = np.random.default_rng(evidence.seed)
+        for code in _classes(y, answers):
+            of = evidence.schema.target.levels[code]
+            found += ranking(y == code, answers[:, code], rng, of)
+        found.append(calibration_curve(*stated_and_true(answers, y)))
+    else:
+        found.append(residuals(y, answers))
+    if evidence.ordered:
+        found.append(ageing(evidence))
+    if evidence.learning is not None:
+        found.append(evidence.learning)
+    return tuple(found)
+
+
+def _classes(y: Array, answers: Array) -> list[int]:
+    """The positive one of two, else the most frequent ones."""
+    if answers.shape[1] == 2:
+        return [1]
+    counts = np.bincount(y, minlength=answers.shape[1])
+    return [int(code) for code in np.argsort(-counts, kind="stable")[:MOST_CLASSES] if counts[code]]
+
+
+def ranking(positive: Array, scores: Array, rng: np.random.Generator, of: str) -> list[Curve]:
+    """ROC and precision-recall curve with bands of 95 % from resampled rows."""
+    if positive.all() or not positive.any():
+        return []
+    order = np.argsort(-scores, kind="stable")
+    hits, ordered = positive[order].astype(np.float64), scores[order]
+    last = np.flatnonzero(np.r_[ordered[1:] != ordered[:-1], True])
+    rows = len(hits)
+    drawn = [np.ones(rows)]
+    drawn += [
+        np.bincount(rng.integers(0, rows, rows), minlength=rows).astype(float) for _ in range(DRAWS)
+    ]
+    places = [_on_grid(hits, weights[order], last) for weights in drawn]
+    grid = np.linspace(0, 1, GRID + 1)
+    found = []
+    for name, number in (("roc", 0), ("pr", 1)):
+        table = np.stack([place[number] for place in places])
+        low, high = np.nanquantile(table[1:], [0.025, 0.975], axis=0)
+        found.append(Curve(
+            name, tuple(grid.tolist()), _plain(table[0]), _plain(low), _plain(high), of=of
+        ))  # fmt: skip
+    return found
+
+
+def _on_grid(hits: Array, weights: Array, last: Array) -> tuple[Array, Array]:
+    """(true positive rate by false positive rate, precision by recall)."""
+    up, down = np.cumsum(hits * weights)[last], np.cumsum((1 - hits) * weights)[last]
+    grid = np.linspace(0, 1, GRID + 1)
+    tpr, fpr = up / max(up[-1], 1e-12), down / max(down[-1], 1e-12)
+    roc = np.interp(grid, np.r_[0.0, fpr], np.r_[0.0, tpr])
+    precision = up / np.maximum(up + down, 1e-12)
+    first = np.searchsorted(tpr, np.maximum(grid, 1e-9), "left").clip(0, len(tpr) - 1)
+    return roc, precision[first]
+
+
+def residuals(y: Array, answers: Array) -> Curve:
+    """Truth less answer by answer: the mean of each tenth, and the range of the middle 90 %."""
+    order = np.argsort(answers, kind="stable")
+    parts = [part for part in np.array_split(order, BANDS) if len(part)]
+    errors = y - answers
+    return Curve(
+        "residuals",
+        _plain(np.array([answers[part].mean() for part in parts])),
+        _plain(np.array([errors[part].mean() for part in parts])),
+        _plain(np.array([np.quantile(errors[part], 0.05) for part in parts])),
+        _plain(np.array([np.quantile(errors[part], 0.95) for part in parts])),
+        tuple(len(part) for part in parts),
+    )
+
+
+def ageing(evidence: Evidence) -> Curve:
+    """The goal by how long after training a row came: the holdout in stretches of time, the first
+    begins where training ends. What falls here is what a model loses by getting older."""
+    parts = np.array_split(np.arange(evidence.holdout.rows), AGES)
+    found = [evidence.interval(evidence.goal, 0.95, part) for part in parts if len(part) > 1]
+    shares = (np.arange(len(found)) + 0.5) / len(found)
+    value, low, high = (
+        _plain(np.array([getattr(i, end) for i in found])) for end in ("value", "low", "high")
+    )
+    sizes = tuple(len(part) for part in parts if len(part) > 1)
+    return Curve("age", _plain(shares), value, low, high, sizes)
+
+
+def steepness(curve: Curve) -> tuple[float, float]:
+    """(slope of a curve over its whole width, p value of there being none), by least squares."""
+    if len(curve.x) < 3:
+        return 0.0, 1.0
+    line = stats.linregress(curve.x, curve.y)
+    return float(line.slope), float(line.pvalue)
+
+
+def _plain(values: Array) -> tuple[float, ...]:
+    """Six digits are enough to draw; JSON has no NaN."""
+    return tuple(float(f"{value:.6g}") for value in np.nan_to_num(values, posinf=0, neginf=0))

@@ -1,0 +1,45 @@
+"""Everything worth knowing about a judged model beyond its limits, within a few seconds."""
+
+from __future__ import annotations
+
+import time
+
+from modelwright.core.evaluation import Evaluation
+from modelwright.release.calibration import calibration_finding
+from modelwright.release.curves import curves
+from modelwright.release.evidence import Evidence
+from modelwright.release.failures import confusion, failures
+from modelwright.release.fairness import fairness
+from modelwright.release.importance import groups, importance
+from modelwright.release.robustness import robustness
+from modelwright.release.slices import weak_slices
+
+
+def evaluate(evidence: Evidence, seconds: float = 4.0) -> Evaluation:
+    """Look at the sealed rows from all sides.
+
+    Args:
+        evidence: the rows and everybody's answers.
+        seconds: about how long importance and Shapley values may take; the rest takes less than a
+            second on ten thousand rows.
+    """
+    started = time.monotonic()
+    slices, weak = weak_slices(evidence)
+    findings = [weak, *fairness(evidence), *robustness(evidence)]
+    if evidence.answers.ndim == 2:
+        findings.insert(0, calibration_finding(evidence))
+    columns, notes = importance(evidence, 0.75 * seconds)
+    together = groups(evidence, 0.25 * seconds)
+    return Evaluation(
+        goal=evidence.goal,
+        rows=evidence.holdout.rows,
+        curves=curves(evidence),
+        importance=columns,
+        groups=together,
+        slices=slices,
+        failures=failures(evidence),
+        confusion=confusion(evidence),
+        findings=tuple(findings),
+        notes=tuple(notes),
+        seconds=round(time.monotonic() - started, 2),
+    )

@@ -1,0 +1,120 @@
+"""All that the gates and the evaluation look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from modelwright.core.evaluation import Curve
+from modelwright.core.intake import Array, Feeds
+from modelwright.core.limits import METRICS, QUALITY, Limit, show
+from modelwright.core.records import Finding, Interval, Measured, Parity
+from modelwright.core.schema import Schema
+from modelwright.core.spec_release import ReleaseSpec
+from modelwright.core.table import Table
+from modelwright.fit.folds import time_blocks
+from modelwright.fit.score import decided, interval, paired_gain
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The sealed rows, and everybody's answers to them.
+
+    Attributes:
+        holdout: the sealed rows with their target; in time order where `ordered`.
+        train: the rows that it learned from.
+        answers: of the packed model; `labels` its classes, `ends` its intervals.
+        answer: the packed model itself: its answers to any rows.
+        baselines: name -> answers of each baseline.
+        champion: answers of the champion, or None without one it can be compared with.
+        champion_problem: why a champion that exists cannot be compared with; empty otherwise.
+        out_of_fold: answers on training rows by models that had not seen them.
+        data: what was found in the table; `search`: what the search has to say.
+        learning: score against training rows, where it was measured.
+    """
+
+    schema: Schema
+    goal: str
+    limits: tuple[Limit, ...]
+    policy: ReleaseSpec
+    holdout: Table
+    train: Table
+    answers: Array
+    answer: Callable[[Feeds], Array]
+    baselines: Mapping[str, Array]
+    champion: Array | None
+    champion_version: str
+    champion_problem: str
+    parity: Parity
+    measured: Measured
+    seed: int
+    ordered: bool = False
+    data: tuple[Finding, ...] = ()
+    labels: Array | None = None
+    champion_labels: Array | None = None
+    ends: tuple[Array, Array] | None = None
+    out_of_fold: Array | None = None
+    search: tuple[Finding, ...] = ()
+    learning: Curve | None = None
+
+    @property
+    def confidence(self) -> float:
+        """Of two-sided intervals whose one end holds with the policy's alpha."""
+        return 1 - 2 * self.policy.alpha
+
+    @property
+    def shared_confidence(self) -> float:
+        """The same, with alpha shared by all quality limits (Bonferroni)."""
+        count = sum(limit.metric in QUALITY and not limit.relative for limit in self.limits)
+        return 1 - 2 * self.policy.alpha / max(1, count)
+
+    @cached_property
+    def clusters(self) -> Array | None:
+        """Which holdout rows vary together: those of a group, or of a stretch of time."""
+        if self.holdout.groups is not None:
+            return np.unique(self.holdout.groups, return_inverse=True)[1]
+        return time_blocks(self.holdout.rows) if self.ordered else None
+
+    def of(self, metric: str) -> Array:
+        """What a metric is taken of: the answers, or the labels for a metric of the label."""
+        return decided(metric, self.answers, self.labels)
+
+    def interval(self, metric: str, confidence: float, rows: Array | None = None) -> Interval:
+        """A metric of some rows, or of all."""
+        where: Array | slice = slice(None) if rows is None else rows
+        clusters = self.clusters
+        if clusters is not None and rows is not None:
+            clusters = np.unique(clusters[rows], return_inverse=True)[1]
+        y, answers = self.holdout.target[where], self.of(metric)[where]
+        return interval(metric, y, answers, confidence=confidence, clusters=clusters)
+
+    def lead(self, metric: str, other: Array) -> Interval:
+        """How much better the model is than other answers to the same rows."""
+        y, own = self.holdout.target, self.of(metric)
+        return paired_gain(
+            metric, y, own, other, confidence=self.confidence, clusters=self.clusters
+        )
+
+    def metrics(self) -> list[str]:
+        """The task's quality metrics, the goal first."""
+        task = self.schema.target.task
+        names = [n for n in METRICS if n in QUALITY and task in METRICS[n].tasks]
+        return [self.goal, *(name for name in names if name != self.goal)]
+
+
+def written(metric: str, found: Interval) -> str:
+    """An interval as a person reads it.
+
+    Example:
+        >>> written("accuracy", Interval(0.9, 0.88, 0.92, 0.9))
+        '0.9000 (90%: 0.8800 to 0.9200)'
+    """
+    value, low, high = (show(metric, v) for v in (found.value, found.low, found.high))
+    if found.value != found.value:
+        return "cannot be measured (one class only)"
+    if low == high:
+        return value
+    return f"{value} ({100 * found.confidence:.3g}%: {low} to {high})"

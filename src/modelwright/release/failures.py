@@ -1,0 +1,106 @@
+"""Where the model fails: confused classes, and its worst rows beside what taught it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import numpy as np
+
+from modelwright.core.evaluation import Confusion, Failure
+from modelwright.core.intake import Array, Feeds
+from modelwright.core.schema import EPOCH, MISSING_TIME, Column
+from modelwright.release.evidence import Evidence
+from modelwright.release.slices import losses_of_rows
+
+WORST = 6
+COMPARED = 20_000
+"""Training rows among which the nearest is looked for."""
+MOST_CLASSES = 30
+
+
+def confusion(evidence: Evidence) -> Confusion | None:
+    """Rows by true and predicted class; None for numbers, or too many classes to look at."""
+    levels = evidence.schema.target.levels
+    if evidence.labels is None or len(levels) > MOST_CLASSES:
+        return None
+    cells = evidence.holdout.target * len(levels) + evidence.labels
+    counts = np.bincount(cells, minlength=len(levels) ** 2).reshape(len(levels), -1)
+    return Confusion(levels, tuple(tuple(row) for row in counts.tolist()))
+
+
+def failures(evidence: Evidence) -> tuple[Failure, ...]:
+    """The worst rows, the worst first."""
+    losses = losses_of_rows(evidence)
+    worst = np.argsort(-losses, kind="stable")[:WORST]
+    train = evidence.train
+    some = np.random.default_rng(evidence.seed).permutation(train.rows)[:COMPARED]
+    shown = [c for c in evidence.schema.features if not c.private]
+    found = []
+    for row in worst.tolist():
+        near = int(some[int(_distances(shown, evidence, row, some).argmin())])
+        found.append(Failure(
+            row=row,
+            truth=_label(evidence, evidence.holdout.target[row]),
+            answer=_answer(evidence, row),
+            loss=float(losses[row]),
+            values=_values(shown, evidence.holdout.feeds, row),
+            chance=_chance(evidence, row),
+            nearest=_values(shown, train.feeds, near),
+            nearest_truth=_label(evidence, train.target[near]),
+        ))  # fmt: skip
+    return tuple(found)
+
+
+def _distances(shown: list[Column], evidence: Evidence, row: int, some: Array) -> Array:
+    """Gower's distance (1971) of training rows to a holdout row: numbers by their spread, texts by
+    being equal."""
+    total = np.zeros(len(some))
+    for column in shown:
+        values, own = evidence.train.feeds[column.name][some], evidence.holdout.feeds[column.name]
+        if values.dtype == object:
+            total += values != own[row]
+            continue
+        numbers, mine = values.astype(np.float64), float(own[row])
+        if column.kind == "datetime":
+            numbers = np.where(values == MISSING_TIME, np.nan, numbers)
+            mine = float("nan") if own[row] == MISSING_TIME else mine
+        spread = float(np.nanstd(numbers)) or 1.0
+        apart = np.abs(numbers - mine) / spread
+        total += np.minimum(np.where(np.isnan(apart), float(not np.isnan(mine)), apart), 3.0)
+    return total
+
+
+def _label(evidence: Evidence, value: Any) -> str:
+    levels = evidence.schema.target.levels
+    return levels[int(value)] if levels else f"{float(value):.6g}"
+
+
+def _answer(evidence: Evidence, row: int) -> str:
+    given = evidence.answers[row] if evidence.labels is None else evidence.labels[row]
+    return _label(evidence, given)
+
+
+def _chance(evidence: Evidence, row: int) -> float | None:
+    if evidence.answers.ndim == 1:
+        return None
+    return float(evidence.answers[row, int(evidence.holdout.target[row])])
+
+
+def _values(shown: list[Column], feeds: Feeds, row: int) -> dict[str, Any]:
+    return {c.name: _value(c, feeds[c.name][row]) for c in shown}
+
+
+def _value(column: Column, value: Any) -> Any:
+    if column.kind == "datetime":
+        if value == MISSING_TIME:
+            return None
+        return (EPOCH + dt.timedelta(microseconds=int(value))).isoformat()
+    if isinstance(value, str):
+        return value or None
+    number = float(value)
+    if np.isnan(number):
+        return None
+    if column.kind == "boolean":
+        return bool(number)
+    return int(number) if column.integer and number.is_integer() else number

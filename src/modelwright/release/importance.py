@@ -1,0 +1,185 @@
+"""What the model uses: importance by permutation, of columns and of groups, and Shapley values.
+
+All of it is taken from the packed model, so it holds for what is served, whatever is inside.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import rankdata
+
+from modelwright.core.evaluation import Importance
+from modelwright.core.intake import Array, Feeds
+from modelwright.core.records import Interval
+from modelwright.core.schema import Schema
+from modelwright.core.table import Table, take_feeds
+from modelwright.fit.score import decided, paired_gain
+from modelwright.release.evidence import Evidence
+
+ROWS = 2000
+REPEATS = 2
+EXPLAINED = 60
+ORDERS = 6
+"""Orders of the columns a row is explained by; each also runs backwards (antithetic)."""
+RELATED = 0.6
+"""Rank correlation from which two columns belong to one group."""
+
+
+def importance(evidence: Evidence, seconds: float) -> tuple[tuple[Importance, ...], list[str]]:
+    """Each column's importance, the most important first, and notes on what was left out.
+
+    Args:
+        evidence: the sealed rows and the packed model.
+        seconds: to spend at most.
+    """
+    end = time.monotonic() + seconds
+    rng = np.random.default_rng(evidence.seed)
+    table = evidence.holdout.take(rng.permutation(evidence.holdout.rows)[:ROWS])
+    names = [column.name for column in evidence.schema.features]
+    found, notes = [], []
+    for done, name in enumerate(names):
+        if time.monotonic() > end - seconds / 3:
+            notes.append(f"importance of {len(names) - done} columns was not measured: no time")
+            break
+        found.append(Importance(name, (name,), _loss(evidence, table, (name,), rng)))
+    shares = contributions(evidence, take_feeds(table.feeds, slice(0, EXPLAINED)), rng, end)
+    if shares is None:
+        notes.append("Shapley values were not taken: no time")
+        shares = {}
+    found = [Importance(i.subject, i.columns, i.loss, shares.get(i.subject)) for i in found]
+    return tuple(sorted(found, key=lambda one: -one.loss.value)), notes
+
+
+def groups(evidence: Evidence, seconds: float) -> tuple[Importance, ...]:
+    """Columns that tell the same story, shuffled together: alone, each can stand in for the
+    others, so that none seems to matter."""
+    end = time.monotonic() + seconds
+    rng = np.random.default_rng(evidence.seed + 1)
+    table = evidence.holdout.take(rng.permutation(evidence.holdout.rows)[:ROWS])
+    found = []
+    for columns in related(evidence.schema, evidence.train.feeds):
+        if time.monotonic() > end:
+            break
+        found.append(Importance(", ".join(columns), columns, _loss(evidence, table, columns, rng)))
+    return tuple(sorted(found, key=lambda one: -one.loss.value))
+
+
+def _loss(
+    evidence: Evidence, table: Table, columns: Sequence[str], rng: np.random.Generator
+) -> Interval:
+    """What shuffling costs in the goal metric; the mean over repeats."""
+    goal, plain = evidence.goal, evidence.answer(table.feeds)
+    found = []
+    for _ in range(REPEATS):
+        order = rng.permutation(table.rows)
+        mixed = {**table.feeds, **{name: table.feeds[name][order] for name in columns}}
+        own, other = (_labelled(evidence, a) for a in (plain, evidence.answer(mixed)))
+        found.append(paired_gain(goal, table.target, own, other))
+    value, low, high = np.mean([[i.value, i.low, i.high] for i in found], axis=0)
+    return Interval(float(value), float(low), float(high))
+
+
+def _labelled(evidence: Evidence, answers: Array) -> Array:
+    """Under the model's own threshold, where the goal looks at labels."""
+    if evidence.labels is None or answers.shape[1] != 2:
+        return answers
+    known = evidence.answers[:, 1][evidence.labels == 1]
+    threshold = known.min() if len(known) else 1.1
+    return decided(evidence.goal, answers, (answers[:, 1] >= threshold).astype(np.int64))
+
+
+def related(schema: Schema, feeds: Feeds) -> list[tuple[str, ...]]:
+    """Groups of two or more columns whose ranks go together.
+
+    Example:
+        >>> from modelwright.core.schema import Column, Target
+        >>> a = np.arange(9.0)
+        >>> schema = Schema(tuple(Column(n, "number") for n in "abc"), Target("y", "regression"))
+        >>> related(schema, {"a": a, "b": -a, "c": np.cos(9 * a)})
+        [('a', 'b')]
+    """
+    columns = [c for c in schema.features if c.kind in ("number", "boolean", "datetime")]
+    if len(columns) < 2:
+        return []
+    names = [c.name for c in columns]
+    ranks = np.stack([_ranks(feeds[name].astype(np.float64)) for name in names])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        close = np.abs(np.corrcoef(ranks)) >= RELATED
+    owner = list(range(len(names)))
+    for one, other in zip(*np.nonzero(np.triu(close, 1)), strict=True):
+        old, new = owner[int(other)], owner[int(one)]
+        owner = [new if number == old else number for number in owner]
+    members = [[n for n, o in zip(names, owner, strict=True) if o == k] for k in sorted(set(owner))]
+    return [tuple(group) for group in members if len(group) > 1]
+
+
+def _ranks(values: Array) -> Array:
+    """Ranks; missing values in the middle."""
+    found = np.full(len(values), len(values) / 2)
+    known = np.isfinite(values)
+    found[known] = rankdata(values[known])
+    return found
+
+
+def contributions(
+    evidence: Evidence, feeds: Feeds, rng: np.random.Generator, end: float
+) -> dict[str, float] | None:
+    """Mean absolute Shapley value of each column, on the scale of the answer.
+
+    Sampled orders of the columns (Strumbelj and Kononenko 2014), missing columns taken from random
+    training rows; of the positive class, or of the class that a row is given.
+
+    Returns:
+        None where there was no time for a single order.
+    """
+    names = [column.name for column in evidence.schema.features]
+    rows = len(next(iter(feeds.values())))
+    totals = np.zeros((len(names), rows))
+    plain = evidence.answer(feeds)
+    code = plain.argmax(axis=1) if plain.ndim == 2 and plain.shape[1] > 2 else None
+    done = 0
+    for _ in range(ORDERS):
+        order = rng.permutation(len(names))
+        for way in (order, order[::-1]):
+            if time.monotonic() > end:
+                return dict(zip(names, _means(totals, done), strict=True)) if done else None
+            totals += _one_order(evidence, feeds, names, way, code, rng)
+            done += 1
+    return dict(zip(names, _means(totals, done), strict=True))
+
+
+def _means(totals: Array, done: int) -> list[float]:
+    return [float(value) for value in np.abs(totals / done).mean(axis=1)]
+
+
+def _one_order(
+    evidence: Evidence,
+    feeds: Feeds,
+    names: Sequence[str],
+    order: Array,
+    code: Array | None,
+    rng: np.random.Generator,
+) -> Array:
+    """What each column adds when it joins those before it, [columns, rows]; one run of the model
+    answers all steps."""
+    rows = len(next(iter(feeds.values())))
+    others = rng.integers(0, evidence.train.rows, rows)
+    place = np.empty(len(names), np.int64)
+    place[order] = np.arange(len(names))
+    steps = np.arange(len(names) + 1)
+    mixed = {}
+    for number, name in enumerate(names):
+        own, other = feeds[name], evidence.train.feeds[name][others]
+        joined = (steps > place[number])[:, None]
+        mixed[name] = np.where(joined, own[None, :], other[None, :]).reshape(-1)
+    answers = evidence.answer(mixed)
+    if answers.ndim == 2:
+        chosen = np.ones(rows, np.int64) if code is None else code
+        answers = answers[np.arange(len(answers)), np.tile(chosen, len(steps))]
+    gained = np.diff(answers.reshape(len(steps), rows), axis=0)
+    found = np.empty_like(gained)
+    found[order] = gained
+    return np.asarray(found)

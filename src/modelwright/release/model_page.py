@@ -1,0 +1,164 @@
+"""The report's parts on one model: its curves, what it uses, where it is weak, where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from modelwright.core.evaluation import Evaluation, Failure, Importance
+from modelwright.core.limits import METRICS, show
+from modelwright.release.curves import steepness
+from modelwright.release.drawing import confusion_table, frame_of, plot, span
+from modelwright.release.html import table
+
+MOST_COLUMNS = 20
+SHOWN_VALUES = 8
+
+
+def curves_page(found: Evaluation) -> str:
+    """ROC, precision-recall and calibration, or residuals; confusion; learning; age."""
+    figures = []
+    unit = (0.0, 1.0)
+    for name, title, axes in (
+        ("roc", "ROC curve, band of 95 %", ("false positive rate", "true positive rate")),
+        ("pr", "Precision by recall, band of 95 %", ("recall", "precision")),
+        ("calibration", "What is stated, and what comes true", ("stated", "came true")),
+    ):
+        lines = [curve for curve in found.curves if curve.name == name]
+        if lines:
+            figures.append(plot(
+                lines, frame_of(lines, axes, unit), title, diagonal=name != "pr",
+                points=name == "calibration",
+            ))  # fmt: skip
+    for name, title, axes in (
+        ("residuals", "Truth less answer: mean and middle 90 %", ("answer", "residual")),
+        ("learning", "More rows to learn from, band of 95 %", ("training rows", found.goal)),
+        ("age", "Age of the model within the holdout", ("share of the holdout's time", found.goal)),
+    ):
+        lines = [curve for curve in found.curves if curve.name == name]
+        if lines:
+            level = 0.0 if name == "residuals" else None
+            frame = frame_of(lines, axes)
+            figures.append(plot(lines, frame, title, level=level, points=True))
+    confused = confusion_table(found.confusion) if found.confusion is not None else ""
+    return f"<div class='figures'>{''.join(figures)}</div>{_said(found)}{confused}"
+
+
+def _said(found: Evaluation) -> str:
+    """In words what the learning and the age curve say."""
+    words = [learning_in_words(found), ageing_in_words(found)]
+    return "".join(f"<p>{escape(text)}</p>" for text in words if text)
+
+
+def learning_in_words(found: Evaluation) -> str:
+    """Whether more rows would help."""
+    curve = found.curve("learning")
+    if curve is None:
+        return ""
+    half, whole = curve.y[-2], curve.y[-1]
+    better = (whole - half) * (1 if METRICS[found.goal].better == "higher" else -1)
+    noise = (curve.high[-1] - curve.low[-1]) / 2
+    gained = f"The second half of the rows improved {found.goal} by {show(found.goal, better)}"
+    if better > 0.1 * noise:
+        return f"{gained}: more rows would help further."
+    return f"{gained}, which is next to nothing: more rows of this kind would hardly help."
+
+
+def ageing_in_words(found: Evaluation) -> str:
+    """Whether the model gets worse with time."""
+    curve = found.curve("age")
+    if curve is None:
+        return ""
+    slope, p = steepness(curve)
+    worse = slope * (-1 if METRICS[found.goal].better == "higher" else 1)
+    first, last = show(found.goal, curve.y[0]), show(found.goal, curve.y[-1])
+    told = f"{found.goal} is {first} right after training ends and {last} at the end of the holdout"
+    if worse > 0 and p < 0.1:
+        return f"{told}: the model ages, so retrain often."
+    return f"{told}: no clear sign of ageing within that time."
+
+
+def uses_page(found: Evaluation) -> str:
+    """Importance of columns and of groups."""
+    if not found.importance:
+        return "<p>Not measured.</p>"
+    note = (
+        f"<p>What {escape(found.goal)} loses when a column is shuffled among the holdout rows, "
+        "with 95 % intervals; the contribution is the mean absolute Shapley value, on the scale of "
+        "the answer. Both are of the packed model.</p>"
+    )
+    rows = _importance_rows(found, found.importance[:MOST_COLUMNS])
+    body = table(("column", f"loss of {found.goal}", "", "contribution"), rows)
+    left = len(found.importance) - MOST_COLUMNS
+    more = f"<p class='key'>{left} less important columns are not shown.</p>" if left > 0 else ""
+    if found.groups:
+        more += "<h3>Columns that tell the same story, shuffled together</h3>" + table(
+            ("columns", f"loss of {found.goal}", "", ""), _importance_rows(found, found.groups)
+        )
+    notes = "".join(f"<p class='key'>{escape(text)}</p>" for text in found.notes)
+    return note + body + more + notes
+
+
+def _importance_rows(found: Evaluation, listed: Sequence[Importance]) -> list[str]:
+    low = min([0.0, *(one.loss.low for one in listed)])
+    high = max([1e-12, *(one.loss.high for one in listed)])
+    rows = []
+    for one in listed:
+        loss = show(found.goal, one.loss.value)
+        label = f"{one.subject}: {loss}"
+        bar = span(one.loss.value, one.loss.low, one.loss.high, (low, high), label)
+        added = "" if one.contribution is None else f"{one.contribution:.4g}"
+        rows.append(
+            f"<tr><th scope='row'>{escape(one.subject)}</th><td>{loss}</td><td>{bar}</td>"
+            f"<td>{added}</td></tr>"
+        )
+    return rows
+
+
+def weak_page(found: Evaluation) -> str:
+    """Searched slices, and fairness, robustness and calibration in words."""
+    if not found.slices:
+        return "<p>No slice of the holdout is worse than the rest beyond chance.</p>"
+    rows = [
+        f"<tr><th scope='row'>{escape(one.where)}</th><td>{one.rows:,}</td>"
+        f"<td>{'' if one.value is None else show(found.goal, one.value)}</td>"
+        f"<td>{one.excess.value:+.3g} ({one.excess.low:+.3g} to {one.excess.high:+.3g})</td>"
+        f"<td>{one.p:.1g}</td></tr>"
+        for one in found.slices
+    ]
+    note = (
+        "<p>Groups of rows on which the model costs more than on the others; p is corrected for "
+        "all slices that were looked at. A slice may be harder by nature.</p>"
+    )
+    return note + table(("where", "rows", found.goal, "loss a row above the rest", "p"), rows)
+
+
+def failures_page(found: Evaluation) -> str:
+    """The worst rows, each beside the training row that is most like it."""
+    if not found.failures:
+        return "<p>None.</p>"
+    first = [one.subject for one in found.importance]
+    return "".join(_failure(one, first) for one in found.failures)
+
+
+def _failure(one: Failure, order: Sequence[str]) -> str:
+    chance = "" if one.chance is None else f", to which it gave {one.chance:.1%}"
+    head = (
+        f"Holdout row {one.row}: {one.answer} instead of {one.truth}{chance}. "
+        f"The nearest training row is {one.nearest_truth}."
+    )
+    names = sorted(one.values, key=lambda name: order.index(name) if name in order else 999)
+    rows = [
+        f"<tr><th scope='row'>{escape(name)}</th><td>{escape(_shown(one.values[name]))}</td>"
+        f"<td>{escape(_shown(one.nearest.get(name)))}</td></tr>"
+        for name in names[:SHOWN_VALUES]
+    ]
+    inside = table(("column", "this row", "nearest training row"), rows)
+    return f"<details><summary>{escape(head)}</summary>{inside}</details>"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "(missing)"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,235 @@
+"""The evaluation finds the strengths and faults that were planted, and only those."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import fairlearn.metrics
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evidences import known_model, known_regression
+from modelwright.core.evaluation import Evaluation
+from modelwright.core.spec_release import ReleaseSpec
+from modelwright.core.store import from_json, to_json
+from modelwright.release.calibration import (
+    calibration_error,
+    calibration_finding,
+    expected_error,
+    stated_and_true,
+)
+from modelwright.release.curves import ageing, curves
+from modelwright.release.evaluate import evaluate
+from modelwright.release.failures import confusion, failures
+from modelwright.release.fairness import fairness
+from modelwright.release.importance import contributions, groups, importance
+from modelwright.release.robustness import robustness
+from modelwright.release.slices import weak_slices
+
+KNOWN = known_model()
+
+
+# -- weak slices
+
+
+def test_the_slice_where_the_model_is_a_coin_toss_is_found_first() -> None:
+    slices, finding = weak_slices(KNOWN)
+    assert slices[0].where == "city is lima" and slices[0].p < 1e-3
+    assert finding.verdict == "fail" and finding.severity == "warning"
+    assert "city is lima" in finding.measured
+    assert all("name" not in one.columns for one in slices), "private"
+
+
+def test_slices_of_a_number_are_found_too() -> None:
+    slices, _ = weak_slices(known_regression())
+    assert slices[0].columns == ("age",) and slices[0].where.startswith("age over 6")
+
+
+def test_where_nothing_is_weak_nothing_is_found() -> None:
+    """Homoscedastic errors: a false alarm in at most alpha of tables, whatever is looked at."""
+    alarms = 0
+    for seed in range(30):
+        base = known_regression(1000, seed)
+        rng = np.random.default_rng(seed)
+        y = base.answers + rng.normal(size=1000)
+        slices, _ = weak_slices(replace(base, holdout=replace(base.holdout, target=y)))
+        alarms += bool(slices)
+    assert alarms <= 4
+
+
+# -- calibration
+
+
+def test_the_calibration_error_is_known_and_covered() -> None:
+    """The truth is off by .1 everywhere; 90 % intervals of 2,000 rows."""
+    rng = np.random.default_rng(0)
+    held = {"off": 0, "right": 0}
+    for _ in range(200):
+        stated = rng.uniform(0.1, 0.8, 2000)
+        for name, shift in (("off", 0.1), ("right", 0.0)):
+            true = (rng.random(2000) < stated + shift).astype(float)
+            found = calibration_error(stated, true, 0.9)
+            held[name] += found.low <= shift <= found.high
+    assert 170 <= held["off"] <= 195 and held["right"] >= 170
+
+
+def test_calibration_is_judged_by_its_interval() -> None:
+    calibrated = known_model(goal="log_loss")
+    y = (np.random.default_rng(3).random(3000) < calibrated.answers[:, 1]).astype(int)
+    right = replace(calibrated, holdout=replace(calibrated.holdout, target=y))
+    assert calibration_finding(right).verdict == "pass"
+    bold = np.clip((right.answers - 0.5) * 1.9 + 0.5, 0.001, 0.999)
+    found = calibration_finding(replace(right, answers=bold))
+    assert found.verdict == "fail" and found.advice
+    strict = ReleaseSpec(calibration_error=0.001)
+    assert calibration_finding(replace(right, policy=strict)).verdict == "undecided"
+
+
+def test_several_classes_state_their_top_class() -> None:
+    answers = np.array([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1]])
+    stated, true = stated_and_true(answers, np.array([1, 2]))
+    assert stated.tolist() == [0.5, 0.6] and true.tolist() == [1.0, 0.0]
+    assert expected_error(stated, true) == pytest.approx((0.5 + 0.6) / 2)
+
+
+# -- fairness
+
+
+def test_fairness_figures_equal_those_of_fairlearn() -> None:
+    found = {f.subject: f for f in fairness(KNOWN)}
+    y, labels, sex = KNOWN.holdout.target, KNOWN.labels, KNOWN.holdout.feeds["sex"]
+    for name in ("demographic_parity_difference", "equalized_odds_difference"):
+        wanted = getattr(fairlearn.metrics, name)(y, labels, sensitive_features=sex)
+        interval = found[f"sex: {name.replace('_', ' ')}"].interval
+        assert interval is not None and interval.value == pytest.approx(wanted)
+        assert interval.low <= interval.value <= interval.high
+    assert all(f.verdict == "pass" for f in found.values())
+
+
+def test_unequal_treatment_is_a_warning_that_a_policy_makes_block() -> None:
+    unequal = KNOWN.labels | (KNOWN.holdout.feeds["sex"] == "m")
+    found = fairness(replace(KNOWN, labels=unequal))
+    assert {f.verdict for f in found} == {"fail"} and {f.severity for f in found} == {"warning"}
+
+
+def test_groups_of_numbers_and_of_several_classes() -> None:
+    protected = tuple(replace_column(c, protected=c.name == "age") for c in KNOWN.schema.columns)
+    numbers = known_regression()
+    schema = type(numbers.schema)(protected, numbers.schema.target)
+    [found] = fairness(replace(numbers, schema=schema))
+    assert found.subject == "age: mean error difference" and "up to" in found.why
+
+
+def replace_column(column: object, **changes: object) -> object:
+    return msgspec.structs.replace(column, **changes)
+
+
+# -- robustness
+
+
+def test_a_sane_model_stays_sane() -> None:
+    found = {f.subject: f for f in robustness(KNOWN)}
+    assert set(found) == {"missing values", "unseen values", "extreme values", "shuffled columns",
+                          "nudged numbers"}  # fmt: skip
+    assert all(f.verdict == "pass" for f in found.values()), found
+    assert "age" in found["shuffled columns"].measured
+
+
+def test_a_model_that_breaks_on_extreme_values_is_found() -> None:
+    def answer(feeds: dict[str, np.ndarray]) -> np.ndarray:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return feeds["age"] * feeds["income"]
+
+    broken = known_regression(answer=answer)
+    broken = replace(broken, answers=answer(broken.holdout.feeds))
+    found = {f.subject: f for f in robustness(broken)}
+    assert found["extreme values"].verdict == "fail" and found["extreme values"].blocks
+    assert found["missing values"].verdict == "fail"  # NaN goes through
+
+
+# -- importance
+
+
+def test_what_the_model_uses_is_important_and_noise_is_not() -> None:
+    found, notes = importance(KNOWN, 10.0)
+    by_name = {one.subject: one for one in found}
+    assert not notes and found[0].subject == "age"
+    assert by_name["age"].loss.low > 0
+    for name in ("noise", "sex", "city"):
+        assert by_name[name].loss.value == 0.0 and by_name[name].contribution == 0.0
+
+
+def test_columns_that_stand_in_for_each_other_are_shuffled_together() -> None:
+    [found] = groups(KNOWN, 10.0)
+    alone = {one.subject: one.loss.value for one in importance(KNOWN, 10.0)[0]}
+    assert found.columns == ("income", "pay")
+    assert found.loss.value > alone["income"] + alone["pay"]
+
+
+def test_contributions_are_shapley_values() -> None:
+    """Of an additive model each is the distance of the column's part from its mean."""
+    known = known_regression()
+    feeds = {name: values[:200] for name, values in known.holdout.feeds.items()}
+    found = contributions(known, feeds, np.random.default_rng(0), np.inf)
+    assert found is not None
+    part = feeds["age"] / 12
+    wanted = np.abs(part - known.train.feeds["age"].mean() / 12).mean()
+    assert found["age"] == pytest.approx(wanted, rel=0.25) and found["noise"] == 0.0
+
+
+def test_no_time_is_said() -> None:
+    found, notes = importance(KNOWN, 0.0)
+    assert not found and len(notes) == 2
+
+
+# -- failures, curves
+
+
+def test_the_worst_rows_are_shown_without_private_columns() -> None:
+    found = failures(KNOWN)
+    losses = [one.loss for one in found]
+    assert losses == sorted(losses, reverse=True) and len(found) == 6
+    for one in found:
+        assert one.truth != one.answer and one.chance is not None and one.chance < 0.2
+        assert "name" not in one.values and set(one.values) == set(one.nearest)
+
+
+def test_the_confusion_counts_every_row() -> None:
+    found = confusion(KNOWN)
+    assert found is not None and np.sum(found.counts) == 3000
+    right = (KNOWN.labels == KNOWN.holdout.target).sum()
+    assert np.trace(found.counts) == right
+
+
+def test_curves_lie_within_their_bands() -> None:
+    for curve in (*curves(KNOWN), *curves(known_regression())):
+        assert len(curve.x) == len(curve.y) == len(curve.low) == len(curve.high)
+        inside = [a - 1e-9 <= b <= c + 1e-9 for a, b, c in
+                  zip(curve.low, curve.y, curve.high, strict=True)]  # fmt: skip
+        assert np.mean(inside) > 0.9, curve.name
+
+
+def test_a_model_that_ages_is_seen_to() -> None:
+    rng = np.random.default_rng(0)
+    base = known_regression(ordered=True)
+    drift = np.linspace(0, 4, 3000) * rng.normal(size=3000)
+    aged = replace(base, holdout=replace(base.holdout, target=base.answers + drift))
+    curve = ageing(aged)
+    assert list(curve.y) == sorted(curve.y) and curve.low[-1] > curve.high[0]
+
+
+@pytest.mark.parametrize("make", [known_model, known_regression])
+def test_the_whole_evaluation_is_a_record(make: type) -> None:
+    found = evaluate(make(800), 0.5)
+    assert from_json(to_json(found), Evaluation) == found
+
+
+@settings(max_examples=15, deadline=None)
+@given(rows=st.integers(2, 60), seed=st.integers(0, 99), classes=st.booleans())
+def test_tiny_holdouts_are_evaluated_too(rows: int, seed: int, classes: bool) -> None:
+    made = (known_model if classes else known_regression)(rows, seed)
+    found = evaluate(made, 0.05)
+    assert found.rows == rows and to_json(found)
