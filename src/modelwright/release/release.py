@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from modelwright.core.errors import ModelwrightError
 from modelwright.core.records import Measured, ReleaseRecord
 from modelwright.core.spec_file import SpecFile
@@ -19,9 +17,10 @@ from modelwright.core.table import Table
 from modelwright.data.dataset import Dataset
 from modelwright.fit.pipeline import Fit, Pipeline
 from modelwright.pack.artefact import Answers, Artefact
+from modelwright.release.attest import attest
 from modelwright.release.gates import Evidence, judge, verdict_of
-from modelwright.release.promote import promote
-from modelwright.release.registry import CHALLENGER, CHAMPION, Registry, Version
+from modelwright.release.promote import register
+from modelwright.release.registry import CHAMPION, Registry, Version
 from modelwright.release.report import ReportInput, render
 
 REPORT = "report.html"
@@ -65,6 +64,8 @@ def judge_and_register(judged: Judged, registry: Registry) -> ReleaseRecord:
         holdout_uses=uses,
     )
     _write(judged, release)
+    parent = champion.digest if champion else ""
+    attest(judged.run, judged.artefact, release, spec, judged.dataset.record, parent)
     mlflow_run = registry.log_run(
         judged.artefact,
         judged.dataset.record,
@@ -76,25 +77,9 @@ def judge_and_register(judged: Judged, registry: Registry) -> ReleaseRecord:
     if release.verdict != "pass":
         return release
     with _uninterrupted():
-        return _register(judged, registry, release, champion, mlflow_run)
-
-
-def _register(
-    judged: Judged,
-    registry: Registry,
-    release: ReleaseRecord,
-    champion: Version | None,
-    mlflow_run: str,
-) -> ReleaseRecord:
-    spec = judged.spec_file.spec
-    version = registry.register(judged.artefact, release, mlflow_run)
-    release = msgspec.structs.replace(release, version=version, alias=CHALLENGER)
-    registry.set_alias(spec.name, CHALLENGER, version)
-    why = "first release that passed its gates"
-    folder = judged.spec_file.folder
-    if champion is None and promote(registry, folder, spec.name, version, why=why, only_first=True):
-        release = msgspec.structs.replace(release, alias=CHAMPION)
-    _write(judged, release)
+        folder = judged.spec_file.folder
+        release = register(registry, folder, judged.artefact, release, mlflow_run)
+        _write(judged, release)
     return release
 
 
