@@ -31,10 +31,12 @@ _WHERE = {
     "check": "modelwright.data.check",
     "check_against": "modelwright.lifecycle",
     "compare": "modelwright.data.check",
+    "gc": "modelwright.release.gc",
     "headline": "modelwright.release.report",
     "history": "modelwright.lifecycle",
     "locate": "modelwright.lifecycle",
     "load": "modelwright.lifecycle",
+    "new_keys": "modelwright.release.signing",
     "predict_file": "modelwright.lifecycle",
     "promote": "modelwright.lifecycle",
     "read_spec": "modelwright.core.spec_file",
@@ -53,10 +55,12 @@ __all__ = [
     "check",
     "check_against",
     "compare",
+    "gc",
     "headline",
     "history",
     "load",
     "locate",
+    "new_keys",
     "predict_file",
     "promote",
     "read_spec",
@@ -84,8 +88,10 @@ if TYPE_CHECKING:
     )
     from modelwright.pack.artefact import Artefact
     from modelwright.release.audit import AuditLog
+    from modelwright.release.gc import gc
     from modelwright.release.registry import Registry
     from modelwright.release.report import headline
+    from modelwright.release.signing import new_keys
 
 
 def __getattr__(name: str) -> Any:
