@@ -129,13 +129,25 @@ def register(
 def _stack(lines: list[AuditLine]) -> list[str]:
     """Champions that a rollback can go back through: a rollback takes the last one off."""
     stack: list[str] = []
-    for line in lines:
+    for line in _in_force(lines):
         if line.action == "rollback":
             while stack and stack[-1] != line.version:
                 stack.pop()
         elif line.action == "promote":
             stack.append(line.version)
     return stack
+
+
+def _in_force(lines: list[AuditLine]) -> list[AuditLine]:
+    """Changes without those that a later line says never came about."""
+    kept: list[AuditLine] = []
+    for line in lines:
+        if line.action == "void":
+            cut = next((e for e in reversed(kept) if e.version == line.version), None)
+            kept = [e for e in kept if e is not cut]
+        else:
+            kept.append(line)
+    return kept
 
 
 def _before(champion: str, stack: list[str]) -> list[str]:
