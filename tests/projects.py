@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from modelwright.core.spec_file import SpecFile, parse_spec
+from modelwright.core.store import sha256
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 QUICK = ("fit.budget=4 trials", "fit.folds=2", "pack.seconds=0.4")
@@ -46,6 +49,20 @@ def spec_for(folder: Path, source: str, target: str, more: str = "") -> SpecFile
     """A spec file's object for a table in `folder`."""
     text = f"name: shop\ndata:\n  source: {source}\n  target: {target}\n{more}"
     return parse_spec(text, folder / "modelwright.yaml")
+
+
+def writable_copy(folder: Path, target: Path) -> Path:
+    """A copy of a model folder, whose files are read-only, to be damaged."""
+    return Path(shutil.copytree(folder, target, copy_function=shutil.copyfile))
+
+
+def replace_model(folder: Path, data: bytes) -> str:
+    """Put another model file into a copied folder, as its own manifest says; its new digest."""
+    (folder / "model.onnx").write_bytes(data)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["model.onnx"] = sha256(data)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return sha256((folder / "manifest.json").read_bytes())
 
 
 def make_shop(folder: Path) -> Path:

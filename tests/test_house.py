@@ -32,6 +32,8 @@ BLIND_EXCEPT = {
 INNER_IMPORTS = {
     "core/store.py": "fcntl is not there on Windows, where only `locked` needs it",
     "data/findings.py": "laziness: a booster takes a second to load, and init does without one",
+    "release/smoke.py": "resource is not there on Windows, where only the child needs it",
+    "release/trust.py": "an optional extra, needed only where keys are configured",
     "ways_in/cli.py": "laziness at a way in: --help must not load rich's tables",
     "__init__.py": "laziness at a way in: the public API resolves on first use",
 }

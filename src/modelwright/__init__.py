@@ -32,10 +32,12 @@ _WHERE = {
     "check_against": "modelwright.lifecycle",
     "compare": "modelwright.data.check",
     "compare_releases": "modelwright.lifecycle",
+    "gc": "modelwright.release.gc",
     "headline": "modelwright.release.report",
     "history": "modelwright.lifecycle",
     "locate": "modelwright.lifecycle",
     "load": "modelwright.lifecycle",
+    "new_keys": "modelwright.release.signing",
     "predict_file": "modelwright.lifecycle",
     "promote": "modelwright.lifecycle",
     "read_spec": "modelwright.core.spec_file",
@@ -58,10 +60,12 @@ __all__ = [
     "check_against",
     "compare",
     "compare_releases",
+    "gc",
     "headline",
     "history",
     "load",
     "locate",
+    "new_keys",
     "predict_file",
     "promote",
     "read_spec",
@@ -95,8 +99,10 @@ if TYPE_CHECKING:
     )
     from modelwright.pack.artefact import Artefact
     from modelwright.release.audit import AuditLog
+    from modelwright.release.gc import gc
     from modelwright.release.registry import Registry
     from modelwright.release.report import headline, written_report
+    from modelwright.release.signing import new_keys
 
 
 def __getattr__(name: str) -> Any:

@@ -35,6 +35,7 @@ from modelwright.pack.build import Maker, compared
 from modelwright.pack.finalists import choose_finalist
 from modelwright.pack.price import PriceList
 from modelwright.pack.scoring import answer_file
+from modelwright.release import trust
 from modelwright.release.audit import AuditLog
 from modelwright.release.compare_page import compare_page, lines
 from modelwright.release.promote import Change
@@ -43,6 +44,7 @@ from modelwright.release.promote import rollback as roll_back
 from modelwright.release.registry import Registry, Version
 from modelwright.release.release import Judged, judge_and_register, release_anyway
 from modelwright.release.run_records import RunRecords
+from modelwright.release.unfinished import finish
 
 
 class Released:
@@ -125,7 +127,10 @@ def run(
         if finding.severity != "info":
             tell.say(f"! {finding.check}, {finding.subject}: {finding.measured}; {finding.advice}")
     registry = Registry(spec_file.folder)
-    registry.models()  # an unreachable registry is better found before the search than after it
+    # an unreachable registry or a wrong key is better found before the search than after it
+    registry.models()
+    trust.check_keys()
+    finish(registry, spec_file.folder)
     folder = _run_folder(spec_file, dataset.record, resume, tell)
     with in_use(folder):
         return _fit_to_release(spec_file, dataset, goal, registry, folder, tell)
@@ -232,10 +237,12 @@ def load(reference: str, *, folder: str | Path = ".") -> Artefact:
 
     Raises:
         RegistryError: there is no such model.
-        ArtefactError: its files were changed.
+        ArtefactError: its files were changed, or no trusted key vouches for them.
     """
     found, version = locate(reference, folder=folder)
-    return Artefact.load(found, digest=version.digest if version else None)
+    model = Artefact.load(found, digest=version.digest if version else None)
+    trust.verify(found, model.digest, model.manifest.model)
+    return model
 
 
 def locate(reference: str, *, folder: str | Path = ".") -> tuple[Path, Version | None]:
@@ -314,9 +321,7 @@ def promote(
     model: str, version: str | None = None, *, why: str = "", folder: str | Path = "."
 ) -> Change:
     """Make a version the champion; default the challenger. See `release.promote`."""
-    change = promote_version(_registry(folder, model), Path(folder), model, version, why=why)
-    assert change is not None
-    return change
+    return promote_version(_registry(folder, model), Path(folder), model, version, why=why)
 
 
 def rollback(model: str, *, why: str = "", folder: str | Path = ".") -> Change:
@@ -376,7 +381,9 @@ def _registry(folder: str | Path, model: str) -> Registry:
             f"There is no model {model[:80]!r}: {Path(folder).resolve()} has no registry.",
             hint="Begin with modelwright run, or name the project's folder (--project).",
         )
-    return Registry(Path(folder))
+    registry = Registry(Path(folder))
+    finish(registry, Path(folder))  # what a kill cut off
+    return registry
 
 
 def _run_folder(spec_file: SpecFile, dataset: DatasetRecord, resume: bool, tell: Progress) -> Path:

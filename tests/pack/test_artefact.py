@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,15 +16,14 @@ from onnx import TensorProto, helper
 
 import modelwright as mw
 from modelwright.core.errors import ArtefactError, RowsError, UsageError
-from modelwright.core.store import sha256
 from modelwright.pack.guard import check_onnx
-from projects import mixed_table
+from projects import mixed_table, replace_model, writable_copy
 
 
 @pytest.fixture
 def folder(released: mw.Released, tmp_path: Path) -> Path:
     """A copy of a model folder, to be damaged."""
-    return Path(shutil.copytree(released.run / "artefact", tmp_path / "artefact"))
+    return writable_copy(released.run / "artefact", tmp_path / "artefact")
 
 
 def rows(count: int = 5) -> pl.DataFrame:
@@ -81,14 +79,6 @@ def test_absent_files_and_links_are_refused(folder: Path, name: str, tmp_path: P
         mw.Artefact.load(folder)
 
 
-def replace_model(folder: Path, model: onnx.ModelProto) -> None:
-    data = model.SerializeToString()
-    (folder / "model.onnx").write_bytes(data)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"]["model.onnx"] = sha256(data)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-
-
 def graph(node: onnx.NodeProto, *constants: onnx.TensorProto) -> onnx.ModelProto:
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None])
@@ -123,7 +113,7 @@ def constant_node() -> onnx.ModelProto:
 def test_hostile_graphs_are_refused_before_the_runtime_sees_them(
     folder: Path, model: onnx.ModelProto, said: str
 ) -> None:
-    replace_model(folder, model)
+    replace_model(folder, model.SerializeToString())
     with pytest.raises(ArtefactError, match=said):
         mw.Artefact.load(folder)
 

@@ -75,6 +75,7 @@ def test_a_version_whose_files_are_not_those_released_is_not_promoted(project: P
 def test_a_changed_file_is_never_served(project: Path, released: mw.Released) -> None:
     changed = list(project.glob("runs/*/artefact/model.onnx"))
     for path in changed:
+        path.chmod(0o644)
         path.write_bytes(path.read_bytes()[:-1] + b"x")
     found = mw.load("shop", folder=project)
     assert found.digest == released.record.artefact and found.folder != changed[0].parent

@@ -25,6 +25,9 @@ NAMES = [
     "promote",
     "rollback",
     "history",
+    "audit",
+    "gc",
+    "keys",
     "spec",
     "doctor",
 ]

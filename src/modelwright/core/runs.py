@@ -75,7 +75,7 @@ class PastRun:
 def past_runs(project: Path) -> list[PastRun]:
     """Runs that got as far as a split table, the newest first; unreadable ones are left out."""
     found = []
-    for folder in sorted((project / "runs").glob("*/"), reverse=True):
+    for folder in sorted((project / "runs").glob("[!.]*/"), reverse=True):
         try:
             spec = from_json((folder / SPEC).read_bytes(), SavedSpec)
             dataset = from_json((folder / DATASET).read_bytes(), DatasetRecord)

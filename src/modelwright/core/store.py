@@ -58,6 +58,15 @@ def write_atomic(path: Path, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+def write_once(folder: Path) -> None:
+    """Take the right to write away from a folder's files, which have their final content.
+
+    The folder itself stays as it is, so that its owner can delete it.
+    """
+    for path in folder.iterdir():
+        path.chmod(0o444)
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename inside `folder` survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)

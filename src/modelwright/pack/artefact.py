@@ -113,26 +113,7 @@ class Artefact:
         Raises:
             ArtefactError: a file is absent, changed or foreign; nothing of it was run.
         """
-        folder = Path(path)
-        data = _read(folder, MANIFEST)
-        found = sha256(data)
-        if digest is not None and found != digest:
-            raise ArtefactError(
-                f"{folder} is not the model that was released: its manifest has sha256 "
-                f"{found[:12]}, wanted {digest[:12]}."
-            )
-        given = from_json(data, _Format, where=str(folder / MANIFEST)).format
-        if given != FORMAT:
-            raise ArtefactError(
-                f"{folder} has format {given}, this version reads {FORMAT}.",
-                hint="Run again, or serve it with the version that made it.",
-            )
-        manifest = from_json(data, Manifest, where=str(folder / MANIFEST))
-        contents = {name: _verified(folder, name, sha) for name, sha in manifest.files.items()}
-        if MODEL not in contents:
-            raise ArtefactError(f"{folder / MANIFEST} names no {MODEL}.")
-        check_onnx(contents[MODEL])
-        return cls(folder, manifest, found, contents[MODEL])
+        return cls(Path(path), *verified(Path(path), digest))
 
     @property
     def schema(self) -> Schema:
@@ -197,6 +178,33 @@ class Artefact:
     def _codes(self, labels: Array) -> Array:
         code = {level: number for number, level in enumerate(self.schema.target.levels)}
         return np.array([code[str(label)] for label in labels.tolist()], np.int64)
+
+
+def verified(folder: Path, digest: str | None = None) -> tuple[Manifest, str, bytes]:
+    """Manifest, its sha256 and the model's bytes of a folder, all checked and nothing run.
+
+    Raises:
+        ArtefactError: a file is absent, changed or foreign.
+    """
+    data = _read(folder, MANIFEST)
+    found = sha256(data)
+    if digest is not None and found != digest:
+        raise ArtefactError(
+            f"{folder} is not the model that was released: its manifest has sha256 "
+            f"{found[:12]}, wanted {digest[:12]}."
+        )
+    given = from_json(data, _Format, where=str(folder / MANIFEST)).format
+    if given != FORMAT:
+        raise ArtefactError(
+            f"{folder} has format {given}, this version reads {FORMAT}.",
+            hint="Run again, or serve it with the version that made it.",
+        )
+    manifest = from_json(data, Manifest, where=str(folder / MANIFEST))
+    contents = {name: _verified(folder, name, sha) for name, sha in manifest.files.items()}
+    if MODEL not in contents:
+        raise ArtefactError(f"{folder / MANIFEST} names no {MODEL}.")
+    check_onnx(contents[MODEL])
+    return manifest, found, contents[MODEL]
 
 
 def frame_column(series: Any) -> Any:

@@ -21,6 +21,7 @@ import msgspec
 import numpy as np
 import psutil
 
+from modelwright.core.attestation import TRUSTED_KEYS
 from modelwright.core.errors import PackError
 from modelwright.core.intake import Array, Feeds
 from modelwright.core.limits import Limit
@@ -198,13 +199,14 @@ def _server(artefact: Artefact, body: bytes) -> Iterator[_Server]:
         "--name", artefact.manifest.model, "--version", "0", "--port", "0", "--quiet",
         "--until-stdin-closes",
     ]  # fmt: skip
-    environment = {k: v for k, v in os.environ.items() if k != "MODELWRIGHT_TOKEN"}
+    # a candidate is not signed yet, and is measured without a token
+    kept = {k: v for k, v in os.environ.items() if k not in ("MODELWRIGHT_TOKEN", TRUSTED_KEYS)}
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment,
+        env=kept,
         text=True,
     )
     try:

@@ -17,7 +17,7 @@ from modelwright.core.git import commit_of
 from modelwright.core.records import ColumnBaseline, Manifest, Parity, Reproduced, Trial
 from modelwright.core.schema import EPOCH, Column, Schema
 from modelwright.core.spec_file import SpecFile
-from modelwright.core.store import sha256, sync_folder, to_json, write_atomic
+from modelwright.core.store import sha256, sync_folder, to_json, write_atomic, write_once
 from modelwright.data.dataset import Dataset
 from modelwright.fit.pipeline import Pipeline
 from modelwright.pack.artefact import FORMAT, MANIFEST, MODEL, Artefact
@@ -79,6 +79,7 @@ class Maker:
         parity = prove(pipeline, artefact, known, seed=self.dataset.record.seed)
         manifest = msgspec.structs.replace(artefact.manifest, parity=parity)
         write_atomic(artefact.folder / MANIFEST, to_json(manifest))
+        write_once(artefact.folder)
         shutil.rmtree(target, ignore_errors=True)  # of an earlier, killed attempt
         artefact.folder.rename(target)
         sync_folder(target.parent)

@@ -27,10 +27,8 @@ class AuditLog:
 
     def lines(self, model: str | None = None) -> list[AuditLine]:
         """Every change, oldest first; a last line cut short by a crash is left out."""
-        if not self._path.exists():
-            return []
         found = []
-        for raw in self._path.read_bytes().splitlines():
+        for raw in self._whole_lines():
             try:
                 line = msgspec.json.decode(raw, type=AuditLine)
             except msgspec.DecodeError:
@@ -52,7 +50,7 @@ class AuditLog:
         """Append a change; on disk when this returns."""
         with locked(self._path.with_suffix(".lock")):
             self._drop_cut_line()
-            before = self._path.read_bytes().splitlines() if self._path.exists() else []
+            before = self._whole_lines()
             previous = sha256(before[-1]) if before else ""
             line = AuditLine(
                 timestamp(), who(), action, model, version, replaces, why, previous, subject
@@ -61,11 +59,12 @@ class AuditLog:
         return line
 
     def broken_at(self) -> int | None:
-        """Number of the first line that does not follow from the one before; None when whole."""
-        if not self._path.exists():
-            return None
+        """Number of the first line that does not follow from the one before; None when whole.
+
+        A last line that a crash cut short is not counted: it never took effect.
+        """
         previous = ""
-        for number, raw in enumerate(self._path.read_bytes().splitlines(), start=1):
+        for number, raw in enumerate(self._whole_lines(), start=1):
             try:
                 line = msgspec.json.decode(raw, type=AuditLine)
             except msgspec.DecodeError:
@@ -74,6 +73,12 @@ class AuditLog:
                 return number
             previous = sha256(raw)
         return None
+
+    def _whole_lines(self) -> list[bytes]:
+        """Lines that were written to their end."""
+        if not self._path.exists():
+            return []
+        return self._path.read_bytes().split(b"\n")[:-1]
 
     def _drop_cut_line(self) -> None:
         """A line that a crash cut short never took effect: lines come before what they record."""

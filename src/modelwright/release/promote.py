@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+import msgspec
 
 from modelwright.core.errors import NoSuchModel
-from modelwright.core.records import AuditLine
+from modelwright.core.records import AuditLine, ReleaseRecord
 from modelwright.core.store import locked
+from modelwright.pack.artefact import Artefact
+from modelwright.release import trust
 from modelwright.release.audit import AuditLog
-from modelwright.release.registry import CHALLENGER, CHAMPION, HOME, Registry, Version
+from modelwright.release.registry import CHALLENGER, CHAMPION, Registry, Version
+from modelwright.release.smoke import try_out
+from modelwright.release.unfinished import (
+    LOCK,
+    Intent,
+    begin,
+    done,
+    finish_locked,
+    move,
+    settle_release,
+)
 
 
 @dataclass(frozen=True)
@@ -29,22 +44,21 @@ def promote(
     version: str | None = None,
     *,
     why: str = "",
-    only_first: bool = False,
-) -> Change | None:
+) -> Change:
     """Make a version the champion; default the challenger.
 
-    With `only_first` nothing is done, and None returned, when there is a champion already.
-
-    The audit line is on disk before the alias moves, so that no change goes unrecorded.
+    Its files, and its signature where keys are trusted, are checked, and a child process answers
+    with it, before anything changes. The audit line is on disk before the alias moves, so that no
+    change goes unrecorded; a kill between the two leaves the next command to end it.
 
     Raises:
         RegistryError: there is no such version, it did not pass its gates, or it is the champion.
-        ArtefactError: its files are not those that were released.
+        ArtefactError: its files are not those that were released, no trusted key vouches for them,
+            or they cannot answer.
     """
-    with locked(folder / HOME / "promote.lock"):
+    with locked(folder / LOCK):
+        finish_locked(registry, folder)
         champion = registry.aliased(model, CHAMPION)
-        if only_first and champion is not None:
-            return None
         wanted = (
             registry.version(model, version) if version else registry.aliased(model, CHALLENGER)
         )
@@ -68,9 +82,10 @@ def rollback(registry: Registry, folder: Path, model: str, *, why: str = "") -> 
 
     Raises:
         RegistryError: there was none before.
-        ArtefactError: its files are not those that were released.
+        ArtefactError: as for `promote`.
     """
-    with locked(folder / HOME / "promote.lock"):
+    with locked(folder / LOCK):
+        finish_locked(registry, folder)
         champion = registry.aliased(model, CHAMPION)
         if champion is None:
             registry.resolve(model)
@@ -85,16 +100,54 @@ def rollback(registry: Registry, folder: Path, model: str, *, why: str = "") -> 
         return _move(registry, folder, "rollback", earlier, champion, why)
 
 
+def register(
+    registry: Registry, folder: Path, artefact: Artefact, release: ReleaseRecord, mlflow_run: str
+) -> ReleaseRecord:
+    """Make a version of a logged run: the first becomes champion, later ones challenger.
+
+    Returns:
+        The record with version and alias, which is on disk too.
+
+    Raises:
+        RegistryError: MLflow refused or cannot be reached; the next command ends what was begun.
+        ArtefactError: the model cannot answer, or no trusted key vouches for it.
+    """
+    try_out(artefact.folder, artefact.digest)
+    trust.verify(artefact.folder, artefact.digest, release.model)
+    with locked(folder / LOCK):
+        finish_locked(registry, folder)
+        intent = Intent("release", release.model, run=release.run, mlflow_run=mlflow_run)
+        begin(folder, intent)
+        champion = registry.aliased(release.model, CHAMPION)
+        version = registry.register(artefact, release, mlflow_run)
+        alias = settle_release(registry, folder, intent, version)
+        done(folder)
+    replaces = champion.number if champion else ""
+    return msgspec.structs.replace(release, version=version, alias=alias, replaces=replaces)
+
+
 def _stack(lines: list[AuditLine]) -> list[str]:
     """Champions that a rollback can go back through: a rollback takes the last one off."""
     stack: list[str] = []
-    for line in lines:
+    for line in _in_force(lines):
         if line.action == "rollback":
             while stack and stack[-1] != line.version:
                 stack.pop()
         elif line.action == "promote":
             stack.append(line.version)
     return stack
+
+
+def _in_force(lines: list[AuditLine]) -> list[AuditLine]:
+    """Changes without those that a later line says never came about."""
+    kept: list[AuditLine] = []
+    for line in lines:
+        if line.action == "void":
+            cut = next((e for e in reversed(kept) if e.version == line.version), None)
+            kept = [e for e in kept if e is not cut]
+        else:
+            kept.append(line)
+    return kept
 
 
 def _before(champion: str, stack: list[str]) -> list[str]:
@@ -107,13 +160,18 @@ def _before(champion: str, stack: list[str]) -> list[str]:
 
 
 def _move(
-    registry: Registry, folder: Path, action: str, to: Version, before: Version | None, why: str
+    registry: Registry,
+    folder: Path,
+    action: Literal["promote", "rollback"],
+    to: Version,
+    before: Version | None,
+    why: str,
 ) -> Change:
-    registry.fetch(to)
+    try_out(registry.fetch(to), to.digest)
     replaced = before.number if before else ""
+    intent = Intent(action, to.model, to.number, replaced, why)
+    begin(folder, intent)
     line = AuditLog(folder).record(action, to.model, to.number, replaces=replaced, why=why)
-    registry.set_alias(to.model, CHAMPION, to.number)
-    challenger = registry.aliased(to.model, CHALLENGER)
-    if challenger and challenger.number == to.number:
-        registry.remove_alias(to.model, CHALLENGER)
+    move(registry, intent)
+    done(folder)
     return Change(to.model, to.number, replaced, line)

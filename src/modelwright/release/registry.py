@@ -2,7 +2,7 @@
 
 MLflow keeps artifact, version and alias in separate transactions, so they are written in that
 order: a version exists only when its files do, and an alias is one upsert. A crash leaves a run
-without a version, or a version without an alias; both are harmless and the next command goes on.
+without a version, or a version without an alias; `release.unfinished` ends either.
 
 Models are never loaded through mlflow: it can run code from a model folder. The bytes are fetched,
 their digest is compared with the one in the version's tags, and `pack.artefact` loads them.
@@ -18,11 +18,12 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelwright.core.attestation import ATTESTATION, BOM, SIGNATURE
 from modelwright.core.errors import (
     ArtefactError,
     MissingExtra,
@@ -32,9 +33,10 @@ from modelwright.core.errors import (
 )
 from modelwright.core.records import DatasetRecord, FitRecord, Measured, ReleaseRecord
 from modelwright.core.runs import SEARCH_STATE
-from modelwright.core.store import locked
-from modelwright.pack.artefact import Artefact
+from modelwright.core.store import locked, write_once
+from modelwright.pack.artefact import Artefact, verified
 from modelwright.pack.convert import input_type
+from modelwright.release import trust
 from modelwright.release.flat import flat_graph
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -53,6 +55,7 @@ except ImportError as error:
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 HOME = Path(".modelwright")
+CACHE, CACHE_LOCK = "artefacts", "artefacts.lock"
 DIGEST, RUN, VERDICT = "modelwright.digest", "modelwright.run", "modelwright.verdict"
 _MLFLOW_TYPE = {"float64": "double", "string": "string", "int64": "long"}
 _REFERENCE = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})(?:@([a-z]+)|/(\d+))?$")
@@ -168,7 +171,7 @@ class Registry:
     def versions(self, model: str) -> list[Version]:
         """Every version, newest first; empty when there is no such model."""
         with _quiet(self.uri):
-            found = self._client.search_model_versions(f"name = '{_name(model)}'")
+            found = _pages(self._client.search_model_versions, f"name = '{_name(model)}'")
         versions = [self.version(model, str(v.version)) for v in found]
         return sorted(versions, key=lambda v: int(v.number), reverse=True)
 
@@ -196,7 +199,7 @@ class Registry:
     def models(self) -> list[str]:
         """Names of all registered models."""
         with _quiet(self.uri):
-            return [model.name for model in self._client.search_registered_models()]
+            return [m.name for m in _pages(self._client.search_registered_models)]
 
     def resolve(self, reference: str) -> Version:
         """Find `NAME`, `NAME@alias` or `NAME/version`; a bare name means the champion.
@@ -224,23 +227,28 @@ class Registry:
         )
 
     def fetch(self, version: Version) -> Path:
-        """The version's model folder on this machine, its digest verified.
+        """The version's model folder on this machine: its digest verified, and its signature where
+        keys are trusted. Nothing of it is run.
 
         Raises:
             RegistryError: it cannot be downloaded.
-            ArtefactError: what came is not what was released.
+            ArtefactError: what came is not what was released, or no trusted key vouches for it.
         """
-        cached = self._home / "artefacts" / version.digest
+        cached = self._home / CACHE / version.digest
         for folder in (self._runs / version.run / "artefact", cached):
             with contextlib.suppress(ArtefactError):
-                return Artefact.load(folder, digest=version.digest).folder
-        with tempfile.TemporaryDirectory(dir=_made(self._home)) as scratch, _quiet(self.uri):
-            self._client.download_artifacts(version.mlflow_run, "artefact", scratch)
-            Artefact.load(Path(scratch) / "artefact", digest=version.digest)
-            _made(cached.parent)
-            shutil.rmtree(cached, ignore_errors=True)
-            (Path(scratch) / "artefact").rename(cached)
-        return cached
+                return _checked(folder, version)
+        with locked(self._home / CACHE_LOCK):
+            with contextlib.suppress(ArtefactError):
+                return _checked(cached, version)  # another process was faster
+            with _scratch(self._home) as scratch, _quiet(self.uri):
+                found = _download(self._client, version.mlflow_run, scratch)
+                verified(found, version.digest)
+                write_once(found)
+                _made(cached.parent)
+                shutil.rmtree(cached, ignore_errors=True)
+                found.rename(cached)
+        return _checked(cached, version)
 
     @property
     def shown_uri(self) -> str:
@@ -269,9 +277,43 @@ class Registry:
         return str(self._client.create_experiment(model, artifact_location=where))
 
 
+def _checked(folder: Path, version: Version) -> Path:
+    verified(folder, version.digest)
+    trust.verify(folder, version.digest, version.model)
+    return folder
+
+
+def _download(client: Any, mlflow_run: str, scratch: Path) -> Path:
+    """A run's model folder, with what vouches for it inside."""
+    client.download_artifacts(mlflow_run, "artefact", str(scratch))
+    there = {item.path for item in client.list_artifacts(mlflow_run)}
+    for name in (ATTESTATION, SIGNATURE, BOM):
+        if name in there:
+            client.download_artifacts(mlflow_run, name, str(scratch / "artefact"))
+    return scratch / "artefact"
+
+
+@contextlib.contextmanager
+def _scratch(home: Path) -> Iterator[Path]:
+    """A folder that is gone afterwards, or that `gc` knows when a kill left it."""
+    with tempfile.TemporaryDirectory(prefix=".fetch.", suffix=".part", dir=_made(home)) as name:
+        yield Path(name)
+
+
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _pages(search: Callable[..., Any], wanted: str | None = None) -> list[Any]:
+    """Everything that a search finds; MLflow answers a page at a time."""
+    found, token = [], None
+    while True:
+        page = search(filter_string=wanted, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 def _version(found: Any) -> Version:

@@ -26,12 +26,13 @@ from modelwright.core.table import Table
 from modelwright.data.dataset import Dataset
 from modelwright.fit.pipeline import Fit, Pipeline
 from modelwright.pack.artefact import Answers, Artefact
+from modelwright.release.attest import attest
 from modelwright.release.audit import AuditLog, who
 from modelwright.release.evaluate import evaluate
 from modelwright.release.evidence import Evidence
 from modelwright.release.gates import judge, ruling
-from modelwright.release.promote import promote
-from modelwright.release.registry import CHALLENGER, CHAMPION, Registry, Version
+from modelwright.release.promote import register
+from modelwright.release.registry import CHAMPION, Registry, Version
 from modelwright.release.report import render
 from modelwright.release.run_records import EVALUATION, REPORT, RunRecords
 
@@ -151,22 +152,17 @@ def _log_and_register(
     champion: Version | None,
 ) -> ReleaseRecord:
     _write(judged, evaluation, release)
+    parent = champion.digest if champion else ""
+    attest(judged.run, judged.artefact, release, judged.spec_file.spec, judged.dataset, parent)
     mlflow_run = registry.log_run(
         judged.artefact, judged.dataset, judged.fit, judged.measured, release, judged.run
     )
     if release.verdict != "pass":
         return release
     with _uninterrupted():
-        version = registry.register(judged.artefact, release, mlflow_run)
-        release = msgspec.structs.replace(release, version=version, alias=CHALLENGER)
-        _record_overrides(judged.spec_file, release)
-        registry.set_alias(release.model, CHALLENGER, version)
-        why = "first release that passed its gates"
         folder = judged.spec_file.folder
-        if champion is None and promote(
-            registry, folder, release.model, version, why=why, only_first=True
-        ):
-            release = msgspec.structs.replace(release, alias=CHAMPION)
+        _record_overrides(judged.spec_file, release)
+        release = register(registry, folder, judged.artefact, release, mlflow_run)
         _write(judged, evaluation, release)
     return release
 
@@ -179,8 +175,8 @@ def _record_overrides(spec_file: SpecFile, release: ReleaseRecord) -> None:
     for finding in ruling(release.evidence, policy, release.overrides).let_through:
         why = reasons.get((finding.check, finding.subject), allowed)
         log.record(
-            "override", release.model, release.version, replaces=release.replaces, why=why,
-            subject=f"{finding.check} {finding.subject}",
+            "override", release.model, "", replaces=release.replaces,
+            why=f"{why} (run {release.run})", subject=f"{finding.check} {finding.subject}",
         )  # fmt: skip
 
 

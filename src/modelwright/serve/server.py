@@ -14,6 +14,7 @@ import uvicorn
 
 from modelwright.core.errors import UsageError
 from modelwright.pack.artefact import Artefact
+from modelwright.release import trust
 from modelwright.serve.app import App, Settings
 
 DRAIN_SECONDS = 10
@@ -47,7 +48,7 @@ def serve(
 
     Raises:
         UsageError: the port is taken, or an open address without a token.
-        ArtefactError: the folder was changed or is foreign.
+        ArtefactError: the folder was changed, is foreign, or is not signed by a trusted key.
     """
     if settings.token is None and not is_loopback(bind.host):
         raise UsageError(
@@ -55,6 +56,7 @@ def serve(
             hint="Set MODELWRIGHT_TOKEN (serve.token_env), or serve on 127.0.0.1.",
         )
     model = Artefact.load(artefact, digest=digest)
+    trust.verify(artefact, model.digest, settings.name)
     warmed = App(model, settings)
     _warm_up(model)
     listener = _listen(bind)

@@ -277,8 +277,54 @@ def history(given: arguments.HistoryArguments, progress: Progress) -> results.Hi
             )
             for v in versions
         ],
-        changes=[_change(line) for line in changes],
+        changes=[_change(line) for line in changes if line.action in ("promote", "rollback")],
     )
+
+
+def audit(given: arguments.AuditArguments, progress: Progress) -> results.AuditResult:
+    """The audit log, and whether it is whole."""
+    log = mw.AuditLog(Path(given.project))
+    broken = log.broken_at()
+    found = log.lines(given.model)
+    shown = found if given.what == "show" else []
+    return results.AuditResult(
+        whole=broken is None,
+        broken_at=broken,
+        count=len(found),
+        lines=[
+            results.AuditLineResult(
+                at=line.at,
+                by=line.who,
+                action=line.action,
+                model=line.model,
+                version=line.version,
+                replaces=line.replaces,
+                why=line.why,
+                subject=line.subject,
+            )
+            for line in shown
+        ],
+    )
+
+
+def gc(given: arguments.GcArguments, progress: Progress) -> results.GcResult:
+    """Find, and if asked remove, what nothing refers to."""
+    progress.stage("gc", given.project)
+    found = mw.gc(given.project, apply=given.apply, keep=given.keep)
+    return results.GcResult(
+        applied=given.apply,
+        bytes=sum(one.bytes for one in found),
+        garbage=[
+            results.GarbageLine(path=str(one.path), kind=one.kind, why=one.why, bytes=one.bytes)
+            for one in found
+        ],
+    )
+
+
+def keys(given: arguments.KeysArguments, progress: Progress) -> results.KeysResult:
+    """Write a key pair."""
+    private, public, key = mw.new_keys(Path(given.folder))
+    return results.KeysResult(private=str(private), public=str(public), key=key)
 
 
 def spec(given: arguments.SpecArguments, progress: Progress) -> results.SpecResult:

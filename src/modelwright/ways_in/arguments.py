@@ -136,6 +136,29 @@ class HistoryArguments(ProjectArguments):
     model: str = _argument(..., "NAME of the model.")
 
 
+class AuditArguments(ProjectArguments):
+    """Arguments of audit."""
+
+    what: Literal["show", "verify"] = _argument(
+        "show", "show: every line; verify: only whether each follows from the one before."
+    )
+    model: str | None = _option(None, "Only the lines of this model.")
+
+
+class GcArguments(ProjectArguments):
+    """Arguments of gc."""
+
+    apply: bool = _option(False, "Remove what was found; without it nothing is changed.")
+    keep: int = _option(3, "How many of the newest runs without a version stay.")
+
+
+class KeysArguments(Arguments):
+    """Arguments of keys."""
+
+    what: Literal["new"] = _argument(..., "new: write a new pair.")
+    folder: str = _argument(..., "Folder to write it to; not into the project's repository.")
+
+
 class SpecArguments(Arguments):
     """Arguments of spec."""
 

@@ -16,7 +16,13 @@ from pydantic.fields import FieldInfo
 from modelwright.core.errors import ModelwrightError
 from modelwright.core.progress import Silent
 from modelwright.ways_in.operations import OPERATIONS, Operation
-from modelwright.ways_in.results import CheckResult, DoctorResult, ReproduceResult, RunResult
+from modelwright.ways_in.results import (
+    AuditResult,
+    CheckResult,
+    DoctorResult,
+    ReproduceResult,
+    RunResult,
+)
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -86,6 +92,8 @@ def perform(operation: Operation, given: dict[str, Any], *, as_json: bool) -> in
 def _has_failed(result: BaseModel) -> bool:
     if isinstance(result, RunResult):
         return result.verdict != "pass"
+    if isinstance(result, AuditResult):
+        return not result.whole
     if isinstance(result, ReproduceResult):
         return not result.same
     if isinstance(result, (DoctorResult, CheckResult)):

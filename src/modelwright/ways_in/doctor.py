@@ -79,7 +79,8 @@ def _models(folder: Path) -> list[Finding]:
         except ModelwrightError as error:
             advice = f"modelwright rollback {name}"
             findings.append(_finding("champion", name, False, str(error), advice))
-        recorded = [line.version for line in log.lines(name)]
+        changes = [e for e in log.lines(name) if e.action in ("promote", "rollback")]
+        recorded = [line.version for line in changes]
         if recorded and recorded[-1] != champion.number:
             measured = f"version {champion.number}, but the audit ends with {recorded[-1]}"
             advice = f"finish it: modelwright promote {name} {recorded[-1]}"

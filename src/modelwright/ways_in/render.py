@@ -307,6 +307,52 @@ def _history(result: results.HistoryResult, console: Console) -> None:
     console.print(table)
 
 
+def _audit(result: results.AuditResult, console: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("when", "what", "model", "version", "in place of", "by", "why"):
+        table.add_column(name, overflow="fold")
+    for line in result.lines:
+        what = f"{line.action} {line.subject}".strip()
+        cells = (line.at, what, line.model, line.version, line.replaces, line.by, line.why)
+        table.add_row(*map(escape, cells))
+    if result.lines:
+        console.print(table)
+    if result.whole:
+        console.print(f"[green]✓[/] {result.count} lines; each follows from the one before.")
+    else:
+        console.print(
+            f"[red]✗[/] Line {result.broken_at} of .modelwright/audit.jsonl does not follow from "
+            "the one before: somebody edited the file. Restore it from a backup."
+        )
+
+
+def _gc(result: results.GcResult, console: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("what", "why", "size", "where"):
+        table.add_column(name, overflow="fold")
+    for one in result.garbage:
+        table.add_row(one.kind, escape(one.why), _figure("size", one.bytes), escape(one.path))
+    if result.garbage:
+        console.print(table)
+    size = _figure("size", result.bytes)
+    if not result.garbage:
+        console.print("Nothing to remove.")
+    elif result.applied:
+        console.print(f"\nRemoved {len(result.garbage)}, {size} freed.")
+    else:
+        console.print(
+            f"\n{len(result.garbage)} found, {size}; nothing was changed. "
+            "Remove them: [bold]modelwright gc --apply[/]"
+        )
+
+
+def _keys(result: results.KeysResult, console: Console) -> None:
+    console.print(f"Wrote the key {result.key}. Where releases are made:")
+    console.print(f"  export MODELWRIGHT_SIGNING_KEY={escape(result.private)}", soft_wrap=True)
+    console.print("Where they are promoted and served:")
+    console.print(f"  export MODELWRIGHT_TRUSTED_KEYS={escape(result.public)}", soft_wrap=True)
+
+
 def _spec(result: results.SpecResult, console: Console) -> None:
     text = msgspec.json.format(msgspec.json.encode(result.document), indent=2).decode()
     console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -327,6 +373,9 @@ _RENDERERS: dict[type[BaseModel], Callable[[Any, Console], None]] = {
     results.ReproduceResult: _reproduce,
     results.ChangeResult: _change,
     results.HistoryResult: _history,
+    results.AuditResult: _audit,
+    results.GcResult: _gc,
+    results.KeysResult: _keys,
     results.SpecResult: _spec,
     results.DoctorResult: _doctor,
 }

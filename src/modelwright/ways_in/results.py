@@ -210,6 +210,53 @@ class HistoryResult(BaseModel):
     changes: list[ChangeResult]
 
 
+class AuditLineResult(BaseModel):
+    """A line of the audit log; `subject`: the gate, for an override."""
+
+    at: str
+    by: str
+    action: str
+    model: str
+    version: str
+    replaces: str
+    why: str
+    subject: str = ""
+
+
+class AuditResult(BaseModel):
+    """The audit log; `broken_at`: the first line that does not follow from the one before."""
+
+    whole: bool
+    broken_at: int | None
+    count: int
+    lines: list[AuditLineResult]
+
+
+class GarbageLine(BaseModel):
+    """Something that nothing refers to; `kind`: run, artefact or part."""
+
+    path: str
+    kind: str
+    why: str
+    bytes: int
+
+
+class GcResult(BaseModel):
+    """What was found, or with --apply removed; `bytes` in all."""
+
+    applied: bool
+    bytes: int
+    garbage: list[GarbageLine]
+
+
+class KeysResult(BaseModel):
+    """A new pair: the private key's file, the public key's file, the key's id."""
+
+    private: str
+    public: str
+    key: str
+
+
 class SpecResult(BaseModel):
     """A document: the resolved spec or the JSON Schema."""
 

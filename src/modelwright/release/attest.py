@@ -1,0 +1,97 @@
+"""The files that travel with a judged model: bill of materials, attestation, signature."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from modelwright.core.attestation import ATTESTATION, BOM, Attestation
+from modelwright.core.records import DatasetRecord, ReleaseRecord
+from modelwright.core.spec import Spec
+from modelwright.core.store import sha256, to_json, write_atomic
+from modelwright.pack.artefact import MANIFEST, Artefact
+from modelwright.release import trust
+from modelwright.release.bom import Materials, bill_of_materials
+
+DEVELOPMENT = ("dev",)
+"""Extras that have no part in a model."""
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*")
+_EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
+
+
+def attest(
+    run: Path,
+    artefact: Artefact,
+    release: ReleaseRecord,
+    spec: Spec,
+    dataset: DatasetRecord,
+    parent: str,
+) -> Attestation:
+    """Write bill of materials, attestation and, where there is a key, signature to a run's folder.
+
+    Args:
+        run: the run's folder.
+        artefact: the sealed model folder in it.
+        release: as judged; a version is not needed.
+        spec: what the model is for, and not for.
+        dataset: what it was trained on.
+        parent: artefact digest of the champion it was compared with, or nothing.
+
+    Raises:
+        UsageError: the signing key cannot be used.
+    """
+    manifest = artefact.manifest
+    lock = environment_lock(manifest.versions)
+    bill = to_json(bill_of_materials(Materials(artefact, release, spec, dataset, lock)))
+    write_atomic(run / BOM, bill)
+    attestation = Attestation(
+        model=release.model,
+        run=release.run,
+        artefact=artefact.digest,
+        files={**manifest.files, MANIFEST: artefact.digest},
+        spec_digest=manifest.spec_digest,
+        data_fingerprint=manifest.data_fingerprint,
+        code=manifest.code,
+        lock=lock,
+        lock_digest=sha256("\n".join(lock).encode()),
+        evidence=sha256(to_json(release.evidence)),
+        bom=sha256(bill),
+        parent=parent,
+        verdict=release.verdict,
+        created=release.at,
+    )
+    write_atomic(run / ATTESTATION, to_json(attestation))
+    trust.sign(run)
+    return attestation
+
+
+def environment_lock(recorded: dict[str, str]) -> tuple[str, ...]:
+    """`name==version` of Python and of every library that modelwright declares and that is here.
+
+    Args:
+        recorded: versions that the manifest has; they were those of the training.
+    """
+    found = {name: version for name, version in recorded.items() if name != "platform"}
+    found.setdefault("python", platform.python_version())
+    for name in _declared():
+        try:
+            found.setdefault(name, importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return tuple(sorted(f"{name.lower()}=={version}" for name, version in found.items()))
+
+
+def _declared() -> Iterable[str]:
+    """Distributions that modelwright asks for, without those of development."""
+    try:
+        requirements = importlib.metadata.requires("modelwright") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [
+        match[0].lower()
+        for text in requirements
+        if (match := _NAME.match(text)) and not set(_EXTRA.findall(text)) & set(DEVELOPMENT)
+    ]

@@ -1,0 +1,171 @@
+"""What a project keeps that nothing refers to any more, and its removal.
+
+Everything a registered version refers to stays, so that champion, challenger and whatever
+`rollback` could go back to are safe by construction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelwright.core.errors import ArtefactError, RegistryError, UsageError
+from modelwright.core.records import ReleaseRecord
+from modelwright.core.runs import RELEASE
+from modelwright.core.store import from_json, in_use, locked
+from modelwright.release.audit import AuditLog
+from modelwright.release.registry import CACHE, CACHE_LOCK, HOME, Registry, Version
+from modelwright.release.unfinished import finish
+
+KEEP = 3
+FRESH = 3600
+"""Seconds in which a folder without a lock, or a half-written file, may belong to somebody."""
+_LOCK, _PART, _REMOVED = ".lock", "*.part", ".removed."
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """Something that nothing refers to.
+
+    Attributes:
+        kind: `run`, `artefact` (a cached copy of no version) or `part` (left by a kill).
+        bytes: that its removal frees.
+    """
+
+    path: Path
+    kind: str
+    why: str
+    bytes: int
+
+
+def gc(folder: str | Path = ".", *, apply: bool = False, keep: int = KEEP) -> list[Garbage]:
+    """Find what a project keeps in vain, and with `apply` remove it.
+
+    Args:
+        folder: the project folder.
+        apply: remove; without it nothing is changed.
+        keep: so many of the newest runs without a version stay: one may be gone on with, or looked
+            at to see why it was not released.
+
+    Returns:
+        What was found, or with `apply` what was removed.
+
+    Raises:
+        RegistryError: the registry cannot be asked, or it is gone: then nothing is removed.
+    """
+    project = Path(folder)
+    versions = _versions(project)
+    found = [*_runs(project, versions, keep), *_cached(project, versions), *_parts(project)]
+    if not apply:
+        return found
+    return [one for one in found if _remove(project, one)]
+
+
+def _versions(project: Path) -> list[Version]:
+    """Every version of every model, or an error: not knowing is no reason to remove."""
+    if not Registry.exists(project):
+        if AuditLog(project).lines():
+            raise RegistryError(
+                f"{project / HOME} has an audit log but no registry: what is still needed cannot "
+                "be known.",
+                hint="Set MLFLOW_TRACKING_URI, or restore .modelwright/mlflow.db.",
+            )
+        return []
+    registry = Registry(project)
+    finish(registry, project)
+    return [version for model in registry.models() for version in registry.versions(model)]
+
+
+def _runs(project: Path, versions: list[Version], keep: int) -> Iterator[Garbage]:
+    """Runs without a version, but for the newest and those that are going on."""
+    referred = {version.run for version in versions}
+    folders = sorted((project / "runs").glob("[!.]*/"), reverse=True)
+    for number, run in enumerate(f for f in folders if f.name not in referred):
+        verdict = _verdict(run)
+        if number >= keep and verdict is not None and not _is_used(run):
+            yield Garbage(run, "run", verdict, _size(run))
+
+
+def _verdict(run: Path) -> str | None:
+    """Why a run has no version; None when it has one that another registry knows."""
+    path = run / RELEASE
+    if not path.exists():
+        return "never came to an end"
+    try:
+        record = from_json(path.read_bytes(), ReleaseRecord)
+    except ArtefactError:
+        return "its release.json cannot be read"
+    if record.version:
+        return None
+    return "was not registered" if record.verdict == "pass" else f"gates: {record.verdict}"
+
+
+def _cached(project: Path, versions: list[Version]) -> Iterator[Garbage]:
+    """Fetched copies of models that no version has."""
+    known = {version.digest for version in versions}
+    for copy in sorted((project / HOME / CACHE).glob("*/")):
+        if copy.name not in known:
+            yield Garbage(copy, "artefact", "no version has it", _size(copy))
+
+
+def _parts(project: Path) -> Iterator[Garbage]:
+    """Files and folders that a killed process was writing or removing."""
+    left = [*(project / HOME).glob(_PART), *(project / "runs").glob(f"{_REMOVED}*")]
+    for run in (project / "runs").glob("[!.]*/"):
+        if not _is_used(run):
+            left += run.rglob(_PART)
+    for path in sorted(left):
+        if path.name.startswith(_REMOVED) or not _is_fresh(path):
+            yield Garbage(path, "part", "left by a process that was killed", _size(path))
+
+
+def _is_used(run: Path) -> bool:
+    """Whether a process writes to a run, or may be about to."""
+    if not (run / _LOCK).exists():
+        return _is_fresh(run)
+    try:
+        with in_use(run):
+            return False
+    except UsageError:
+        return True
+
+
+def _is_fresh(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime < FRESH
+    except OSError:
+        return True  # it is gone already
+
+
+def _remove(project: Path, one: Garbage) -> bool:
+    """Remove one thing whole; False when somebody has begun to use it, or was faster."""
+    with contextlib.ExitStack() as held:
+        if one.kind == "run":
+            try:
+                held.enter_context(in_use(one.path))
+            except (OSError, UsageError):
+                return False
+            if _verdict(one.path) is None:
+                return False  # it was registered since
+        else:
+            held.enter_context(locked(project / HOME / CACHE_LOCK))
+        aside = one.path
+        if one.kind != "part":  # a kill in between leaves no half of it under its name
+            aside = project / "runs" / f"{_REMOVED}{one.path.name}"
+            aside.parent.mkdir(exist_ok=True)
+            one.path.rename(aside)
+        if aside.is_dir():
+            shutil.rmtree(aside)
+        else:
+            aside.unlink(missing_ok=True)
+    return True
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files if not file.is_dir())

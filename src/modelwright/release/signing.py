@@ -1,0 +1,246 @@
+"""Who vouches for a model: Ed25519 over the attestation, checked before a model is used.
+
+Keys are PEM files that environment variables name. Without trusted keys nothing is checked; with
+them, whatever no trusted key has signed is refused. This module is imported only where keys are
+configured, so that a server without them needs no cryptography package.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from modelwright.core.attestation import (
+    ATTESTATION,
+    SIGNATURE,
+    SIGNING_KEY,
+    TRUSTED_KEYS,
+    Attestation,
+    Signature,
+)
+from modelwright.core.errors import ArtefactError, MissingExtra, UsageError
+from modelwright.core.store import from_json, sha256, to_json, write_atomic
+
+try:
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
+except ImportError as error:
+    raise MissingExtra("cryptography", "signing") from error
+
+ALGORITHM = "ed25519"
+PRIVATE, PUBLIC = "signing-key.pem", "signing-key.pub.pem"
+_RAW = (serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+_HINT = "Make a pair with: modelwright keys new DIR"
+
+
+def new_keys(folder: Path) -> tuple[Path, Path, str]:
+    """Write a new key pair; the private key can be read by its owner only.
+
+    Returns:
+        The private file, the public file, and the key's id.
+
+    Raises:
+        UsageError: there are keys already, or the folder cannot be written.
+    """
+    private, public = folder / PRIVATE, folder / PUBLIC
+    key = Ed25519PrivateKey.generate()
+    secret = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    shown = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise UsageError(
+            f"{private} exists already.",
+            hint="Models that it signed need it: name another folder.",
+        ) from error
+    except OSError as error:
+        raise UsageError(f"Cannot write {private}: {error.strerror}.") from error
+    with os.fdopen(handle, "wb") as file:
+        file.write(secret)
+    write_atomic(public, shown)
+    return private, public, key_id(key.public_key())
+
+
+def sign(run: Path) -> str:
+    """Sign a run's attestation with the configured key; returns the key's id.
+
+    Raises:
+        UsageError: the key is absent, open to others, or no Ed25519 key.
+    """
+    key = signing_key()
+    found = key_id(key.public_key())
+    signature = key.sign((run / ATTESTATION).read_bytes()).hex()
+    write_atomic(run / SIGNATURE, to_json(Signature(ALGORITHM, found, signature)))
+    return found
+
+
+def check_keys() -> None:
+    """Look at the configured keys before work begins that needs them.
+
+    Raises:
+        UsageError: one is absent, open to others, or no Ed25519 key; or releases would be made
+            that nobody here trusts.
+    """
+    own = signing_key() if os.environ.get(SIGNING_KEY) else None
+    if not os.environ.get(TRUSTED_KEYS):
+        return
+    trusted = trusted_keys()
+    if own is None:
+        raise UsageError(
+            f"{TRUSTED_KEYS} is set, so a model that is not signed cannot be released, and there "
+            f"is no {SIGNING_KEY}.",
+            hint=_HINT,
+        )
+    if key_id(own.public_key()) not in trusted:
+        raise UsageError(
+            f"The key of {SIGNING_KEY} ({key_id(own.public_key())}) is not among those of "
+            f"{TRUSTED_KEYS}: {', '.join(trusted)}.",
+            hint="Add its public key there.",
+        )
+
+
+def verify(folder: Path, digest: str, model: str) -> Attestation:
+    """Check that a trusted key vouches for a model folder.
+
+    Args:
+        folder: of the model; the attestation lies in it or beside it.
+        digest: sha256 of its manifest.json, already compared with the file.
+        model: the name it must have been released under.
+
+    Returns:
+        What was signed.
+
+    Raises:
+        ArtefactError: no attestation, another model's, or no valid signature of a trusted key.
+        UsageError: a trusted key cannot be read.
+    """
+    trusted = trusted_keys()
+    place = folder if (folder / ATTESTATION).is_file() else folder.parent
+    try:
+        data = (place / ATTESTATION).read_bytes()
+        signature = from_json(
+            (place / SIGNATURE).read_bytes(), Signature, where=str(place / SIGNATURE)
+        )
+    except OSError as error:
+        raise ArtefactError(
+            f"{folder} is not signed: {Path(str(error.filename)).name} cannot be read, and "
+            f"{TRUSTED_KEYS} is set.",
+            hint=f"Release it with {SIGNING_KEY} set.",
+        ) from error
+    key = trusted.get(signature.key)
+    if key is None:
+        raise ArtefactError(
+            f"{folder} is signed by the key {signature.key[:16]!r}, which is not trusted here: "
+            f"wanted {', '.join(trusted)}.",
+            hint=f"Add its public key to {TRUSTED_KEYS} if you trust whoever holds it.",
+        )
+    try:
+        key.verify(bytes.fromhex(signature.signature), data)
+    except (InvalidSignature, ValueError) as error:
+        raise ArtefactError(
+            f"The signature of {folder} is not valid: {ATTESTATION} was changed after it was "
+            "signed.",
+            hint="Restore it from the registry, or run again.",
+        ) from error
+    found = from_json(data, Attestation, where=str(place / ATTESTATION))
+    _is_about(found, folder, digest, model)
+    return found
+
+
+def _is_about(found: Attestation, folder: Path, digest: str, model: str) -> None:
+    """A valid signature of another model, or of one that did not pass, says nothing for this."""
+    if (found.artefact, found.model) != (digest, model):
+        raise ArtefactError(
+            f"The signature of {folder} is for {found.model} {found.artefact[:12]}, wanted "
+            f"{model} {digest[:12]}."
+        )
+    if found.verdict != "pass":
+        raise ArtefactError(
+            f"{folder} was signed as a model that did not pass its gates: {found.verdict!r}."
+        )
+
+
+def signing_key() -> Ed25519PrivateKey:
+    """The private key that MODELWRIGHT_SIGNING_KEY names.
+
+    Raises:
+        UsageError: it is absent, others may read it, or it is no Ed25519 key.
+    """
+    path = Path(os.environ.get(SIGNING_KEY, ""))
+    try:
+        mode = path.stat().st_mode
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"The signing key {path} of {SIGNING_KEY} cannot be read: {error.strerror}.",
+            hint=_HINT,
+        ) from error
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise UsageError(
+            f"The signing key {path} can be used by others (mode {stat.S_IMODE(mode):04o}, wanted "
+            "0600).",
+            hint=f"chmod 600 {path}; if others had access, make a new pair.",
+        )
+    try:
+        key = serialization.load_pem_private_key(data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise UsageError(
+            f"{path} is not a PEM private key without a password.", hint=_HINT
+        ) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise UsageError(f"{path} is no Ed25519 key.", hint=_HINT)
+    return key
+
+
+def trusted_keys() -> dict[str, Ed25519PublicKey]:
+    """Public keys by their ids, of the files and folders that MODELWRIGHT_TRUSTED_KEYS names.
+
+    Raises:
+        UsageError: a file is no Ed25519 public key, or there is none: that would trust nobody.
+    """
+    found = {}
+    for path in _key_files():
+        try:
+            key = serialization.load_pem_public_key(path.read_bytes())
+        except OSError as error:
+            raise UsageError(
+                f"The key {path} of {TRUSTED_KEYS} cannot be read: {error.strerror}."
+            ) from error
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise UsageError(
+                f"{path} is not a PEM public key.",
+                hint=f"{TRUSTED_KEYS} wants the .pub.pem file, not the private key.",
+            ) from error
+        if not isinstance(key, Ed25519PublicKey):
+            raise UsageError(f"{path} is no Ed25519 public key.", hint=_HINT)
+        found[key_id(key)] = key
+    if not found:
+        raise UsageError(
+            f"{TRUSTED_KEYS} names no public key: {os.environ.get(TRUSTED_KEYS, '')!r}.",
+            hint="Wanted .pem files, or folders that hold .pub.pem files.",
+        )
+    return found
+
+
+def key_id(key: Ed25519PublicKey) -> str:
+    """A public key's short name."""
+    return sha256(key.public_bytes(*_RAW))[:16]
+
+
+def _key_files() -> Iterator[Path]:
+    for text in filter(None, os.environ.get(TRUSTED_KEYS, "").split(os.pathsep)):
+        path = Path(text)
+        yield from sorted(path.glob("*.pub.pem")) if path.is_dir() else [path]

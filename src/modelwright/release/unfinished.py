@@ -1,0 +1,135 @@
+"""Changes of production that a kill cut off, and how the next command ends them.
+
+MLflow keeps version and alias in separate transactions, and the audit log is a file, so a change
+is written down as a whole first: `.modelwright/pending.json`. It is taken away when the change is
+done. Whoever finds it there, and holds the lock, takes the same steps again; each does nothing
+when it was done already. Before the audit line is on disk nothing has happened in production, so
+then the change is dropped.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from modelwright.core.errors import NoSuchModel
+from modelwright.core.records import Alias, ReleaseRecord
+from modelwright.core.runs import RELEASE
+from modelwright.core.store import from_json, locked, to_json, write_atomic
+from modelwright.release.audit import AuditLog
+from modelwright.release.registry import CHALLENGER, CHAMPION, HOME, Registry
+
+LOCK, PENDING = HOME / "promote.lock", HOME / "pending.json"
+FIRST = "first release that passed its gates"
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """A change that was begun.
+
+    `lines`: how many the audit log had. A release has `run` and `mlflow_run`, and no version: the
+    registry gives it one.
+    """
+
+    action: Literal["promote", "rollback", "release"]
+    model: str
+    version: str = ""
+    replaces: str = ""
+    why: str = ""
+    run: str = ""
+    mlflow_run: str = ""
+    lines: int = 0
+
+
+def begin(folder: Path, intent: Intent) -> None:
+    """Write a change down before its first step; the lock is held."""
+    lines = len(AuditLog(folder).lines())
+    write_atomic(folder / PENDING, to_json(msgspec.structs.replace(intent, lines=lines)))
+
+
+def done(folder: Path) -> None:
+    """The change begun is in force."""
+    (folder / PENDING).unlink(missing_ok=True)
+
+
+def finish(registry: Registry, folder: Path) -> None:
+    """End what a kill cut off, if there is something; waits for a change that is going on.
+
+    Raises:
+        RegistryError: MLflow refused or cannot be reached; then it stays for the next command.
+    """
+    if (folder / PENDING).exists():
+        with locked(folder / LOCK):
+            finish_locked(registry, folder)
+
+
+def finish_locked(registry: Registry, folder: Path) -> None:
+    """As `finish`, for those who hold the lock."""
+    path = folder / PENDING
+    if not path.exists():
+        return
+    intent = from_json(path.read_bytes(), Intent, where=str(path))
+    if intent.action == "release":
+        made = [v for v in registry.versions(intent.model) if v.mlflow_run == intent.mlflow_run]
+        if made:
+            settle_release(registry, folder, intent, made[0].number)
+    elif is_recorded(folder, intent):
+        _finish_move(registry, folder, intent)
+    done(folder)
+
+
+def move(registry: Registry, intent: Intent) -> None:
+    """Point champion at the version; it is no challenger any more."""
+    registry.set_alias(intent.model, CHAMPION, intent.version)
+    challenger = registry.aliased(intent.model, CHALLENGER)
+    if challenger and challenger.number == intent.version:
+        registry.remove_alias(intent.model, CHALLENGER)
+
+
+def settle_release(registry: Registry, folder: Path, intent: Intent, version: str) -> Alias:
+    """Give a registered version its alias, and the run's record its version.
+
+    The first version becomes champion, later ones become challenger.
+    """
+    champion = registry.aliased(intent.model, CHAMPION)
+    alias: Alias = "challenger"
+    if champion is None or champion.number == version:
+        alias = "champion"
+        first = msgspec.structs.replace(intent, action="promote", version=version, why=FIRST)
+        if not is_recorded(folder, first):
+            AuditLog(folder).record("promote", intent.model, version, replaces="", why=FIRST)
+    registry.set_alias(intent.model, alias, version)
+    path = folder / "runs" / intent.run / RELEASE
+    if path.exists():
+        record = from_json(path.read_bytes(), ReleaseRecord, where=str(path))
+        replaces = "" if champion is None or alias == "champion" else champion.number
+        record = msgspec.structs.replace(record, version=version, alias=alias, replaces=replaces)
+        write_atomic(path, to_json(record))
+    return alias
+
+
+def is_recorded(folder: Path, intent: Intent) -> bool:
+    """Whether the audit log got the line of a change that was begun."""
+    wanted = (intent.action, intent.model, intent.version, intent.replaces)
+    since = AuditLog(folder).lines()[intent.lines :]
+    return any((e.action, e.model, e.version, e.replaces) == wanted for e in since)
+
+
+def _finish_move(registry: Registry, folder: Path, intent: Intent) -> None:
+    """The line is on disk, so the alias moves, unless it was moved elsewhere since."""
+    champion = registry.aliased(intent.model, CHAMPION)
+    now = champion.number if champion else ""
+    if now in (intent.replaces, intent.version) and _is_there(registry, intent):
+        move(registry, intent)
+        return
+    why = f"{intent.action} was cut off, and the champion is now {now or 'none'}"
+    AuditLog(folder).record("void", intent.model, intent.version, replaces=now, why=why)
+
+
+def _is_there(registry: Registry, intent: Intent) -> bool:
+    try:
+        registry.version(intent.model, intent.version)
+    except NoSuchModel:
+        return False
+    return True

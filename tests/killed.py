@@ -1,0 +1,142 @@
+"""Processes that are killed at their k-th step: what a crash test is made of.
+
+A step is a write, fsync, rename or removal of a file of the project, or a call of MLflow's client.
+The process kills itself with SIGKILL just before the k-th one.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+
+import modelwright as mw
+from modelwright.core.records import DatasetRecord, FitRecord, Measured, ReleaseRecord
+from modelwright.core.store import from_json
+from modelwright.release.promote import register
+from modelwright.release.registry import Registry
+
+CLIENT = (
+    "create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated",
+    "create_registered_model", "create_model_version", "set_registered_model_alias",
+    "delete_registered_model_alias", "download_artifacts",
+)  # fmt: skip
+FILES = ("fsync", "replace", "rename", "unlink", "truncate", "write")
+LIBRARIES = ["modelwright.lifecycle", "modelwright.release.registry"]
+"""Imported once, before each process is forked."""
+Action = Callable[[Path], object]
+
+
+class Steps:
+    """Counts steps, and ends the process before the k-th."""
+
+    def __init__(self, last: int, log: Path) -> None:
+        self._left = last
+        self._log = log
+
+    def one(self, name: str) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._log.write_text(name)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def wrap(self, owner: Any, name: str) -> None:
+        real = getattr(owner, name)
+
+        def stepped(*given: Any, **named: Any) -> Any:
+            self.one(name)
+            return real(*given, **named)
+
+        setattr(owner, name, stepped)
+
+
+def promote_second(folder: Path) -> object:
+    """Version 2 becomes champion in place of version 1."""
+    return mw.promote("shop", "2", folder=folder)
+
+
+def roll_back(folder: Path) -> object:
+    """Back to version 1."""
+    return mw.rollback("shop", folder=folder)
+
+
+def log_fresh(folder: Path) -> str:
+    """What `run` does first at its end, with the judged run that is there: MLflow's run id."""
+    run, record = _fresh(folder)
+    return Registry(folder).log_run(
+        mw.Artefact.load(run / "artefact"),
+        from_json((run / "dataset.json").read_bytes(), DatasetRecord),
+        from_json((run / "fit.json").read_bytes(), FitRecord),
+        from_json((run / "measured.json").read_bytes(), Measured),
+        record,
+        run,
+    )
+
+
+def register_fresh(folder: Path) -> object:
+    """What `run` does last: a version of the logged run, with its alias."""
+    run, record = _fresh(folder)
+    artefact = mw.Artefact.load(run / "artefact")
+    return register(Registry(folder), folder, artefact, record, (run / "fresh").read_text())
+
+
+def _fresh(folder: Path) -> tuple[Path, ReleaseRecord]:
+    [run] = [path for path in (folder / "runs").glob("[!.]*/") if (path / "fresh").exists()]
+    return run, from_json((run / "release.json").read_bytes(), ReleaseRecord)
+
+
+def killed_at(step: int, action: Action, folder: Path) -> str:
+    """Do something in a process that dies at a step; the step's name, or nothing if it ended."""
+    log = folder.with_name(f"{folder.name}.died")
+    log.unlink(missing_ok=True)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(LIBRARIES)
+    process = context.Process(target=_stepped, args=(step, action, folder, log))
+    process.start()
+    process.join(120)
+    if process.exitcode == 0:
+        return ""
+    assert process.exitcode == -signal.SIGKILL, f"{action.__name__} ended with {process.exitcode}"
+    return log.read_text()
+
+
+def together(action: Callable[..., object], given: list[tuple[Any, ...]]) -> list[int | None]:
+    """Several processes at once; their exit codes."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(LIBRARIES)
+    processes = [context.Process(target=action, args=each) for each in given]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    return [process.exitcode for process in processes]
+
+
+def promote_one(folder: Path, version: str) -> None:
+    """A promotion in a process of its own."""
+    mw.promote("shop", version, why=f"process for {version}", folder=folder)
+
+
+def copied(folder: Path, target: Path) -> Path:
+    """A project as it is now."""
+    shutil.rmtree(target, ignore_errors=True)
+    return Path(shutil.copytree(folder, target))
+
+
+def _stepped(last: int, action: Action, folder: Path, log: Path) -> None:
+    os.chdir(folder)
+    steps = Steps(last, log)
+    for name in CLIENT:
+        steps.wrap(MlflowClient, name)
+    for name in FILES:
+        steps.wrap(os, name)
+    action(folder)
+    sys.stdout.flush()
+    os._exit(0)

@@ -1,0 +1,179 @@
+"""kill -9 at every step of a change leaves the old champion or the new one, and the next command
+ends what was begun. After SQLite's crash tests: fail at the 1st, 2nd, ... step until none is left.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import killed
+import modelwright as mw
+from modelwright.core.records import ReleaseRecord
+from modelwright.core.store import from_json, to_json
+from modelwright.release.registry import Registry
+
+
+@pytest.fixture
+def two(project: Path) -> Path:
+    """A project with a champion, version 1, and a challenger, version 2, of the same files."""
+    registry = Registry(project)
+    first = registry.resolve("shop")
+    run = project / "runs" / first.run
+    record = from_json((run / "release.json").read_bytes(), ReleaseRecord)
+    artefact = mw.Artefact.load(run / "artefact")
+    assert registry.register(artefact, record, first.mlflow_run) == "2"
+    registry.set_alias("shop", "challenger", "2")
+    return project
+
+
+@pytest.fixture
+def fresh(project: Path) -> Path:
+    """A project with a champion, and a judged run that was not registered yet."""
+    [old] = (project / "runs").iterdir()
+    run = project / "runs" / "20300101-000000-0000"
+    shutil.copytree(old, run)
+    record = from_json((run / "release.json").read_bytes(), ReleaseRecord)
+    record = msgspec.structs.replace(record, run=run.name, version="", alias="", replaces="1")
+    (run / "release.json").write_bytes(to_json(record))
+    (run / "fresh").touch()
+    (run / "fresh").write_text(killed.log_fresh(project))
+    return project
+
+
+def aliases(folder: Path) -> tuple[str, str]:
+    """Numbers of champion and challenger."""
+    registry = Registry(folder)
+    found = (registry.aliased("shop", alias) for alias in ("champion", "challenger"))
+    champion, challenger = (version.number if version else "" for version in found)
+    return champion, challenger
+
+
+def changes(folder: Path) -> list[tuple[str, str, str]]:
+    return [(e.action, e.version, e.replaces) for e in mw.AuditLog(folder).lines("shop")]
+
+
+def whole(folder: Path) -> bool:
+    """The chain holds, and its last change is what is in production."""
+    log = mw.AuditLog(folder)
+    return log.broken_at() is None and log.lines("shop")[-1].version == aliases(folder)[0]
+
+
+@pytest.mark.slow
+def test_promote_killed_at_every_step(two: Path, tmp_path: Path) -> None:
+    seen = []
+    for step in range(1, 100):
+        folder = killed.copied(two, tmp_path / f"copy{step}")
+        died = killed.killed_at(step, killed.promote_second, folder)
+        assert aliases(folder) in (("1", "2"), ("2", "2"), ("2", "")), died
+        assert mw.load("shop", folder=folder)  # any next command
+        assert aliases(folder) in (("1", "2"), ("2", "")), died
+        assert whole(folder), died
+        assert not (folder / ".modelwright" / "pending.json").exists()
+        if not died:
+            break
+        seen.append(died)
+        if aliases(folder)[0] == "1":
+            assert mw.promote("shop", folder=folder).version == "2"
+        assert mw.rollback("shop", folder=folder).version == "1"
+        assert changes(folder)[-2:] == [("promote", "2", "1"), ("rollback", "1", "2")]
+    assert {"set_registered_model_alias", "delete_registered_model_alias", "fsync"} <= set(seen)
+    assert len(seen) >= 8
+
+
+@pytest.mark.slow
+def test_rollback_killed_at_every_step(two: Path, tmp_path: Path) -> None:
+    mw.promote("shop", "2", folder=two)
+    for step in range(1, 100):
+        folder = killed.copied(two, tmp_path / f"copy{step}")
+        died = killed.killed_at(step, killed.roll_back, folder)
+        _, lines = mw.history("shop", folder=folder)
+        assert whole(folder) and lines[-1].version in ("1", "2"), died
+        if not died:
+            break
+    assert step >= 8 and aliases(folder) == ("1", "")
+
+
+@pytest.mark.slow
+def test_release_killed_at_every_step(fresh: Path, tmp_path: Path) -> None:
+    """The second release of a model: it is registered whole, as challenger, or it can go on."""
+    seen = []
+    for step in range(1, 200):
+        folder = killed.copied(fresh, tmp_path / f"copy{step}")
+        died = killed.killed_at(step, killed.register_fresh, folder)
+        versions, _ = mw.history("shop", folder=folder)  # any next command
+        record = from_json(
+            (folder / "runs" / "20300101-000000-0000" / "release.json").read_bytes(), ReleaseRecord
+        )
+        legal = {1: ("1", "", ""), 2: ("1", "2", "2")}
+        assert (*aliases(folder), record.version) == legal[len(versions)], died
+        assert whole(folder), died
+        if not died:
+            break
+        seen.append(died)
+        for version in versions:
+            assert mw.load(f"shop/{version.number}", folder=folder)
+    assert {"create_model_version", "set_registered_model_alias"} <= set(seen)
+
+
+@pytest.mark.slow
+def test_the_first_release_killed_at_every_step(fresh: Path, tmp_path: Path) -> None:
+    """There is no champion, or the version is champion with its line in the audit."""
+    registry = Registry(fresh)
+    registry.remove_alias("shop", "champion")
+    (fresh / ".modelwright" / "audit.jsonl").unlink()
+    for step in range(1, 200):
+        folder = killed.copied(fresh, tmp_path / f"copy{step}")
+        died = killed.killed_at(step, killed.register_fresh, folder)
+        versions, lines = mw.history("shop", folder=folder)
+        state = (len(versions), aliases(folder), [line.version for line in lines])
+        assert state in ((1, ("", ""), []), (2, ("2", ""), ["2"])), died
+        if not died:
+            break
+    assert aliases(folder) == ("2", "")
+
+
+@pytest.mark.slow
+def test_eight_promotions_at_once_have_one_order(two: Path) -> None:
+    registry = Registry(two)
+    first = registry.resolve("shop")
+    run = two / "runs" / first.run
+    record = from_json((run / "release.json").read_bytes(), ReleaseRecord)
+    artefact = mw.Artefact.load(run / "artefact")
+    for _ in range(7):
+        registry.register(artefact, record, first.mlflow_run)
+    wanted = [str(number) for number in range(2, 10)]
+    codes = killed.together(killed.promote_one, [(two, version) for version in wanted])
+    assert codes == [0] * 8
+    found = changes(two)[1:]
+    assert sorted(version for _, version, _ in found) == wanted
+    champion = "1"
+    for _, version, replaced in found:
+        assert replaced == champion
+        champion = version
+    assert whole(two) and aliases(two)[0] == champion
+
+
+def test_a_change_whose_version_is_gone_is_marked_and_blocks_nothing(two: Path) -> None:
+    folder = two
+    assert killed.killed_at(1, killed.promote_second, folder)
+    pending = b'{"action":"promote","model":"shop","version":"9","replaces":"1","lines":1}'
+    mw.AuditLog(folder).record("promote", "shop", "9", replaces="1", why="")
+    (folder / ".modelwright" / "pending.json").write_bytes(pending)
+    assert mw.promote("shop", "2", folder=folder).replaces == "1"
+    assert [action for action, _, _ in changes(folder)] == ["promote", "promote", "void", "promote"]
+    assert mw.rollback("shop", folder=folder).version == "1"
+
+
+def test_a_change_made_elsewhere_since_is_not_undone(two: Path) -> None:
+    registry = Registry(two)
+    mw.AuditLog(two).record("promote", "shop", "2", replaces="", why="")
+    pending = b'{"action":"promote","model":"shop","version":"2","replaces":"","lines":1}'
+    (two / ".modelwright" / "pending.json").write_bytes(pending)
+    assert mw.load("shop", folder=two)
+    found = registry.aliased("shop", "champion")
+    assert found and found.number == "1"
+    assert changes(two)[-1] == ("void", "2", "1")
