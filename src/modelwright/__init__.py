@@ -29,22 +29,22 @@ _WHERE = {
     "Registry": "modelwright.release.registry",
     "Released": "modelwright.lifecycle",
     "check": "modelwright.data.check",
-    "check_against": "modelwright.lifecycle",
+    "check_against": "modelwright.released",
     "compare": "modelwright.data.check",
-    "compare_releases": "modelwright.lifecycle",
+    "compare_releases": "modelwright.released",
     "gc": "modelwright.release.gc",
     "headline": "modelwright.release.report",
-    "history": "modelwright.lifecycle",
-    "locate": "modelwright.lifecycle",
-    "load": "modelwright.lifecycle",
+    "history": "modelwright.released",
+    "locate": "modelwright.released",
+    "load": "modelwright.released",
     "new_keys": "modelwright.release.signing",
-    "predict_file": "modelwright.lifecycle",
-    "promote": "modelwright.lifecycle",
+    "predict_file": "modelwright.released",
+    "promote": "modelwright.released",
     "read_spec": "modelwright.core.spec_file",
-    "records_of": "modelwright.lifecycle",
-    "release": "modelwright.lifecycle",
+    "records_of": "modelwright.released",
+    "release": "modelwright.released",
     "reproduce": "modelwright.lifecycle",
-    "rollback": "modelwright.lifecycle",
+    "rollback": "modelwright.released",
     "run": "modelwright.lifecycle",
     "written_report": "modelwright.release.report",
 }
@@ -82,8 +82,14 @@ if TYPE_CHECKING:
     from modelwright.core.records import AuditLine, Finding
     from modelwright.core.spec_file import read_spec
     from modelwright.data.check import check, compare
-    from modelwright.lifecycle import (
-        Released,
+    from modelwright.lifecycle import Released, reproduce, run
+    from modelwright.pack.artefact import Artefact
+    from modelwright.release.audit import AuditLog
+    from modelwright.release.gc import gc
+    from modelwright.release.registry import Registry
+    from modelwright.release.report import headline, written_report
+    from modelwright.release.signing import new_keys
+    from modelwright.released import (
         check_against,
         compare_releases,
         history,
@@ -93,16 +99,8 @@ if TYPE_CHECKING:
         promote,
         records_of,
         release,
-        reproduce,
         rollback,
-        run,
     )
-    from modelwright.pack.artefact import Artefact
-    from modelwright.release.audit import AuditLog
-    from modelwright.release.gc import gc
-    from modelwright.release.registry import Registry
-    from modelwright.release.report import headline, written_report
-    from modelwright.release.signing import new_keys
 
 
 def __getattr__(name: str) -> Any:
