@@ -19,6 +19,8 @@ NAMES = [
     "check",
     "compare",
     "run",
+    "report",
+    "release",
     "reproduce",
     "serve",
     "predict",
