@@ -1,0 +1,66 @@
+"""The records of the released project as a card takes them, and an evaluation with all parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+import modelwright as mw
+from modelwright.core.evaluation import Curve, Evaluation, Importance, Slice
+from modelwright.core.records import DatasetRecord, Finding, Interval, Manifest
+from modelwright.core.runs import spec_of_run
+from modelwright.core.spec import Spec
+from modelwright.core.store import from_json
+from modelwright.release.card import CardInput
+
+CLEAR, UNCLEAR = Interval(0.05, 0.02, 0.08), Interval(0.01, -0.01, 0.03)
+
+
+def evaluation(released: mw.Released, **changes: Any) -> Evaluation:
+    """One where nothing is wrong."""
+    dataset = dataset_of(released)
+    base = Evaluation(
+        goal="roc_auc",
+        rows=dataset.holdout_rows,
+        curves=(Curve("age", (0.0, 30.0), (0.85, 0.82)),),
+        importance=tuple(Importance(c.name, (c.name,), CLEAR) for c in dataset.schema.features),
+        slices=(Slice("colour is red", ("colour",), 60, 0.84, UNCLEAR, 0.7),),
+        notes=("robustness: not looked at",),
+    )
+    return msgspec.structs.replace(base, **changes)
+
+
+def dataset_of(released: mw.Released) -> DatasetRecord:
+    return from_json((released.run / "dataset.json").read_bytes(), DatasetRecord)
+
+
+def card_input(released: mw.Released, **changes: Any) -> CardInput:
+    """The card's input with some of its records replaced; `spec` as keys to change."""
+    spec = spec_of_run(released.run).spec
+    if "spec" in changes:
+        spec = Spec.model_validate({**spec.model_dump(mode="json"), **changes.pop("spec")})
+    given: dict[str, Any] = {
+        "spec": spec,
+        "release": released.record,
+        "dataset": dataset_of(released),
+        "fit": released.fit,
+        "manifest": from_json((released.run / "artefact" / "manifest.json").read_bytes(), Manifest),
+        "measured": released.measured,
+        "evaluation": evaluation(released),
+    }
+    return CardInput(**{**given, **changes})
+
+
+def with_columns(dataset: DatasetRecord, named: str, **marks: Any) -> DatasetRecord:
+    """The dataset with one column changed."""
+    columns = tuple(
+        msgspec.structs.replace(c, **marks) if c.name == named else c
+        for c in dataset.schema.columns
+    )
+    schema = msgspec.structs.replace(dataset.schema, columns=columns)
+    return msgspec.structs.replace(dataset, schema=schema)
+
+
+def found(check: str, verdict: str = "fail", **more: Any) -> Finding:
+    return Finding(check, more.pop("subject", "x"), verdict, severity="warning", **more)  # type: ignore[arg-type]
