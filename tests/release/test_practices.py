@@ -52,7 +52,7 @@ def test_all_28_in_the_papers_order_and_the_minimum(released: mw.Released) -> No
 
 
 def test_a_declaration_is_worth_half_a_point(released: mw.Released) -> None:
-    told = {"practices": {code: "see the wiki" for code in PRACTICES}}
+    told = {"practices": dict.fromkeys(PRACTICES, "see the wiki")}
     before = {p.code: p for p in score_of(card_input(released)).practices}
     score = score_of(card_input(released, spec=told))
     assert score.score == score.sections["monitoring"] == 3.5
@@ -63,7 +63,7 @@ def test_a_declaration_is_worth_half_a_point(released: mw.Released) -> None:
 
 
 def test_no_declaration_speaks_against_evidence(released: mw.Released) -> None:
-    told = {"practices": {code: "all is well" for code in PRACTICES}}
+    told = {"practices": dict.fromkeys(PRACTICES, "all is well")}
     idle = (Importance("big", ("big",), UNCLEAR),)
     failed = msgspec.structs.replace(
         found("baseline", "undecided", subject="linear"), advice="linear is simpler"
