@@ -101,9 +101,8 @@ def _evaluation_data(run: JudgedRun) -> list[Block]:
     return [
         Paragraph(
             f"{dataset.holdout_rows:,} rows of {dataset.source}, sealed before any model was "
-            f"trained ({dataset.split}, seed {dataset.seed}) and opened "
-            f"{max(1, run.release.holdout_uses)} times so far. Fingerprint "
-            f"{dataset.holdout_fingerprint}."
+            f"trained ({dataset.split}, seed {dataset.seed}). Times they were opened so far: "
+            f"{max(1, run.release.holdout_uses)}. Fingerprint {dataset.holdout_fingerprint}."
         )
     ]
 

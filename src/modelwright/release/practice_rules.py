@@ -61,7 +61,7 @@ def features_are_beneficial(run: JudgedRun) -> Points:
             refuted=True,
         )
     if unseen:
-        return Points(0.5, f"{len(unseen)} features were not measured: {_listed(unseen)}")
+        return Points(0.5, f"not measured: {_listed(unseen)}")
     return Points(
         1.0, f"importance of all {len(importance)} features is above zero with its interval"
     )
@@ -71,7 +71,7 @@ def forbidden_features(run: JudgedRun) -> Points:
     """D4: a list of what may not be read is enforced, and somebody says that it is complete."""
     dropped, told = run.spec.data.drop, "D4" in run.spec.practices
     proxies = [f for f in run.dataset.findings if f.check == "proxy" and f.verdict != "pass"]
-    held = f"data.drop keeps {len(dropped)} columns out of every model" if dropped else ""
+    held = f"data.drop keeps {_listed(dropped)} out of every model" if dropped else ""
     if proxies:
         names = _listed(run.named(f) for f in proxies)
         return Points(
@@ -159,7 +159,7 @@ def tuned(run: JudgedRun) -> Points:
     if tried:
         return Points(
             0.5,
-            f"only {len(tried)} candidates beside the defaults{gain}; raise fit.budget until at "
+            f"candidates beside the defaults: {len(tried)}{gain}; raise fit.budget until at "
             f"least {ENOUGH_TRIALS} come from the search",
         )
     return Points(0.0, "defaults only: raise fit.budget")
@@ -221,7 +221,7 @@ def slices_are_good(run: JudgedRun) -> Points:
         named = _listed(run.named(f) for f in weak)
         return Points(
             0.0,
-            f"{len(weak)} slices are weak or undecided: {named}; more rows of them",
+            f"slices that are weak or undecided: {named}; more rows of them",
             refuted=True,
         )
     searched = len(run.evaluation.slices)
@@ -229,9 +229,9 @@ def slices_are_good(run: JudgedRun) -> Points:
         return Points(
             0.0, "no slice was looked at: limits: {METRIC: {at_least: ..., slices: {COLUMN: ...}}}"
         )
-    parts = [f"{len(declared)} declared slices keep their limits"] if declared else []
+    parts = [f"declared slices that keep their limits: {len(declared)}"] if declared else []
     if searched:
-        parts.append(f"{searched} searched slices, corrected for their number, show no weak one")
+        parts.append(f"none of the searched slices is weak, corrected for their number: {searched}")
     return Points(1.0, "; ".join(parts))
 
 
@@ -317,15 +317,13 @@ def validated_before_serving(run: JudgedRun) -> Points:
     if waved or run.release.overrides:
         count = max(len(waved), len(run.release.overrides))
         return Points(
-            0.5, f"{count} undecided gates were let through by hand: bring rows that decide them"
+            0.5, f"undecided gates let through by hand: {count}; bring rows that decide them"
         )
     if not quality:
         return Points(
             0.5, "only baselines guard quality: set a limit, such as limits: {roc_auc: 0.8}"
         )
-    return Points(
-        1.0, f"{len(blocking)} blocking gates, {len(quality)} limits on quality among them"
-    )
+    return Points(1.0, f"{len(blocking)} gates that block; limits on quality: {len(quality)}")
 
 
 def rollback(run: JudgedRun) -> Points:
