@@ -158,7 +158,7 @@ def test_staleness_slices_and_inclusion(released: mw.Released) -> None:
     assert points("MD4", released) == 1
     assert points("MD4", released, evaluation=evaluation(released, curves=())) == 0
     assert points("MD6", released) == 1
-    blind = evaluation(released, slices=())
+    blind = evaluation(released, slices=(), findings=())
     assert points("MD6", released, evaluation=blind) == 0
     declared = found("slice", "pass", subject="roc_auc where colour is red")
     assert points("MD6", released, evaluation=blind, **evidence(released, declared)) == 1
@@ -169,6 +169,10 @@ def test_staleness_slices_and_inclusion(released: mw.Released) -> None:
     assert points("MD7", released, dataset=protected) == 0
     assert points("MD7", released, dataset=protected, evaluation=unfair) == 0
     assert points("MD7", released, dataset=protected, evaluation=fair) == 0.5
+    few = evaluation(released, findings=(found("fairness", "undecided", subject="member"),))
+    for seen, wanted in ((few, 0.5), (unfair, 0)):
+        told = {"practices": {"MD7": "looked at by hand"}}
+        assert points("MD7", released, dataset=protected, evaluation=seen, spec=told) == wanted
     ethics = {"ethics": "Members are not favoured."}
     assert points("MD7", released, dataset=protected, evaluation=fair, spec=ethics) == 1
 

@@ -17,9 +17,9 @@ from mlflow import MlflowClient
 import modelwright as mw
 from modelwright.core.records import Finding
 from modelwright.pack.artefact import Artefact
-from modelwright.release.registry import Registry
+from modelwright.release.registry import Registry, description_of, goal_in_words
 from modelwright.release.report import headline
-from modelwright.release.tracking import MOST_CHILDREN, description_of, goal_in_words, log_run
+from modelwright.release.tracking import MOST_CHILDREN, log_run
 from release.records import dataset_of
 from release.test_registry import tracking_server
 
@@ -63,10 +63,8 @@ class Logged:
         self.run_id = self.log(released)
         self.seconds = time.perf_counter() - started
         self.version = self.registry.register(
-            self.artefact, self.release, self.run_id,
-            description=description_of(self.release), intent="Ranks visitors.",
-            goal=goal_in_words(self.release),
-        )  # fmt: skip
+            self.artefact, self.release, self.run_id, intent="Ranks visitors."
+        )
         self.run = self.client.get_run(self.run_id)
 
     def log(self, released: mw.Released, **changes: Any) -> str:

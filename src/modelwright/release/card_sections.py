@@ -74,10 +74,11 @@ def _factors(run: JudgedRun) -> list[Block]:
     schema = run.dataset.schema
     protected = [c.name for c in schema.columns if c.protected]
     sliced = dict.fromkeys(limit.slice_column for limit in run.manifest.limits)
+    searched = [f.wanted for f in run.gates("weak slice") if not run.hides(f)]
     items = [
         f"Protected columns: {', '.join(protected) or 'none was named'}.",
         f"Slices with a limit of their own: {', '.join(filter(None, sliced)) or 'none'}.",
-        f"Slices that were searched: {len(run.evaluation.slices)}.",
+        f"Weak slices were searched for: {', '.join(filter(None, searched)) or 'no'}.",
         f"Costs were measured on {run.measured.machine}.",
     ]
     return [Bullets(items)]
@@ -170,7 +171,7 @@ def _slices(run: JudgedRun) -> list[Block]:
         for part in found
     ]
     head = ("slice", "rows", goal, "loss a row above the others", "p, corrected")
-    return [Heading("Slices that were searched, the weakest first"), Grid(head, rows)]
+    return [Heading("Slices found by search, the weakest first"), Grid(head, rows)]
 
 
 def _where(run: JudgedRun, part: Slice) -> str:

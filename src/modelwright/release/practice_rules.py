@@ -177,16 +177,17 @@ def _gain_over_default(run: JudgedRun) -> str:
 
 
 def staleness(run: JudgedRun) -> Points:
-    """MD4: a curve of quality over the age of the model."""
+    """MD4: a curve of quality over the time since training."""
     curve = run.evaluation.curve("age")
     if curve is None or len(curve.x) < 2:
         return Points(
             0.0, "no curve of age: data.split: {method: time, by: COLUMN} lets the run measure it"
         )
+    goal = run.evaluation.goal
     return Points(
         1.0,
-        f"models of {len(curve.x)} ages were tested on newer rows: {run.evaluation.goal} from "
-        f"{curve.y[0]:.4g} (youngest) to {curve.y[-1]:.4g} (oldest)",
+        f"measured over {len(curve.x)} stretches of time after training: {goal} "
+        f"{show(goal, curve.y[0])} in the first, {show(goal, curve.y[-1])} in the last",
     )
 
 
@@ -215,23 +216,20 @@ def simpler_is_not_better(run: JudgedRun) -> Points:
 
 def slices_are_good(run: JudgedRun) -> Points:
     """MD6: declared slices keep their limits, searched ones are not weak."""
-    declared = run.gates("slice")
-    weak = [f for f in (*declared, *run.gates("weak slice")) if f.verdict != "pass"]
+    declared, searched = run.gates("slice"), run.gates("weak slice")
+    weak = [f for f in (*declared, *searched) if f.verdict != "pass"]
     if weak:
+        failed = any(f.verdict == "fail" for f in weak)
         named = _listed(run.named(f) for f in weak)
         return Points(
-            0.0,
-            f"slices that are weak or undecided: {named}; more rows of them",
-            refuted=True,
+            0.0, f"slices that are weak or undecided: {named}; more rows or features", failed
         )
-    searched = len(run.evaluation.slices)
     if not declared and not searched:
         return Points(
             0.0, "no slice was looked at: limits: {METRIC: {at_least: ..., slices: {COLUMN: ...}}}"
         )
     parts = [f"declared slices that keep their limits: {len(declared)}"] if declared else []
-    if searched:
-        parts.append(f"none of the searched slices is weak, corrected for their number: {searched}")
+    parts += [f"searched: {f.wanted or 'none is weak'}" for f in searched]
     return Points(1.0, "; ".join(parts))
 
 
@@ -249,12 +247,9 @@ def inclusion(run: JudgedRun) -> Points:
         )
     unequal = [f for f in found if f.verdict != "pass"]
     if unequal:
-        return Points(
-            0.0,
-            f"groups are treated unequally, or too few rows to tell: "
-            f"{_listed(run.named(f) for f in unequal)}",
-            refuted=True,
-        )
+        named = _listed(run.named(f) for f in unequal)
+        failed = any(f.verdict == "fail" for f in unequal)
+        return Points(0.0, f"unequal, or too few rows to tell: {named}; judge it in ethics", failed)
     done = f"groups of {_listed(protected)} differ by no more than allowed"
     if run.spec.ethics:
         return Points(1.0, f"{done}; the judgement is written down under ethics")

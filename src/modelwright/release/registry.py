@@ -33,6 +33,7 @@ from modelwright.core.errors import (
 from modelwright.core.records import ReleaseRecord
 from modelwright.core.store import locked
 from modelwright.pack.artefact import Artefact
+from modelwright.release.report import headline
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -108,16 +109,12 @@ class Registry:
         release: ReleaseRecord,
         mlflow_run: str,
         *,
-        description: str = "",
         intent: str = "",
-        goal: str = "",
     ) -> str:
         """Make a version of a logged run; returns its number.
 
         Args:
-            description: of the version; default its verdict and run.
             intent: what the model is for, the description of the registered model.
-            goal: the goal metric with its interval, as a tag.
 
         Raises:
             RegistryError: MLflow refused or cannot be reached.
@@ -129,8 +126,8 @@ class Registry:
                 release.model,
                 source,
                 mlflow_run,
-                tags=tags_of(artefact, release) | ({GOAL: goal} if goal else {}),
-                description=description or f"Verdict: {release.verdict}. Run {release.run}.",
+                tags=tags_of(artefact, release) | {GOAL: goal_in_words(release)},
+                description=description_of(release),
             )
         return str(made.version)
 
@@ -288,6 +285,24 @@ def _name(model: str) -> str:
 def tags_of(artefact: Artefact, release: ReleaseRecord) -> dict[str, str]:
     """What ties a run or version in MLflow to a run folder and the bytes in it."""
     return {DIGEST: artefact.digest, RUN: release.run, VERDICT: release.verdict}
+
+
+def description_of(release: ReleaseRecord) -> str:
+    """What a version says of itself: the verdict, the goal with its interval, the run."""
+    goal = goal_in_words(release)
+    return "\n\n".join(filter(None, (headline(release), goal, f"Run {release.run}.")))
+
+
+def goal_in_words(release: ReleaseRecord) -> str:
+    """The goal metric with its interval.
+
+    Example:
+        >>> from modelwright.core.records import Finding
+        >>> found = (Finding("goal", "f1", "pass", "0.9000 (90%: 0.8800 to 0.9200)"),)
+        >>> goal_in_words(ReleaseRecord("m", "r", "pass", "a", found, "t"))
+        'f1 0.9000 (90%: 0.8800 to 0.9200)'
+    """
+    return next((f"{f.subject} {f.measured}" for f in release.evidence if f.check == "goal"), "")
 
 
 def _without_password(text: str) -> str:

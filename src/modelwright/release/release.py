@@ -23,7 +23,7 @@ from modelwright.release.gates import Evidence, judge, verdict_of
 from modelwright.release.promote import promote
 from modelwright.release.registry import CHALLENGER, CHAMPION, Registry, Version
 from modelwright.release.report import ReportInput, render
-from modelwright.release.tracking import description_of, goal_in_words, log_run
+from modelwright.release.tracking import log_run
 
 REPORT = "report.html"
 
@@ -89,14 +89,7 @@ def _register(
     mlflow_run: str,
 ) -> ReleaseRecord:
     spec = judged.spec_file.spec
-    version = registry.register(
-        judged.artefact,
-        release,
-        mlflow_run,
-        description=description_of(release),
-        intent=spec.intent,
-        goal=goal_in_words(release),
-    )
+    version = registry.register(judged.artefact, release, mlflow_run, intent=spec.intent)
     release = msgspec.structs.replace(release, version=version, alias=CHALLENGER)
     registry.set_alias(spec.name, CHALLENGER, version)
     why = "first release that passed its gates"

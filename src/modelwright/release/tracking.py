@@ -20,8 +20,7 @@ from modelwright.pack.artefact import Artefact
 from modelwright.pack.convert import input_type
 from modelwright.release.audit import who
 from modelwright.release.flat import flat_graph
-from modelwright.release.registry import Registry, tags_of
-from modelwright.release.report import headline
+from modelwright.release.registry import Registry, description_of, tags_of
 
 try:
     import mlflow
@@ -68,24 +67,6 @@ def log_run(
         _log_files(client, run_id, artefact, folder)
         client.set_terminated(run_id)
     return run_id
-
-
-def description_of(release: ReleaseRecord) -> str:
-    """What a version says of itself: the verdict, the goal with its interval, the run."""
-    goal = goal_in_words(release)
-    return "\n\n".join(filter(None, (headline(release), goal, f"Run {release.run}.")))
-
-
-def goal_in_words(release: ReleaseRecord) -> str:
-    """The goal metric with its interval.
-
-    Example:
-        >>> from modelwright.core.records import Finding
-        >>> found = (Finding("goal", "f1", "pass", "0.9000 (90%: 0.8800 to 0.9200)"),)
-        >>> goal_in_words(ReleaseRecord("m", "r", "pass", "a", found, "t"))
-        'f1 0.9000 (90%: 0.8800 to 0.9200)'
-    """
-    return next((f"{f.subject} {f.measured}" for f in release.evidence if f.check == "goal"), "")
 
 
 def _usual_tags(artefact: Artefact, release: ReleaseRecord) -> dict[str, str]:
