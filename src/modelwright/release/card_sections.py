@@ -74,11 +74,11 @@ def _factors(run: JudgedRun) -> list[Block]:
     schema = run.dataset.schema
     protected = [c.name for c in schema.columns if c.protected]
     sliced = dict.fromkeys(limit.slice_column for limit in run.manifest.limits)
-    searched = [f.wanted for f in run.gates("weak slice") if not run.hides(f)]
+    searched = [f"{f.verdict} (wanted: {f.wanted})" for f in run.gates("weak slice")]
     items = [
         f"Protected columns: {', '.join(protected) or 'none was named'}.",
         f"Slices with a limit of their own: {', '.join(filter(None, sliced)) or 'none'}.",
-        f"Weak slices were searched for: {', '.join(filter(None, searched)) or 'no'}.",
+        f"Search for weak slices: {', '.join(searched) or 'none was made'}.",
         f"Costs were measured on {run.measured.machine}.",
     ]
     return [Bullets(items)]
@@ -202,13 +202,15 @@ def _ethics(run: JudgedRun) -> list[Block]:
 
 
 def _limitations(run: JudgedRun) -> list[Block]:
-    """Everything that is not as it should be, the gates first."""
-    gates = [f for f in run.release.evidence if f.verdict != "pass" and f.check not in NOT_LIMITS]
-    seen = {(f.check, f.subject) for f in gates}
-    gates += [f for f in run.evaluation.findings
-              if f.verdict != "pass" and (f.check, f.subject) not in seen]  # fmt: skip
-    data = [f for f in run.dataset.findings if f.verdict != "pass" and f.severity != "info"]
+    """Everything that is not as it should be, the gates first; weak slices one by one."""
     weak = [part for part in run.evaluation.slices if part.p < SIGNIFICANT and part.excess.low > 0]
+    left_out = (*NOT_LIMITS, "weak slice") if weak else NOT_LIMITS
+    gates = [f for f in run.release.evidence if f.verdict != "pass" and f.check not in left_out]
+    seen = {(f.check, f.subject) for f in run.release.evidence}
+    gates += [f for f in run.evaluation.findings
+              if f.verdict != "pass" and f.check not in left_out
+              and (f.check, f.subject) not in seen]  # fmt: skip
+    data = [f for f in run.dataset.findings if f.verdict != "pass" and f.severity != "info"]
     items = [
         *(_told(run, finding) for finding in gates),
         *(f"weak slice: {_where(run, part)}, {part.rows:,} rows, loss a row above the others "

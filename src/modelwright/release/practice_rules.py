@@ -220,10 +220,10 @@ def slices_are_good(run: JudgedRun) -> Points:
     weak = [f for f in (*declared, *searched) if f.verdict != "pass"]
     if weak:
         failed = any(f.verdict == "fail" for f in weak)
-        named = _listed(run.named(f) for f in weak)
-        return Points(
-            0.0, f"slices that are weak or undecided: {named}; more rows or features", failed
+        named = _listed(
+            run.named(f) if run.hides(f) else f"{f.subject}: {f.measured}" for f in weak
         )
+        return Points(0.0, f"weak or undecided slices ({named}): more rows or features", failed)
     if not declared and not searched:
         return Points(
             0.0, "no slice was looked at: limits: {METRIC: {at_least: ..., slices: {COLUMN: ...}}}"
