@@ -46,7 +46,7 @@ _WHERE = {
     "reproduce": "modelwright.lifecycle",
     "rollback": "modelwright.released",
     "run": "modelwright.lifecycle",
-    "written_report": "modelwright.release.report",
+    "write_pages": "modelwright.release.pages",
 }
 __all__ = [
     "Artefact",
@@ -74,7 +74,7 @@ __all__ = [
     "reproduce",
     "rollback",
     "run",
-    "written_report",
+    "write_pages",
 ]
 
 if TYPE_CHECKING:
@@ -86,8 +86,9 @@ if TYPE_CHECKING:
     from modelwright.pack.artefact import Artefact
     from modelwright.release.audit import AuditLog
     from modelwright.release.gc import gc
+    from modelwright.release.pages import write_pages
     from modelwright.release.registry import Registry
-    from modelwright.release.report import headline, written_report
+    from modelwright.release.report import headline
     from modelwright.release.signing import new_keys
     from modelwright.released import (
         check_against,

@@ -20,14 +20,14 @@ from projects import QUICK
 
 
 @contextlib.contextmanager
-def tracking_server(folder: Path) -> Iterator[str]:
+def tracking_server(folder: Path, *, backend: str = "") -> Iterator[str]:
     """A server with its own database and artifacts; ends with the block."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     command = [
         sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-        "--backend-store-uri", f"sqlite:///{folder / 'server.db'}",
+        "--backend-store-uri", backend or f"sqlite:///{folder / 'server.db'}",
         "--artifacts-destination", str(folder / "blobs"), "--workers", "1",
     ]  # fmt: skip
     with (folder / "server.log").open("w") as log:

@@ -1,4 +1,4 @@
-"""MLflow as index and blob store. The only importer of mlflow.
+"""MLflow as index and blob store; with `release.tracking` the only importer of mlflow.
 
 MLflow keeps artifact, version and alias in separate transactions, so they are written in that
 order: a version exists only when its files do, and an alias is one upsert. A crash leaves a run
@@ -31,24 +31,20 @@ from modelwright.core.errors import (
     RegistryError,
     did_you_mean,
 )
-from modelwright.core.records import DatasetRecord, FitRecord, Measured, ReleaseRecord
-from modelwright.core.runs import SEARCH_STATE
+from modelwright.core.records import ReleaseRecord
 from modelwright.core.store import locked, write_once
 from modelwright.pack.artefact import Artefact, verified
-from modelwright.pack.convert import input_type
 from modelwright.release import trust
-from modelwright.release.flat import flat_graph
+from modelwright.release.report import headline
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # saves a request a run
 try:
     import mlflow
-    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
     from mlflow.exceptions import MlflowException
-    from mlflow.models.signature import ModelSignature
-    from mlflow.types import ColSpec, Schema
     from sqlalchemy.exc import SQLAlchemyError
 except ImportError as error:
     raise MissingExtra("mlflow", "train") from error
@@ -57,7 +53,7 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 HOME = Path(".modelwright")
 CACHE, CACHE_LOCK = "artefacts", "artefacts.lock"
 DIGEST, RUN, VERDICT = "modelwright.digest", "modelwright.run", "modelwright.verdict"
-_MLFLOW_TYPE = {"float64": "double", "string": "string", "int64": "long"}
+GOAL = "modelwright.goal"
 _REFERENCE = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})(?:@([a-z]+)|/(\d+))?$")
 
 
@@ -100,61 +96,41 @@ class Registry:
         """Whether a project has a registry, without making one."""
         return bool(os.environ.get("MLFLOW_TRACKING_URI")) or (folder / HOME / "mlflow.db").exists()
 
-    def log_run(
+    @contextlib.contextmanager
+    def client(self) -> Iterator[Any]:
+        """MLflow's client; its errors become ours, its chatter is silenced.
+
+        Raises:
+            RegistryError: MLflow refused or cannot be reached.
+        """
+        with _quiet(self.uri):
+            yield self._client
+
+    def register(
         self,
         artefact: Artefact,
-        dataset: DatasetRecord,
-        fit: FitRecord,
-        measured: Measured,
         release: ReleaseRecord,
-        folder: Path,
+        mlflow_run: str,
+        *,
+        intent: str = "",
     ) -> str:
-        """Write run, parameters, metrics, dataset and files; returns MLflow's run id.
-
-        Raises:
-            RegistryError: MLflow refused or cannot be reached.
-        """
-        with _quiet(self.uri):
-            run = self._client.create_run(
-                self._experiment(release.model), run_name=release.run, tags=_tags(artefact, release)
-            )
-            run_id: str = run.info.run_id
-            self._client.log_batch(
-                run_id,
-                metrics=_metrics(fit, measured, release),
-                params=[Param(k, str(v)[:500]) for k, v in _params(fit).items()],
-            )
-            described = Dataset(Path(dataset.source).name, dataset.fingerprint, "local",
-                                f'{{"uri": "{Path(dataset.source).name}"}}')  # fmt: skip
-            tags = [InputTag("mlflow.data.context", "training")]
-            tags += [InputTag(f"modelwright.{k}", v) for k, v in dataset.origin.items()]
-            self._client.log_inputs(run_id, [DatasetInput(described, tags)])
-            with tempfile.TemporaryDirectory() as scratch:
-                model = Path(scratch) / "model"
-                _save_flavour(artefact, model)
-                self._client.log_artifacts(run_id, str(model), "model")
-                records = Path(scratch) / "run"  # without what only a resumed search needs
-                shutil.copytree(folder, records, ignore=shutil.ignore_patterns(*SEARCH_STATE, ".*"))
-                self._client.log_artifacts(run_id, str(records))
-            self._client.set_terminated(run_id)
-        return run_id
-
-    def register(self, artefact: Artefact, release: ReleaseRecord, mlflow_run: str) -> str:
         """Make a version of a logged run; returns its number.
 
+        Args:
+            intent: what the model is for, the description of the registered model.
+
         Raises:
             RegistryError: MLflow refused or cannot be reached.
         """
         with _quiet(self.uri):
-            with contextlib.suppress(MlflowException):
-                self._client.create_registered_model(release.model)
+            _describe(self._client, release.model, intent)
             source = f"{self._client.get_run(mlflow_run).info.artifact_uri}/model"
             made = self._client.create_model_version(
                 release.model,
                 source,
                 mlflow_run,
-                tags=_tags(artefact, release),
-                description=f"Verdict: {release.verdict}. Run {release.run}.",
+                tags=tags_of(artefact, release) | {GOAL: goal_in_words(release)},
+                description=description_of(release),
             )
         return str(made.version)
 
@@ -267,7 +243,8 @@ class Registry:
                 part.rename(path)
         return f"sqlite:///{path}"
 
-    def _experiment(self, model: str) -> str:
+    def experiment(self, model: str) -> str:
+        """The id of the model's experiment, made when there is none."""
         found = self._client.get_experiment_by_name(model)
         if found:
             return str(found.experiment_id)
@@ -316,6 +293,17 @@ def _pages(search: Callable[..., Any], wanted: str | None = None) -> list[Any]:
             return found
 
 
+def _describe(client: Any, model: str, intent: str) -> None:
+    """Make the registered model, or give one that exists its new description."""
+    try:
+        client.create_registered_model(model, description=intent or None)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        if intent:
+            client.update_registered_model(model, intent)
+
+
 def _version(found: Any) -> Version:
     tags = found.tags
     return Version(
@@ -336,41 +324,27 @@ def _name(model: str) -> str:
     return model
 
 
-def _tags(artefact: Artefact, release: ReleaseRecord) -> dict[str, str]:
+def tags_of(artefact: Artefact, release: ReleaseRecord) -> dict[str, str]:
+    """What ties a run or version in MLflow to a run folder and the bytes in it."""
     return {DIGEST: artefact.digest, RUN: release.run, VERDICT: release.verdict}
 
 
-def _params(fit: FitRecord) -> dict[str, Any]:
-    return {"family": fit.family, "seed": fit.seed, "budget": fit.budget, "rounds": fit.rounds,
-            **{f"{fit.family}.{name}": value for name, value in fit.params.items()}}  # fmt: skip
+def description_of(release: ReleaseRecord) -> str:
+    """What a version says of itself: the verdict, the goal with its interval, the run."""
+    goal = goal_in_words(release)
+    return "\n\n".join(filter(None, (headline(release), goal, f"Run {release.run}.")))
 
 
-def _metrics(fit: FitRecord, measured: Measured, release: ReleaseRecord) -> list[Metric]:
-    best = next(trial for trial in fit.trials if trial.number == fit.best)
-    nan = float("nan")
-    values = {
-        f"cv_{fit.goal}": nan if best.score is None else best.score,
-        "in_process_p50_ms": measured.in_process_p50 * 1e3,
-        "size_bytes": float(measured.size),
-        "fit_seconds": fit.seconds,
-    }
-    for finding in release.evidence:
-        if finding.check in ("goal", "limit") and finding.interval is not None:
-            values[f"holdout_{finding.subject}"] = finding.interval.value
-    return [Metric(key, value, 0, 0) for key, value in values.items() if value == value]
+def goal_in_words(release: ReleaseRecord) -> str:
+    """The goal metric with its interval.
 
-
-def _save_flavour(artefact: Artefact, folder: Path) -> None:
-    """MLflow's own onnx flavour, so that mlflow.pyfunc.load_model works for those who want it."""
-    columns = [ColSpec(_MLFLOW_TYPE[input_type(c)], c.name) for c in artefact.schema.features]
-    versions = artefact.manifest.versions
-    mlflow.onnx.save_model(
-        flat_graph(artefact),
-        str(folder),
-        signature=ModelSignature(inputs=Schema(columns)),
-        pip_requirements=[f"onnxruntime=={versions['onnxruntime']}", f"numpy=={versions['numpy']}"],
-        save_as_external_data=False,
-    )
+    Example:
+        >>> from modelwright.core.records import Finding
+        >>> found = (Finding("goal", "f1", "pass", "0.9000 (90%: 0.8800 to 0.9200)"),)
+        >>> goal_in_words(ReleaseRecord("m", "r", "pass", "a", found, "t"))
+        'f1 0.9000 (90%: 0.8800 to 0.9200)'
+    """
+    return next((f"{f.subject} {f.measured}" for f in release.evidence if f.check == "goal"), "")
 
 
 def _without_password(text: str) -> str:

@@ -28,13 +28,15 @@ from modelwright.fit.pipeline import Fit, Pipeline
 from modelwright.pack.artefact import Answers, Artefact
 from modelwright.release.attest import attest
 from modelwright.release.audit import AuditLog, who
+from modelwright.release.card import card_finding
 from modelwright.release.evaluate import evaluate
 from modelwright.release.evidence import Evidence
 from modelwright.release.gates import judge, ruling
+from modelwright.release.pages import write_pages
 from modelwright.release.promote import register
 from modelwright.release.registry import CHAMPION, Registry, Version
-from modelwright.release.report import render
 from modelwright.release.run_records import EVALUATION, REPORT, RunRecords
+from modelwright.release.tracking import log_run
 
 EVALUATION_SHARE, EVALUATION_SECONDS = 0.06, 4.0
 """Part of a budget in seconds, and most seconds, for a look at what the model uses."""
@@ -68,7 +70,7 @@ def judge_and_register(
     holdout, uses = dataset.holdout.open(judged.run.name)
     evidence = _evidence(judged, dataset, fit, holdout, champion, registry)
     evaluation = evaluate(evidence, _seconds(spec.fit.budget))
-    findings = judge(evidence, evaluation.findings)
+    findings = judge(evidence, [*evaluation.findings, card_finding(spec)])
     release = ReleaseRecord(
         model=spec.name,
         run=judged.run.name,
@@ -154,8 +156,8 @@ def _log_and_register(
     _write(judged, evaluation, release)
     parent = champion.digest if champion else ""
     attest(judged.run, judged.artefact, release, judged.spec_file.spec, judged.dataset, parent)
-    mlflow_run = registry.log_run(
-        judged.artefact, judged.dataset, judged.fit, judged.measured, release, judged.run
+    mlflow_run = log_run(
+        registry, judged.artefact, judged.dataset, judged.fit, judged.measured, release, judged.run
     )
     if release.verdict != "pass":
         return release
@@ -270,9 +272,8 @@ def _champion_answers(
 
 
 def _write(judged: Judged, evaluation: Evaluation, release: ReleaseRecord) -> None:
-    given = RunRecords(
+    write_atomic(judged.run / "release.json", to_json(release))
+    write_pages(RunRecords(
         judged.run, release, judged.dataset, judged.fit, judged.artefact.manifest, judged.measured,
         judged.spec_file, evaluation,
-    )  # fmt: skip
-    write_atomic(judged.run / REPORT, render(given).encode())
-    write_atomic(judged.run / "release.json", to_json(release))
+    ))  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from pathlib import Path
 
 from modelwright.core.limits import METRICS, Limit, show
 from modelwright.core.records import (
@@ -13,11 +12,12 @@ from modelwright.core.records import (
     Measured,
     ReleaseRecord,
 )
-from modelwright.core.store import write_atomic
 from modelwright.release.candidates_page import candidates_page
+from modelwright.release.card import missing_from_card
 from modelwright.release.data_page import data_page
 from modelwright.release.html import page, table
 from modelwright.release.model_page import curves_page, failures_page, uses_page, weak_page
+from modelwright.release.practices import practices_html, test_score
 from modelwright.release.run_records import RunRecords
 
 MANY_USES = 10
@@ -65,13 +65,6 @@ def render(given: RunRecords) -> str:
     return page(title, head + body)
 
 
-def written_report(given: RunRecords) -> Path:
-    """The report's file, written anew from the records."""
-    path = given.folder / given.release.report
-    write_atomic(path, render(given).encode())
-    return path
-
-
 def sections(given: RunRecords) -> list[tuple[str, str]]:
     """Every part of the report: its name and content."""
     release, found = given.release, given.evaluation
@@ -87,6 +80,7 @@ def sections(given: RunRecords) -> list[tuple[str, str]]:
         ("Worst errors", failures_page(found)),
         ("Cost", _cost(given.measured)),
         ("Data", data_page(given.dataset)),
+        ("ML Test Score", practices_html(given.practices or test_score(given))),
         ("How to get this again", _reproduce(given)),
     ]
 
@@ -105,9 +99,8 @@ def to_judge(given: RunRecords) -> list[str]:
     """What no computation decides, in sentences."""
     spec, evidence = given.spec_file.spec, given.release.evidence
     found = []
-    if not spec.intent or not spec.out_of_scope:
-        found.append("What the model is for, and what it must not be used for: fill intent and "
-                     "out_of_scope in the spec.")  # fmt: skip
+    if missing := missing_from_card(spec):
+        found.append(f"What only the owner knows: fill {', '.join(missing)} in the spec.")
     for finding in evidence:
         if finding.check == "fairness" and finding.verdict != "pass":
             found.append(f"Whether this difference is justified: {finding.subject}, "

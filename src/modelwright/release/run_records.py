@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from modelwright.core.errors import ArtefactError
-from modelwright.core.evaluation import Evaluation
+from modelwright.core.evaluation import Evaluation, TestScore
 from modelwright.core.records import (
+    AuditLine,
     DatasetRecord,
+    Finding,
     FitRecord,
     Manifest,
     Measured,
     ReleaseRecord,
+    Reproduced,
 )
 from modelwright.core.runs import DATASET, FIT, RELEASE, spec_of_run
+from modelwright.core.spec import Spec
 from modelwright.core.spec_file import SpecFile
 from modelwright.core.store import Record, from_json
 
+HIDDEN = "(private)"
 REPORT, EVALUATION, MEASURED = "report.html", "evaluation.json", "measured.json"
 
 
@@ -27,6 +34,9 @@ class RunRecords:
 
     Attributes:
         folder: the run's own.
+        reproduced: the run's model made once more, where that was done.
+        audit: changes of production of this model, oldest first.
+        practices: its ML Test Score, where that was taken.
     """
 
     folder: Path
@@ -37,6 +47,9 @@ class RunRecords:
     measured: Measured
     spec_file: SpecFile
     evaluation: Evaluation
+    reproduced: Reproduced | None = None
+    audit: tuple[AuditLine, ...] = ()
+    practices: TestScore | None = None
 
     @classmethod
     def read(cls, folder: Path) -> RunRecords:
@@ -54,6 +67,47 @@ class RunRecords:
             _read(folder / MEASURED, Measured),
             spec_of_run(folder),
             _read(folder / EVALUATION, Evaluation),
+        )
+
+    @property
+    def spec(self) -> Spec:
+        """The spec that the run was made with."""
+        return self.spec_file.spec
+
+    @property
+    def private(self) -> frozenset[str]:
+        """Columns whose values must not be shown."""
+        marked = (column.name for column in self.dataset.schema.columns if column.private)
+        return frozenset([*marked, *self.spec.data.private])
+
+    def gates(self, *checks: str) -> list[Finding]:
+        """Findings of these checks: of the release, and of its evaluation where it has others."""
+        known = {(f.check, f.subject) for f in self.release.evidence}
+        more = [f for f in self.evaluation.findings if (f.check, f.subject) not in known]
+        return [f for f in (*self.release.evidence, *more) if f.check in checks]
+
+    def hides(self, finding: Finding) -> bool:
+        """Whether a finding is about a private column, so that its words may hold a value."""
+        return self.is_private(finding.columns, finding.subject)
+
+    def is_private(self, columns: Iterable[str], text: str) -> bool:
+        """Whether any of the columns is private, or the text names one that is."""
+        return bool(self._private_in(columns, text))
+
+    def named(self, finding: Finding) -> str:
+        """What a finding is about, without a value of a private column: its name at most."""
+        if not self.hides(finding):
+            return finding.subject
+        if finding.subject in self.private:
+            return finding.subject
+        return f"{', '.join(self._private_in(finding.columns, finding.subject))} {HIDDEN}"
+
+    def _private_in(self, columns: Iterable[str], text: str) -> list[str]:
+        named = set(columns)
+        return sorted(
+            name
+            for name in self.private
+            if name in named or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)
         )
 
 

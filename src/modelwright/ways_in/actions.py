@@ -128,7 +128,7 @@ def report(given: arguments.ReportArguments, progress: Progress) -> results.Repo
     """A judged run, as it was."""
     progress.stage("report", given.reference or "the newest run")
     found = mw.records_of(given.reference, folder=given.project)
-    path = mw.written_report(found)
+    path = mw.write_pages(found)
     if given.open:
         webbrowser.open(path.resolve().as_uri())
     shown = _run_result(found.release, found.fit, found.folder)
