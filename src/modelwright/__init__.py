@@ -33,7 +33,7 @@ _WHERE = {
     "compare": "modelwright.data.check",
     "compare_releases": "modelwright.released",
     "gc": "modelwright.release.gc",
-    "headline": "modelwright.release.report",
+    "headline": "modelwright.release.verdict",
     "history": "modelwright.released",
     "locate": "modelwright.released",
     "load": "modelwright.released",
@@ -88,8 +88,8 @@ if TYPE_CHECKING:
     from modelwright.release.gc import gc
     from modelwright.release.pages import write_pages
     from modelwright.release.registry import Registry
-    from modelwright.release.report import headline
     from modelwright.release.signing import new_keys
+    from modelwright.release.verdict import headline
     from modelwright.released import (
         check_against,
         compare_releases,

@@ -18,8 +18,8 @@ import modelwright as mw
 from modelwright.core.records import Finding
 from modelwright.pack.artefact import Artefact
 from modelwright.release.registry import Registry, description_of, goal_in_words
-from modelwright.release.report import headline
 from modelwright.release.tracking import MOST_CHILDREN, log_run
+from modelwright.release.verdict import headline
 from release.records import dataset_of
 from release.test_registry import tracking_server
 

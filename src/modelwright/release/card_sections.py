@@ -10,8 +10,8 @@ from modelwright.core.evaluation import Slice
 from modelwright.core.limits import show
 from modelwright.core.records import Finding, Interval
 from modelwright.release.document import Block, Bullets, Code, Grid, Heading, Paragraph, Section
-from modelwright.release.report import headline
 from modelwright.release.run_records import HIDDEN, RunRecords
+from modelwright.release.verdict import headline
 
 MOST_COLUMNS = 100
 MOST_SLICES = 20

@@ -7,8 +7,9 @@ from html import escape
 from modelwright.core.limits import METRICS, show
 from modelwright.core.records import Interval
 from modelwright.release.html import page, table
-from modelwright.release.report import anchor, headline, sections
+from modelwright.release.report import anchor, sections
 from modelwright.release.run_records import RunRecords
+from modelwright.release.verdict import headline
 
 
 def compare_page(one: RunRecords, other: RunRecords) -> str:

@@ -35,7 +35,7 @@ from modelwright.core.records import ReleaseRecord
 from modelwright.core.store import locked, write_once
 from modelwright.pack.artefact import Artefact, verified
 from modelwright.release import trust
-from modelwright.release.report import headline
+from modelwright.release.verdict import headline
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")

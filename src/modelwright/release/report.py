@@ -10,7 +10,6 @@ from modelwright.core.records import (
     ACCEPTED,
     Finding,
     Measured,
-    ReleaseRecord,
 )
 from modelwright.release.candidates_page import candidates_page
 from modelwright.release.card import missing_from_card
@@ -19,32 +18,11 @@ from modelwright.release.html import page, table
 from modelwright.release.model_page import curves_page, failures_page, uses_page, weak_page
 from modelwright.release.practices import practices_html, test_score
 from modelwright.release.run_records import RunRecords
+from modelwright.release.verdict import headline
 
 MANY_USES = 10
 """Uses of the same sealed rows after which their verdicts get optimistic."""
 SIGN = {"pass": "&#10003; pass", "fail": "&#10007; fail", "undecided": "? undecided"}
-
-
-def headline(release: ReleaseRecord) -> str:
-    """The verdict in one sentence.
-
-    Example:
-        >>> headline(ReleaseRecord("m", "r", "fail", "a", (Finding("limit", "f1", "fail"),), "t"))
-        'm was not released: limit f1 failed.'
-    """
-    gates = [f for f in release.evidence if f.severity == "error"]
-    blocking = [f for f in gates if f.verdict != "pass"]
-    if release.verdict == "pass":
-        warned = sum(f.severity == "warning" and f.verdict != "pass" for f in release.evidence)
-        more = f", with {warned} warning{'s' * (warned > 1)}" if warned else ""
-        if blocking:
-            passed = len(gates) - len(blocking)
-            return (f"{release.model} passed {passed} of {len(gates)} gates; {len(blocking)} "
-                    f"undecided, let through{more}.")  # fmt: skip
-        return f"{release.model} passed all {len(gates)} gates{more}."
-    words = {"fail": "failed", "undecided": "is undecided"}
-    listed = ", ".join(f"{f.check} {f.subject} {words[f.verdict]}" for f in blocking)
-    return f"{release.model} was not released: {listed}."
 
 
 def render(given: RunRecords) -> str:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import sys
 import webbrowser
-from collections.abc import Iterable
 from pathlib import Path
 
 import modelwright as mw
 from modelwright.core.errors import UsageError
 from modelwright.core.progress import Progress
-from modelwright.core.records import DatasetRecord, Finding, FitRecord, ReleaseRecord, Trial
-from modelwright.core.schema import Column
 from modelwright.core.spec_file import read_spec, spec_json_schema
 from modelwright.core.store import from_json, write_atomic
 from modelwright.ways_in import arguments, results
 from modelwright.ways_in.doctor import examine
 from modelwright.ways_in.draft import draft, headline_of
+from modelwright.ways_in.lines import change, lines, moment, near, run_result
 
 
 def init(given: arguments.InitArguments, progress: Progress) -> results.InitResult:
@@ -72,7 +69,7 @@ def check(given: arguments.CheckArguments, progress: Progress) -> results.CheckR
         read=record.read,
         origin=record.origin,
         sampled=record.sampled,
-        columns=[_column(record, column) for column in record.schema.columns],
+        columns=[column_line(record, column) for column in record.schema.columns],
         findings=lines(record.findings),
     )
 
@@ -116,7 +113,7 @@ def _compare_models(given: arguments.CompareArguments) -> results.CompareResult:
         webbrowser.open(found.report.resolve().as_uri())
     return results.CompareResult(
         sources=(given.one, given.two),
-        report=_near(found.report),
+        report=near(found.report),
         differences=[
             results.Difference(what=what, one=one, two=two, better=better)
             for what, one, two, better in found.differences()
@@ -131,7 +128,7 @@ def report(given: arguments.ReportArguments, progress: Progress) -> results.Repo
     path = mw.write_pages(found)
     if given.open:
         webbrowser.open(path.resolve().as_uri())
-    shown = _run_result(found.release, found.fit, found.folder)
+    shown = run_result(found.release, found.fit, found.folder)
     return results.ReportResult(**shown.model_dump())
 
 
@@ -154,53 +151,7 @@ def run(given: arguments.RunArguments, progress: Progress) -> results.RunResult:
     released = mw.run(
         given.spec, overrides=tuple(given.overrides), resume=given.resume, progress=progress
     )
-    return _run_result(released.record, released.fit, released.run)
-
-
-def _run_result(record: ReleaseRecord, fit: FitRecord, folder: Path) -> results.RunResult:
-    return results.RunResult(
-        model=record.model,
-        version=record.version,
-        alias=record.alias,
-        verdict=record.verdict,
-        headline=headline_of(record),
-        family=fit.family,
-        trials=sum(bool(trial.scores) for trial in fit.trials),
-        report=_near(folder / record.report),
-        project=_near(folder.resolve().parents[1]),
-        run=record.run,
-        artefact=record.artefact,
-        replaces=record.replaces,
-        goal=fit.goal,
-        first_feasible=fit.first_feasible,
-        leaderboard=[_candidate(t, fit.best) for t in fit.leaderboard()],
-        findings=lines(record.evidence),
-    )
-
-
-def _candidate(trial: Trial, chosen: int) -> results.CandidateLine:
-    """A trial with what is known of its costs, measured before estimated."""
-    real, price = trial.measured, trial.price
-    seconds = real.in_process_p50 if real else price.in_process if price else None
-    size = real.size if real else price.size if price else None
-    figures = {name: getattr(real, name, None) for name in ("latency_p95", "throughput", "memory")}
-    return results.CandidateLine(
-        number=trial.number,
-        candidate=trial.family,
-        origin=trial.origin,
-        score=trial.score,
-        error=trial.error,
-        in_process=seconds,
-        size=size,
-        fit_seconds=trial.seconds,
-        folds=len(trial.scores),
-        measured=real is not None,
-        outcome=trial.outcome,
-        feasible=not trial.broken,
-        pareto=trial.pareto,
-        chosen=trial.number == chosen,
-        **{name: found.value if found is not None else None for name, found in figures.items()},
-    )
+    return run_result(released.record, released.fit, released.run)
 
 
 def reproduce(given: arguments.ReproduceArguments, progress: Progress) -> results.ReproduceResult:
@@ -251,15 +202,13 @@ def predict(given: arguments.PredictArguments, progress: Progress) -> results.Pr
 def promote(given: arguments.PromoteArguments, progress: Progress) -> results.ChangeResult:
     """Make a version the champion."""
     progress.stage("promote", given.model)
-    return _change(
-        mw.promote(given.model, given.version, why=given.why, folder=given.project).audit
-    )
+    return change(mw.promote(given.model, given.version, why=given.why, folder=given.project).audit)
 
 
 def rollback(given: arguments.RollbackArguments, progress: Progress) -> results.ChangeResult:
     """Go back to the champion before."""
     progress.stage("rollback", given.model)
-    return _change(mw.rollback(given.model, why=given.why, folder=given.project).audit)
+    return change(mw.rollback(given.model, why=given.why, folder=given.project).audit)
 
 
 def history(given: arguments.HistoryArguments, progress: Progress) -> results.HistoryResult:
@@ -273,11 +222,11 @@ def history(given: arguments.HistoryArguments, progress: Progress) -> results.Hi
                 aliases=list(v.aliases),
                 verdict=v.verdict,
                 run=v.run,
-                created=_moment(v.created),
+                created=moment(v.created),
             )
             for v in versions
         ],
-        changes=[_change(line) for line in changes if line.action in ("promote", "rollback")],
+        changes=[change(line) for line in changes if line.action in ("promote", "rollback")],
     )
 
 
@@ -338,65 +287,3 @@ def spec(given: arguments.SpecArguments, progress: Progress) -> results.SpecResu
 def doctor(given: arguments.DoctorArguments, progress: Progress) -> results.DoctorResult:
     """Look at this machine and this project."""
     return results.DoctorResult(findings=lines(examine(Path(given.project))))
-
-
-def lines(findings: Iterable[Finding]) -> list[results.FindingLine]:
-    """Findings as every door shows them."""
-    return [
-        results.FindingLine(
-            check=f.check,
-            subject=f.subject,
-            verdict=f.verdict,
-            severity=f.severity,
-            measured=f.measured,
-            wanted=f.wanted,
-            why=f.why,
-            advice=f.advice,
-            columns=list(f.columns),
-            rows=list(f.rows),
-        )
-        for f in findings
-    ]
-
-
-def _column(record: DatasetRecord, column: Column) -> results.ColumnLine:
-    base = record.baseline.get(column.name)
-    values = ", ".join(column.levels[:4])
-    if column.kind == "list":
-        values = f"items {values}, parted by {column.format}"
-    if column.kind == "number" and column.minimum is not None:
-        values = f"{column.minimum:,.10g} to {column.maximum:,.10g}"
-    if column.kind == "datetime":
-        values = f"written as {column.format or 'ISO 8601'}"
-    return results.ColumnLine(
-        name=column.name,
-        kind=column.kind,
-        missing=base.missing if base else None,
-        values="(private)" if column.private else values,
-        unused=column.unused,
-        relation=record.relations.get(column.name),
-        fingerprint=record.column_fingerprints.get(column.name, ""),
-    )
-
-
-def _change(line: mw.AuditLine) -> results.ChangeResult:
-    return results.ChangeResult(
-        action="rollback" if line.action == "rollback" else "promote",
-        model=line.model,
-        champion=line.version,
-        replaces=line.replaces,
-        by=line.who,
-        at=line.at,
-        why=line.why,
-    )
-
-
-def _moment(milliseconds: int) -> str:
-    moment = dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
-    return moment.strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _near(path: Path) -> str:
-    """A path relative to here when it is below, else absolute."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
