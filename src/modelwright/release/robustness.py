@@ -134,13 +134,13 @@ def _insane(evidence: Evidence, answers: Array) -> str:
 
 
 def _finding(what: str, count: int, name: str, worst: _Tried) -> Finding:
-    moved = f"moves answers most: {name}, by {worst.moved:.3g} on average"
+    moved = f"{name} moves them most, by {worst.moved:.2g}"
     flips = f" ({worst.flips:.0%} of labels)" if worst.flips else ""
     return Finding(
         "robustness", what, "fail" if worst.insane else "pass",
-        f"{count} disturbances of up to {ROWS} rows: "
-        + (f"{worst.insane} ({name})" if worst.insane else f"all answers sane; {moved}{flips}"),
-        "finite and sane answers", "rows that the world will send sooner or later",
+        f"{worst.insane} ({name})" if worst.insane else f"all answers sane; {moved}{flips}",
+        "sane answers",
+        f"{count} disturbances of up to {ROWS} rows, which the world will send sooner or later",
         "fit.families without the linear ones, or expect: ranges that refuse such rows"
         if worst.insane else "", "error",
     )  # fmt: skip

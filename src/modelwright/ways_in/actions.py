@@ -15,7 +15,7 @@ from modelwright.core.store import from_json, write_atomic
 from modelwright.ways_in import arguments, results
 from modelwright.ways_in.doctor import examine
 from modelwright.ways_in.draft import draft, headline_of
-from modelwright.ways_in.lines import change, lines, moment, near, run_result
+from modelwright.ways_in.lines import change, column_line, lines, moment, near, run_result
 
 
 def init(given: arguments.InitArguments, progress: Progress) -> results.InitResult:

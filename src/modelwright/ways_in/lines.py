@@ -13,6 +13,7 @@ from modelwright.ways_in import results
 
 
 def run_result(record: ReleaseRecord, fit: FitRecord, folder: Path) -> results.RunResult:
+    """A judged run as every door shows it."""
     return results.RunResult(
         model=record.model,
         version=record.version,
@@ -78,6 +79,7 @@ def lines(findings: Iterable[Finding]) -> list[results.FindingLine]:
 
 
 def column_line(record: DatasetRecord, column: Column) -> results.ColumnLine:
+    """A column of a table; values of private ones are left out."""
     base = record.baseline.get(column.name)
     values = ", ".join(column.levels[:4])
     if column.kind == "list":
@@ -98,6 +100,7 @@ def column_line(record: DatasetRecord, column: Column) -> results.ColumnLine:
 
 
 def change(line: mw.AuditLine) -> results.ChangeResult:
+    """A line of the audit."""
     return results.ChangeResult(
         action="rollback" if line.action == "rollback" else "promote",
         model=line.model,
@@ -110,6 +113,7 @@ def change(line: mw.AuditLine) -> results.ChangeResult:
 
 
 def moment(milliseconds: int) -> str:
+    """MLflow's time as people write it."""
     moment = dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
     return moment.strftime("%Y-%m-%d %H:%M UTC")
 
