@@ -17,7 +17,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString as Quoted
 from modelwright.core.records import Finding
 from modelwright.core.spec import Spec
 from modelwright.release.card_sections import sections_of
-from modelwright.release.document import Section, marked_down, page, to_markdown
+from modelwright.release.document import Section, marked_down, page_of, to_markdown
 from modelwright.release.practices import practices_section
 from modelwright.release.run_records import RunRecords
 
@@ -76,7 +76,9 @@ def card_markdown(given: RunRecords) -> str:
 def card_html(given: RunRecords) -> str:
     """The same card as one HTML file without scripts or outside resources."""
     release = given.release
-    return page(f"Model card: {_title(given)}", f"{release.run} · {release.at}", _sections(given))
+    return page_of(
+        f"Model card: {_title(given)}", f"{release.run} · {release.at}", _sections(given)
+    )
 
 
 def _title(given: RunRecords) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from modelwright.release.html import STYLE, table
+from modelwright.release.html import page, table
 
 _MARKED = re.compile(r"([\\`*\[\]|~$])")
 _EDGE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
@@ -112,9 +112,14 @@ def _markdown(block: Block, level: int) -> str:
 def to_html(sections: Sequence[Section]) -> str:
     """Sections as HTML, headings from h2 on."""
     return "".join(
-        f"<section><h2>{escape(section.title)}</h2>{''.join(map(_html, section.blocks))}</section>"
+        f"<section><h2>{escape(section.title)}</h2>{blocks_html(section.blocks)}</section>"
         for section in sections
     )
+
+
+def blocks_html(blocks: Sequence[Block]) -> str:
+    """A section's content without its title."""
+    return "".join(map(_html, blocks))
 
 
 def _html(block: Block) -> str:
@@ -137,12 +142,7 @@ def _row(cells: Sequence[str]) -> str:
     return f"<tr><th scope='row'>{escape(first)}</th>{others}</tr>"
 
 
-def page(title: str, eyebrow: str, sections: Sequence[Section]) -> str:
+def page_of(title: str, eyebrow: str, sections: Sequence[Section]) -> str:
     """A self-contained HTML page: no script, nothing fetched."""
-    return (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>"
-        f"<p class='eyebrow'>{escape(eyebrow)}</p><h1>{escape(title)}</h1>{to_html(sections)}"
-        "</main></body></html>\n"
-    )
+    head = f"<p class='eyebrow'>{escape(eyebrow)}</p><h1>{escape(title)}</h1>"
+    return page(title, head + to_html(sections))

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from modelwright.core.evaluation import Kind, Practice, TestScore
 from modelwright.core.spec_release import SECTIONS
 from modelwright.release import practice_rules as rules
-from modelwright.release.document import Block, Grid, Heading, Paragraph, Section
-from modelwright.release.document import to_html as html_of
+from modelwright.release.document import Block, Grid, Heading, Paragraph, Section, blocks_html
 from modelwright.release.document import to_markdown as markdown_of
 from modelwright.release.run_records import RunRecords
 
@@ -115,8 +114,8 @@ def _asked(test: _Test) -> str:
 
 
 def practices_html(score: TestScore) -> str:
-    """The score as part of a page: a table a section."""
-    return html_of([practices_section(score)])
+    """The score as part of a page, without a title: a table a section."""
+    return blocks_html(practices_section(score).blocks)
 
 
 def practices_markdown(score: TestScore) -> str:

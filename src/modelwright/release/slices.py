@@ -23,6 +23,8 @@ from modelwright.core.schema import EPOCH, MISSING_TIME, Column
 from modelwright.release.evidence import Evidence
 
 FEWEST_ROWS = 30
+LARGEST = 0.5
+"""Part of the rows above which a slice is the rule, and the others are the exception."""
 MOST_LEVELS = 30
 QUARTERS = 4
 PAIRED = 12
@@ -72,7 +74,9 @@ def weak_slices(evidence: Evidence) -> tuple[tuple[Slice, ...], Finding]:
         for one, p in zip(tested, corrected, strict=True)
         if p < evidence.policy.alpha and one.excess.value > MATERIAL * losses.mean()
     ]
-    weak = [_slice(evidence, one, p) for one, p in _different(found)]
+    found.sort(key=lambda pair: len(pair[0].part.columns))  # halves before the pairs they make
+    kept = sorted(_different(found), key=lambda pair: pair[0].p)
+    weak = [_slice(evidence, one, p) for one, p in kept]
     return tuple(weak[:SHOWN]), _finding(evidence, weak, len(tested))
 
 
@@ -82,7 +86,7 @@ def _singles(evidence: Evidence) -> Iterator[_Part]:
         if column.private:
             continue
         for where, mask in _masks(column, evidence.holdout.feeds[column.name]):
-            if FEWEST_ROWS <= mask.sum() <= rows - FEWEST_ROWS:
+            if FEWEST_ROWS <= mask.sum() <= LARGEST * rows:
                 yield _Part(where, (column.name,), mask)
 
 

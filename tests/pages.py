@@ -1,0 +1,71 @@
+"""Pages in a real browser."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--hide-scrollbars",
+)  # fmt: skip
+MEASURE = """<script>addEventListener('load', () => {
+  const wide = [...document.querySelectorAll('main *')].filter(e => {
+    if (e.closest('.scroll') && !e.classList.contains('scroll')) return false;
+    return e.getBoundingClientRect().right > innerWidth + 1;
+  }).map(e => e.tagName + '.' + (e.getAttribute('class') || ''));
+  document.title = 'measured ' + JSON.stringify({
+    page: document.documentElement.scrollWidth, window: innerWidth, wide: wide.slice(0, 5),
+    errors: performance.getEntriesByType('resource').map(r => r.name),
+  });
+});</script>"""
+
+
+def browser() -> str:
+    """The browser's path; elsewhere than in CI a missing one skips."""
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            raise AssertionError("no Chromium: apt-get install chromium")
+        pytest.skip("no Chromium (apt-get install chromium)")
+    return CHROMIUM
+
+
+def measured(page: Path, width: int, scratch: Path) -> str:
+    """What the page says of itself in a window of that width: a JSON text."""
+    copy = scratch / f"measured-{width}.html"
+    text = page.read_text(encoding="utf-8").replace("</body>", f"{MEASURE}</body>")
+    copy.write_text(text, encoding="utf-8")
+    # headless windows are at least 500 wide, so a narrow one is a frame inside
+    frame = scratch / f"frame-{width}.html"
+    frame.write_text(
+        f"<body style='margin:0'><iframe src='{copy.name}' style='width:{width}px;height:900px;"
+        "border:0'></iframe><script>setInterval(() => { const t = frames[0].document.title;"
+        "if (t.startsWith('measured')) document.title = t; }, 20)</script>"
+    )
+    done = subprocess.run(
+        [browser(), *FLAGS, f"--user-data-dir={scratch / 'profile'}", "--window-size=1400,1000",
+         "--allow-file-access-from-files", "--virtual-time-budget=3000", "--dump-dom",
+         frame.as_uri()],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    found = re.search(r"<title>measured (.*?)</title>", done.stdout)
+    assert found, done.stdout[:500]
+    return found[1]
+
+
+def picture(page: Path, out: Path, width: int, height: int, *, dark: bool = False) -> Path:
+    """A screenshot of the top of a page."""
+    mode = ["--blink-settings=preferredColorScheme=0"] if dark else []
+    subprocess.run(
+        [browser(), *FLAGS, *mode, f"--user-data-dir={out.parent / 'profile'}",
+         f"--window-size={width},{height}", f"--screenshot={out}", page.as_uri()],
+        capture_output=True, check=True, timeout=60,
+    )  # fmt: skip
+    return out

@@ -1,0 +1,167 @@
+"""The pages of a judged run: complete, self-contained, readable in a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import modelwright as mw
+from modelwright.release.compare_page import compare_page
+from modelwright.release.report import render, to_judge
+from modelwright.release.run_records import RunRecords
+from pages import measured, picture
+
+PARTS = [
+    "Limits", "Quality on the holdout", "Gates", "What a person must still judge", "Candidates",
+    "Curves", "What the model uses", "Weak slices", "Worst errors", "Cost", "Data",
+    "ML Test Score", "How to get this again",
+]  # fmt: skip
+
+
+class Reader(HTMLParser):
+    """Collects what accessibility and self-containedness are judged by."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.headings: list[tuple[str, str]] = []
+        self.images: list[dict[str, str | None]] = []
+        self.sources: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self._open = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append(tag)
+        self._open = tag
+        if tag == "svg":
+            self.images.append(found)
+        if "id" in found:
+            self.ids.append(str(found["id"]))
+        self.sources += [str(v) for k, v in attrs if k in ("src", "href") and v]
+
+    def handle_data(self, data: str) -> None:
+        if re.fullmatch(r"h[1-6]", self._open):
+            self.headings.append((self._open, data))
+        self._open = ""
+
+
+@pytest.fixture(scope="module")
+def records(released: mw.Released) -> RunRecords:
+    return RunRecords.read(released.run)
+
+
+def test_every_part_is_there_the_verdict_first(records: RunRecords) -> None:
+    page = Reader(render(records))
+    assert page.headings[0] == ("h1", mw.headline(records.release))
+    assert [text for tag, text in page.headings if tag == "h2"] == PARTS
+
+
+def test_the_page_needs_nothing_from_outside_and_runs_nothing(records: RunRecords) -> None:
+    for text in (render(records), (records.folder / "card.html").read_text(encoding="utf-8")):
+        page = Reader(text)
+        assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
+        assert all(source.startswith("#") for source in page.sources), page.sources
+        assert "url(" not in text and "@import" not in text
+        assert len(text.encode()) <= 3_000_000
+
+
+def test_every_picture_has_words_and_every_link_a_goal(records: RunRecords) -> None:
+    page = Reader(render(records))
+    assert page.images
+    assert all(image.get("role") == "img" and image.get("aria-label") for image in page.images)
+    assert all(source[1:] in page.ids for source in page.sources)
+    assert len(page.ids) == len(set(page.ids))
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", ["report.html", "card.html"])
+def test_nothing_runs_over_the_edge(
+    records: RunRecords, width: int, name: str, tmp_path: Path
+) -> None:
+    found = json.loads(measured(records.folder / name, width, tmp_path).replace("&quot;", '"'))
+    assert found["window"] == width
+    assert found["page"] <= width and not found["wide"], found
+    assert not found["errors"], "nothing is fetched"
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #rgb or #rrggbb (WCAG 2.2)."""
+    digits = colour.lstrip("#")
+    digits = "".join(d * 2 for d in digits) if len(digits) == 3 else digits
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_text_stands_out_from_the_page(records: RunRecords, mode: str) -> None:
+    """Contrast of at least 4.5 in light and in dark (WCAG AA)."""
+    style = re.findall(r":root\{([^}]*)\}", render(records))[0 if mode == "light" else 1]
+    colours = dict(re.findall(r"--([a-z]+):(#[0-9a-f]+)", style))
+    page = luminance(colours["page"])
+    for name in ("ink", "soft", "good", "bad", "open"):
+        pair = sorted((page, luminance(colours[name])))
+        assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (mode, name)
+
+
+def test_hostile_names_stay_text(records: RunRecords) -> None:
+    bad = "<script>alert(1)</script>"
+    slices = tuple(msgspec.structs.replace(one, where=bad) for one in records.evaluation.slices)
+    importance = tuple(
+        msgspec.structs.replace(one, subject=bad) for one in records.evaluation.importance
+    )
+    evaluation = msgspec.structs.replace(
+        records.evaluation, slices=slices, importance=importance, notes=(bad,)
+    )
+    hostile = msgspec.structs.replace(
+        records.release,
+        evidence=tuple(
+            msgspec.structs.replace(f, subject=bad, measured=bad) if f.check != "limit" else f
+            for f in records.release.evidence
+        ),
+    )
+    changed = RunRecords(**{**vars(records), "evaluation": evaluation, "release": hostile})
+    assert "<script" not in render(changed)
+
+
+def test_a_report_is_made_within_a_second(records: RunRecords) -> None:
+    started = time.monotonic()
+    render(records)
+    assert time.monotonic() - started < 1.0
+
+
+def test_what_people_must_judge(records: RunRecords) -> None:
+    found = " ".join(to_judge(records))
+    assert "fill intent, out_of_scope" in found and "none is marked in data.protected" in found
+
+
+def test_two_runs_side_by_side(records: RunRecords, tmp_path: Path) -> None:
+    text = compare_page(records, records)
+    page = Reader(text)
+    assert page.headings[0][0] == "h1" and "Differences" in [t for _, t in page.headings]
+    out = tmp_path / "compare.html"
+    out.write_text(text, encoding="utf-8")
+    for width in (1280, 390):
+        found = json.loads(measured(out, width, tmp_path).replace("&quot;", '"'))
+        assert found["page"] <= width, found
+
+
+def test_the_pages_look_like_something(released: mw.Released, tmp_path: Path) -> None:
+    """Screenshots; with MODELWRIGHT_PICTURES they are kept for the README."""
+    keep = os.environ.get("MODELWRIGHT_PICTURES")
+    run = Path(os.environ.get("MODELWRIGHT_PICTURES_OF", released.run)).resolve()
+    out = Path(keep).resolve() if keep else tmp_path
+    for name in ("report", "card"):
+        for dark in (False, True):
+            path = out / f"{name}{'-dark' if dark else ''}.png"
+            data = picture(run / f"{name}.html", path, 1200, 1500, dark=dark).read_bytes()
+            assert data.startswith(b"\x89PNG") and len(data) > 20_000
