@@ -46,7 +46,7 @@ from modelwright.release.audit import AuditLog
 from modelwright.release.promote import Change
 from modelwright.release.promote import promote as promote_version
 from modelwright.release.promote import rollback as roll_back
-from modelwright.release.registry import Registry, Version
+from modelwright.release.registry import Registry, Version, end_abandoned
 from modelwright.release.release import Judged, judge_and_register
 from modelwright.release.unfinished import finish
 
@@ -122,6 +122,7 @@ def run(
     registry.models()
     trust.check_keys()
     finish(registry, spec_file.folder)
+    end_abandoned(registry, spec_file.spec.name, spec_file.folder / "runs")
     folder = _run_folder(spec_file, dataset.record, resume, tell)
     with in_use(folder):
         return _fit_to_release(spec_file, dataset, goal, registry, folder, tell)
