@@ -157,6 +157,13 @@ def test_eight_promotions_at_once_have_one_order(two: Path) -> None:
     assert whole(two) and aliases(two)[0] == champion
 
 
+def test_four_releases_at_once_lose_nothing(fresh: Path) -> None:
+    codes = killed.together(killed.register_fresh, [(fresh,)] * 4)
+    assert codes == [0] * 4
+    assert sorted(v.number for v in Registry(fresh).versions("shop")) == ["1", "2", "3", "4", "5"]
+    assert aliases(fresh) == ("1", "5") and whole(fresh)
+
+
 def test_a_run_killed_while_it_was_logged_is_marked_by_the_next(fresh: Path) -> None:
     registry = Registry(fresh)
     for call in ("log_batch", "log_artifacts", "set_terminated"):
