@@ -107,6 +107,17 @@ def killed_at(step: int, action: Action, folder: Path) -> str:
     return log.read_text()
 
 
+def killed_in(call: str, action: Action, folder: Path) -> None:
+    """Do something in a process that dies when it comes to a call of MLflow's client."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(LIBRARIES)
+    log = folder.with_name(f"{folder.name}.died")
+    process = context.Process(target=_stepped, args=(1, action, folder, log, (call,), ()))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL, f"{call}: ended with {process.exitcode}"
+
+
 def together(action: Callable[..., object], given: list[tuple[Any, ...]]) -> list[int | None]:
     """Several processes at once; their exit codes."""
     context = multiprocessing.get_context("forkserver")
@@ -130,12 +141,19 @@ def copied(folder: Path, target: Path) -> Path:
     return Path(shutil.copytree(folder, target))
 
 
-def _stepped(last: int, action: Action, folder: Path, log: Path) -> None:
+def _stepped(
+    last: int,
+    action: Action,
+    folder: Path,
+    log: Path,
+    client: tuple[str, ...] = CLIENT,
+    files: tuple[str, ...] = FILES,
+) -> None:
     os.chdir(folder)
     steps = Steps(last, log)
-    for name in CLIENT:
+    for name in client:
         steps.wrap(MlflowClient, name)
-    for name in FILES:
+    for name in files:
         steps.wrap(os, name)
     action(folder)
     sys.stdout.flush()

@@ -13,8 +13,8 @@ import pytest
 import killed
 import modelwright as mw
 from modelwright.core.records import ReleaseRecord
-from modelwright.core.store import from_json, to_json
-from modelwright.release.registry import Registry
+from modelwright.core.store import from_json, in_use, to_json
+from modelwright.release.registry import Registry, end_abandoned
 
 
 @pytest.fixture
@@ -155,6 +155,26 @@ def test_eight_promotions_at_once_have_one_order(two: Path) -> None:
         assert replaced == champion
         champion = version
     assert whole(two) and aliases(two)[0] == champion
+
+
+def test_four_releases_at_once_lose_nothing(fresh: Path) -> None:
+    codes = killed.together(killed.register_fresh, [(fresh,)] * 4)
+    assert codes == [0] * 4
+    assert sorted(v.number for v in Registry(fresh).versions("shop")) == ["1", "2", "3", "4", "5"]
+    assert aliases(fresh) == ("1", "5") and whole(fresh)
+
+
+def test_a_run_killed_while_it_was_logged_is_marked_by_the_next(fresh: Path) -> None:
+    registry = Registry(fresh)
+    for call in ("log_batch", "log_artifacts", "set_terminated"):
+        killed.killed_in(call, killed.log_fresh, fresh)
+    assert end_abandoned(registry, "shop", fresh / "runs") == 3
+    assert end_abandoned(registry, "shop", fresh / "runs") == 0
+    assert len(registry.versions("shop")) == 1 and aliases(fresh) == ("1", "")
+    with in_use(fresh / "runs" / "20300101-000000-0000"):
+        killed.killed_in("log_inputs", killed.log_fresh, fresh)
+        assert end_abandoned(registry, "shop", fresh / "runs") == 0
+    assert end_abandoned(registry, "shop", fresh / "runs") == 1
 
 
 def test_a_change_whose_version_is_gone_is_marked_and_blocks_nothing(two: Path) -> None:

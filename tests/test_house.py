@@ -39,7 +39,8 @@ INNER_IMPORTS = {
 }
 NO_WORDS = re.compile(r"(^|_)(utils?|helpers?|common|manager|handler|v2|legacy)(_|$)")
 LOADING_CODE = re.compile(
-    r"\b(pickle|joblib|cloudpickle|dill|torch\.load|allow_pickle|yaml\.load\()"
+    r"\b(pickle|joblib|cloudpickle|dill|marshal|shelve|runpy|torch\.load|allow_pickle|onnx\.load)\b|"
+    r"\b(yaml\.(unsafe_)?load|load_model|load_context)\(|(?<![\w.])(eval|exec)\("
 )
 
 

@@ -29,7 +29,7 @@ from modelwright.pack.build import Maker, compared
 from modelwright.pack.finalists import choose_finalist
 from modelwright.pack.price import PriceList
 from modelwright.release import trust
-from modelwright.release.registry import Registry
+from modelwright.release.registry import Registry, end_abandoned
 from modelwright.release.release import Judged, judge_and_register
 from modelwright.release.unfinished import finish
 
@@ -105,6 +105,7 @@ def run(
     registry.models()
     trust.check_keys()
     finish(registry, spec_file.folder)
+    end_abandoned(registry, spec_file.spec.name, spec_file.folder / "runs")
     folder = _run_folder(spec_file, dataset.record, resume, tell)
     with in_use(folder):
         return _fit_to_release(spec_file, dataset, goal, registry, folder, tell)

@@ -160,6 +160,15 @@ def test_a_key_that_others_can_read_is_refused(keys: Keys, monkeypatch: pytest.M
         signing.signing_key()
 
 
+def test_the_command_makes_a_pair(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "modelwright", "keys", "new", "safe"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "export MODELWRIGHT_TRUSTED_KEYS=safe" in done.stdout
+    assert (tmp_path / "safe" / "signing-key.pem").stat().st_mode & 0o777 == 0o600
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 2 and "exists already" in again.stderr
+
+
 def test_keys_are_never_overwritten(keys: Keys) -> None:
     with pytest.raises(UsageError, match="exists already"):
         mw.new_keys(keys["ours"].parent)

@@ -148,3 +148,14 @@ def in_use(folder: Path) -> Iterator[None]:
                 hint="Wait for it, or stop it; without --resume a new run is begun.",
             ) from error
         yield
+
+
+def is_in_use(folder: Path) -> bool:
+    """Whether a process writes to a run's folder."""
+    if not (folder / ".lock").exists():
+        return False
+    try:
+        with in_use(folder):
+            return False
+    except UsageError:
+        return True

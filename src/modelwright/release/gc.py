@@ -16,9 +16,10 @@ from pathlib import Path
 from modelwright.core.errors import ArtefactError, RegistryError, UsageError
 from modelwright.core.records import ReleaseRecord
 from modelwright.core.runs import RELEASE
-from modelwright.core.store import from_json, in_use, locked
+from modelwright.core.store import from_json, in_use, is_in_use, locked
 from modelwright.release.audit import AuditLog
-from modelwright.release.registry import CACHE, CACHE_LOCK, HOME, Registry, Version
+from modelwright.release.cache import CACHE, CACHE_LOCK
+from modelwright.release.registry import HOME, Registry, Version
 from modelwright.release.unfinished import finish
 
 KEEP = 3
@@ -125,13 +126,7 @@ def _parts(project: Path) -> Iterator[Garbage]:
 
 def _is_used(run: Path) -> bool:
     """Whether a process writes to a run, or may be about to."""
-    if not (run / _LOCK).exists():
-        return _is_fresh(run)
-    try:
-        with in_use(run):
-            return False
-    except UsageError:
-        return True
+    return is_in_use(run) if (run / _LOCK).exists() else _is_fresh(run)
 
 
 def _is_fresh(path: Path) -> bool:

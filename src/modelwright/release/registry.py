@@ -15,8 +15,6 @@ import io
 import logging
 import os
 import re
-import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,9 +30,9 @@ from modelwright.core.errors import (
     did_you_mean,
 )
 from modelwright.core.records import ReleaseRecord
-from modelwright.core.store import locked, write_once
-from modelwright.pack.artefact import Artefact, verified
-from modelwright.release import trust
+from modelwright.core.store import is_in_use, locked
+from modelwright.pack.artefact import Artefact
+from modelwright.release.cache import CACHE, CACHE_LOCK, checked, keep, scratch
 from modelwright.release.verdict import headline
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -51,7 +49,6 @@ except ImportError as error:
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 HOME = Path(".modelwright")
-CACHE, CACHE_LOCK = "artefacts", "artefacts.lock"
 DIGEST, RUN, VERDICT = "modelwright.digest", "modelwright.run", "modelwright.verdict"
 GOAL = "modelwright.goal"
 _REFERENCE = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})(?:@([a-z]+)|/(\d+))?$")
@@ -213,18 +210,13 @@ class Registry:
         cached = self._home / CACHE / version.digest
         for folder in (self._runs / version.run / "artefact", cached):
             with contextlib.suppress(ArtefactError):
-                return _checked(folder, version)
+                return checked(folder, version.digest, version.model)
         with locked(self._home / CACHE_LOCK):
-            with contextlib.suppress(ArtefactError):
-                return _checked(cached, version)  # another process was faster
-            with _scratch(self._home) as scratch, _quiet(self.uri):
-                found = _download(self._client, version.mlflow_run, scratch)
-                verified(found, version.digest)
-                write_once(found)
-                _made(cached.parent)
-                shutil.rmtree(cached, ignore_errors=True)
-                found.rename(cached)
-        return _checked(cached, version)
+            with contextlib.suppress(ArtefactError):  # another process may have been faster
+                return checked(cached, version.digest, version.model)
+            with scratch(self._home) as place, _quiet(self.uri):
+                keep(_download(self._client, version.mlflow_run, place), version.digest, cached)
+        return checked(cached, version.digest, version.model)
 
     @property
     def shown_uri(self) -> str:
@@ -254,27 +246,32 @@ class Registry:
         return str(self._client.create_experiment(model, artifact_location=where))
 
 
-def _checked(folder: Path, version: Version) -> Path:
-    verified(folder, version.digest)
-    trust.verify(folder, version.digest, version.model)
-    return folder
+def end_abandoned(registry: Registry, model: str, runs: Path) -> int:
+    """Mark MLflow's runs as killed whose process is gone, as their folders tell; says how many.
+
+    Runs of other machines, whose folders are not here, are left alone.
+    """
+    client = registry._client
+    with _quiet(registry.uri):
+        experiment = client.get_experiment_by_name(model)
+        if experiment is None:
+            return 0
+        found = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
+        folders = {run.info.run_id: runs / run.data.tags.get(RUN, "-") for run in found}
+        left = [run for run, at in folders.items() if at.is_dir() and not is_in_use(at)]
+        for run in left:
+            client.set_terminated(run, "KILLED")
+    return len(left)
 
 
-def _download(client: Any, mlflow_run: str, scratch: Path) -> Path:
+def _download(client: Any, mlflow_run: str, place: Path) -> Path:
     """A run's model folder, with what vouches for it inside."""
-    client.download_artifacts(mlflow_run, "artefact", str(scratch))
+    client.download_artifacts(mlflow_run, "artefact", str(place))
     there = {item.path for item in client.list_artifacts(mlflow_run)}
     for name in (ATTESTATION, SIGNATURE, BOM):
         if name in there:
-            client.download_artifacts(mlflow_run, name, str(scratch / "artefact"))
-    return scratch / "artefact"
-
-
-@contextlib.contextmanager
-def _scratch(home: Path) -> Iterator[Path]:
-    """A folder that is gone afterwards, or that `gc` knows when a kill left it."""
-    with tempfile.TemporaryDirectory(prefix=".fetch.", suffix=".part", dir=_made(home)) as name:
-        yield Path(name)
+            client.download_artifacts(mlflow_run, name, str(place / "artefact"))
+    return place / "artefact"
 
 
 def _made(folder: Path) -> Path:
