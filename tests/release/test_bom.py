@@ -6,6 +6,7 @@ import json
 from importlib import resources
 from typing import Any
 
+import cyclonedx.schema
 import pytest
 from jsonschema import Draft7Validator
 from referencing import Registry, Resource
@@ -24,8 +25,7 @@ def bill(released: mw.Released) -> dict[str, Any]:
 
 
 def test_it_follows_the_official_schema(bill: dict[str, Any]) -> None:
-    schemas = pytest.importorskip("cyclonedx.schema", reason="pip install cyclonedx-python-lib")
-    folder = resources.files(schemas) / "_res"
+    folder = resources.files(cyclonedx.schema) / "_res"
 
     def read(name: str) -> Any:
         return json.loads((folder / name).read_bytes())

@@ -1,0 +1,122 @@
+"""Judged runs and registered models: report, compare, and release on a person's word."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import modelwright as mw
+from modelwright.core.errors import NoSuchModel, UsageError
+from modelwright.ways_in.cli import perform
+from modelwright.ways_in.operations import OPERATIONS
+from projects import QUICK
+
+BY_NAME = {operation.name: operation for operation in OPERATIONS}
+
+
+def asked(capsys: pytest.CaptureFixture[str], name: str, **given: object) -> tuple[int, dict]:
+    """Exit code and JSON of an operation at the command line's door."""
+    code = perform(BY_NAME[name], given, as_json=True)
+    return code, json.loads(capsys.readouterr().out)
+
+
+def undecided(released: mw.Released) -> mw.Released:
+    """The same project under a limit that lies inside the interval."""
+    goal = next(f for f in released.record.evidence if f.check == "goal")
+    assert goal.interval is not None
+    bound = f"limits.roc_auc={goal.interval.value - 0.001:.4f}"
+    return mw.run("modelwright.yaml", overrides=(*QUICK, bound))
+
+
+def test_an_undecided_run_is_released_on_a_persons_word(
+    released: mw.Released, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELWRIGHT_USER", "ann")
+    run = undecided(released)
+    assert run.record.verdict == "undecided" and not run.record.version
+    name = run.record.run
+    with pytest.raises(UsageError, match="needs a reason"):
+        mw.release(name, allow=["limit"])
+    with pytest.raises(UsageError, match=r"Not undecided here: champion.*Undecided: limit"):
+        mw.release(name, allow=["champion"], why="new data")
+    with pytest.raises(UsageError, match="Still undecided: limit roc_auc"):
+        mw.release(name, why="new data")
+    record = mw.release(name, allow=["limit"], why="1,000 rows seen by hand")
+    assert (record.verdict, record.version, record.alias) == ("pass", "2", "challenger")
+    line = mw.AuditLog(project).lines("shop")[-1]
+    assert (line.action, line.subject, line.who) == ("override", "limit roc_auc", "ann")
+    assert "1,000 rows seen by hand" in line.why and name in line.why
+    assert mw.AuditLog(project).broken_at() is None
+    page = (project / "runs" / name / "report.html").read_text(encoding="utf-8")
+    card = (project / "runs" / name / "card.md").read_text(encoding="utf-8")
+    assert "1 undecided, let through" in page and "ann let limit roc_auc through" in page
+    assert "seen by hand" in card
+    with pytest.raises(UsageError, match="released already: version 2"):
+        mw.release(name, allow=["limit"], why="again")
+    mw.promote("shop")
+    assert mw.load("shop").digest == record.artefact
+
+
+def test_nobody_can_override_a_gate_that_failed(released: mw.Released, project: Path) -> None:
+    run = mw.run("modelwright.yaml", overrides=(*QUICK, "limits.roc_auc=0.9999"))
+    assert run.record.verdict == "fail"
+    with pytest.raises(UsageError, match=r"Gates failed: limit roc_auc. Nobody can override"):
+        mw.release(run.record.run, allow=["limit"], why="the boss says so")
+    assert len(mw.history("shop")[0]) == 1
+
+
+def test_an_override_does_not_outlive_its_comparison(released: mw.Released, project: Path) -> None:
+    run = undecided(released)
+    mw.run("modelwright.yaml", overrides=QUICK)
+    mw.promote("shop")
+    with pytest.raises(UsageError, match="was compared with champion 1; now it is 2"):
+        mw.release(run.record.run, allow=["limit"], why="seen by hand")
+
+
+def test_what_the_policy_allows_is_in_the_audit_with_its_reason(
+    released: mw.Released, project: Path
+) -> None:
+    goal = next(f for f in released.record.evidence if f.check == "goal")
+    assert goal.interval is not None
+    run = mw.run(
+        "modelwright.yaml",
+        overrides=(*QUICK, f"limits.roc_auc={goal.interval.value:.4f}",
+                   "release.undecided=allow", "release.reason=a pilot of two weeks"),
+    )  # fmt: skip
+    assert run.record.version == "2"
+    line = next(e for e in mw.AuditLog(project).lines("shop") if e.action == "override")
+    assert "a pilot of two weeks" in line.why and line.subject == "limit roc_auc"
+
+
+def test_a_report_by_any_name(
+    released: mw.Released, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = released.record.run
+    for reference in ("", "shop", "shop/1", "shop@champion", run, f"runs/{run}"):
+        code, found = asked(capsys, "report", reference=reference)
+        assert code == 0 and found["run"] == run, reference
+        assert Path(found["report"]).is_file() and found["leaderboard"]
+    with pytest.raises(NoSuchModel, match="There is no model 'shap'"):
+        mw.records_of("shap")
+
+
+def test_two_models_are_compared_on_one_page(
+    released: mw.Released, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = mw.run("modelwright.yaml", overrides=(*QUICK, "fit.families=[linear]"))
+    code, found = asked(capsys, "compare", one="shop/1", two=other.record.run)
+    assert code == 0 and Path(found["report"]).is_file()
+    lines = {line["what"]: line for line in found["differences"]}
+    assert lines["family"]["one"] != lines["family"]["two"] == "linear"
+    assert lines["roc_auc"]["one"] and "to" in lines["roc_auc"]["one"]
+
+
+def test_runs_of_another_machine_are_not_mixed_up(released: mw.Released, project: Path) -> None:
+    for folder in (project / "runs").iterdir():
+        folder.rename(project / folder.name)
+    with pytest.raises(UsageError, match="is not on this machine"):
+        mw.records_of("shop")
+    with pytest.raises(UsageError, match="No run was judged here yet"):
+        mw.records_of()
