@@ -60,7 +60,9 @@ def test_a_killed_run_is_resumed(tmp_path: Path, lines: int) -> None:
     if runs:
         assert result["run"] == runs[0].parent.name
     run = tmp_path / "runs" / result["run"]
-    assert not list(run.glob(".*")) and not list(tmp_path.rglob("*.part"))
+    assert [path.name for path in run.glob(".*")] == [".lock"] and not list(
+        tmp_path.rglob("*.part")
+    )
     assert mw.load("shop", folder=tmp_path).digest == result["artefact"]
 
 
