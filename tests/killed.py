@@ -23,6 +23,7 @@ from modelwright.core.records import DatasetRecord, FitRecord, Measured, Release
 from modelwright.core.store import from_json
 from modelwright.release.promote import register
 from modelwright.release.registry import Registry
+from modelwright.release.tracking import log_run
 
 CLIENT = (
     "create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated",
@@ -30,7 +31,7 @@ CLIENT = (
     "delete_registered_model_alias", "download_artifacts",
 )  # fmt: skip
 FILES = ("fsync", "replace", "rename", "unlink", "truncate")
-LIBRARIES = ["modelwright.lifecycle", "modelwright.release.registry"]
+LIBRARIES = ["modelwright.lifecycle", "modelwright.release.tracking"]
 """Imported once, before each process is forked."""
 Action = Callable[[Path], object]
 
@@ -71,7 +72,8 @@ def roll_back(folder: Path) -> object:
 def log_fresh(folder: Path) -> str:
     """What `run` does first at its end, with the judged run that is there: MLflow's run id."""
     run, record = _fresh(folder)
-    return Registry(folder).log_run(
+    return log_run(
+        Registry(folder),
         mw.Artefact.load(run / "artefact"),
         from_json((run / "dataset.json").read_bytes(), DatasetRecord),
         from_json((run / "fit.json").read_bytes(), FitRecord),

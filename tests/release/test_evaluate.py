@@ -19,6 +19,7 @@ from modelwright.release.calibration import (
     calibration_error,
     calibration_finding,
     expected_error,
+    expected_error_interval,
     stated_and_true,
 )
 from modelwright.release.curves import ageing, curves
@@ -66,14 +67,17 @@ def test_where_nothing_is_weak_nothing_is_found() -> None:
 def test_the_calibration_error_is_known_and_covered() -> None:
     """The truth is off by .1 everywhere; 90 % intervals of 2,000 rows."""
     rng = np.random.default_rng(0)
-    held = {"off": 0, "right": 0}
+    held = {"off": 0, "right": 0, "expected off": 0, "expected right": 0}
     for _ in range(200):
         stated = rng.uniform(0.1, 0.8, 2000)
         for name, shift in (("off", 0.1), ("right", 0.0)):
             true = (rng.random(2000) < stated + shift).astype(float)
             found = calibration_error(stated, true, 0.9)
             held[name] += found.low <= shift <= found.high
+            plain = expected_error_interval(stated, true, 0.9)
+            held[f"expected {name}"] += plain.low <= shift <= plain.high
     assert 170 <= held["off"] <= 195 and held["right"] >= 170
+    assert held["expected off"] >= 170 and held["expected right"] >= 170
 
 
 def test_calibration_is_judged_by_its_interval() -> None:

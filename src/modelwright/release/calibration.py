@@ -53,6 +53,17 @@ def expected_error(stated: Array, true: Array) -> float:
     return float(np.round((weights * np.abs(gaps)).sum(), 15))
 
 
+def expected_error_interval(stated: Array, true: Array, confidence: float) -> Interval:
+    """The same with an interval that reaches down by what chance alone would add, so that it holds
+    0 for a perfect model; wider than need be for one that is far off."""
+    gaps, variances, weights = _gaps(stated, true)
+    value = float((weights * np.abs(gaps)).sum())
+    chance = float((weights * np.sqrt(2 * variances / np.pi)).sum())
+    spread = np.sqrt((weights**2 * variances).sum())
+    reach = float(stats.norm.ppf((1 + confidence) / 2) * spread)
+    return Interval(value, max(0.0, value - chance - reach), value + reach, confidence)
+
+
 def _gaps(stated: Array, true: Array) -> tuple[Array, Array, Array]:
     """(stated less true, its variance, share of the rows) of each bin."""
     _, place, sizes = np.unique(_bins(stated), return_inverse=True, return_counts=True)

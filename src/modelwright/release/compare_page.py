@@ -52,7 +52,8 @@ def lines(one: RunRecords, other: RunRecords) -> list[tuple[str, str, str, str]]
     left, right = _measured(one), _measured(other)
     for metric in dict.fromkeys([*left, *right]):
         a, b = left.get(metric), right.get(metric)
-        word = _better(metric, a, b) if a is not None and b is not None else ""
+        known = a is not None and b is not None and metric in METRICS
+        word = _better(metric, a, b) if known and a is not None and b is not None else ""
         found.append((metric, _shown(metric, a), _shown(metric, b), word))
     for what, values in _made_of(one, other).items():
         if values[0] != values[1]:

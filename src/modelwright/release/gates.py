@@ -14,6 +14,7 @@ from modelwright.core.limits import QUALITY, Limit, show
 from modelwright.core.records import ACCEPTED, Finding, Interval, Override, Parity, Verdict
 from modelwright.core.spec_release import GATES, ReleaseSpec
 from modelwright.fit.score import decided, gain, interval, score
+from modelwright.release.calibration import expected_error_interval, stated_and_true
 from modelwright.release.evidence import Evidence, written
 
 CHAMPION_MARGIN = 0.01
@@ -33,7 +34,7 @@ def judge(evidence: Evidence, more: Sequence[Finding] = ()) -> tuple[Finding, ..
         evidence: what is looked at.
         more: findings of the evaluation (calibration, slices, fairness, robustness) and the card.
     """
-    findings = [_goal(evidence), *_metrics(evidence)]
+    findings = [_goal(evidence), *_metrics(evidence), *_other_figures(evidence)]
     for limit in evidence.limits:
         if limit.relative:
             findings.append(_against_champion(evidence, limit.metric, limit.bound, str(limit)))
@@ -182,6 +183,32 @@ def _metrics(evidence: Evidence) -> list[Finding]:
         for name in evidence.metrics()[1:]
         for found in [evidence.interval(name, evidence.confidence)]
     ]
+
+
+def _other_figures(evidence: Evidence) -> list[Finding]:
+    """Figures that no limit is set on: calibration error, and the pinball loss of intervals."""
+    y, found = evidence.holdout.target, {}
+    if evidence.answers.ndim == 2:
+        stated, true = stated_and_true(evidence.answers, y)
+        found["ece"] = expected_error_interval(stated, true, evidence.confidence)
+    if evidence.ends is not None:
+        level = evidence.schema.target.interval
+        assert level is not None
+        shares = ((1 - level) / 2, (1 + level) / 2)
+        for end, share in zip(evidence.ends, shares, strict=True):
+            found[f"pinball {share:g}"] = _pinball(evidence, end, share)
+    return [
+        Finding("metric", name, "pass", written(name, one), severity="info", interval=one)
+        for name, one in found.items()
+    ]
+
+
+def _pinball(evidence: Evidence, end: Array, share: float) -> Interval:
+    """Mean pinball loss of a quantile (Koenker and Bassett 1978)."""
+    apart = evidence.holdout.target - end
+    losses = np.maximum(share * apart, (share - 1) * apart)
+    return interval("mae", np.zeros(len(losses)), losses, confidence=evidence.confidence,
+                    clusters=evidence.clusters)  # fmt: skip
 
 
 def _quality(evidence: Evidence, limit: Limit) -> Finding:
