@@ -38,12 +38,12 @@ def test_an_undecided_run_is_released_on_a_persons_word(
     assert run.record.verdict == "undecided" and not run.record.version
     name = run.record.run
     with pytest.raises(UsageError, match="needs a reason"):
-        mw.release(name, allow=["limit"])
+        mw.release_run(name, allow=["limit"])
     with pytest.raises(UsageError, match=r"Not undecided here: champion.*Undecided: limit"):
-        mw.release(name, allow=["champion"], why="new data")
+        mw.release_run(name, allow=["champion"], why="new data")
     with pytest.raises(UsageError, match="Still undecided: limit roc_auc"):
-        mw.release(name, why="new data")
-    record = mw.release(name, allow=["limit"], why="1,000 rows seen by hand")
+        mw.release_run(name, why="new data")
+    record = mw.release_run(name, allow=["limit"], why="1,000 rows seen by hand")
     assert (record.verdict, record.version, record.alias) == ("pass", "2", "challenger")
     line = mw.AuditLog(project).lines("shop")[-1]
     assert (line.action, line.subject, line.who) == ("override", "limit roc_auc", "ann")
@@ -54,7 +54,7 @@ def test_an_undecided_run_is_released_on_a_persons_word(
     assert "1 undecided, let through" in page and "ann let limit roc_auc through" in page
     assert "seen by hand" in card
     with pytest.raises(UsageError, match="released already: version 2"):
-        mw.release(name, allow=["limit"], why="again")
+        mw.release_run(name, allow=["limit"], why="again")
     mw.promote("shop")
     assert mw.load("shop").digest == record.artefact
 
@@ -63,7 +63,7 @@ def test_nobody_can_override_a_gate_that_failed(released: mw.Released, project: 
     run = mw.run("modelwright.yaml", overrides=(*QUICK, "limits.roc_auc=0.9999"))
     assert run.record.verdict == "fail"
     with pytest.raises(UsageError, match=r"Gates failed: limit roc_auc. Nobody can override"):
-        mw.release(run.record.run, allow=["limit"], why="the boss says so")
+        mw.release_run(run.record.run, allow=["limit"], why="the boss says so")
     assert len(mw.history("shop")[0]) == 1
 
 
@@ -72,7 +72,7 @@ def test_an_override_does_not_outlive_its_comparison(released: mw.Released, proj
     mw.run("modelwright.yaml", overrides=QUICK)
     mw.promote("shop")
     with pytest.raises(UsageError, match="was compared with champion 1; now it is 2"):
-        mw.release(run.record.run, allow=["limit"], why="seen by hand")
+        mw.release_run(run.record.run, allow=["limit"], why="seen by hand")
 
 
 def test_what_the_policy_allows_is_in_the_audit_with_its_reason(
@@ -109,7 +109,7 @@ def test_two_models_are_compared_on_one_page(
     code, found = asked(capsys, "compare", one="shop/1", two=other.record.run)
     assert code == 0 and Path(found["report"]).is_file()
     lines = {line["what"]: line for line in found["differences"]}
-    assert lines["family"]["one"] != lines["family"]["two"] == "linear"
+    assert lines["spec"]["one"] != lines["spec"]["two"]
     assert lines["roc_auc"]["one"] and "to" in lines["roc_auc"]["one"]
 
 

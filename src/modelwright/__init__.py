@@ -42,7 +42,7 @@ _WHERE = {
     "promote": "modelwright.released",
     "read_spec": "modelwright.core.spec_file",
     "records_of": "modelwright.released",
-    "release": "modelwright.released",
+    "release_run": "modelwright.released",
     "reproduce": "modelwright.lifecycle",
     "rollback": "modelwright.released",
     "run": "modelwright.lifecycle",
@@ -70,7 +70,7 @@ __all__ = [
     "promote",
     "read_spec",
     "records_of",
-    "release",
+    "release_run",
     "reproduce",
     "rollback",
     "run",
@@ -99,7 +99,7 @@ if TYPE_CHECKING:
         predict_file,
         promote,
         records_of,
-        release,
+        release_run,
         rollback,
     )
 

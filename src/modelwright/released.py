@@ -109,7 +109,7 @@ def compare_releases(one: str, two: str, *, folder: str | Path = ".") -> Compari
     return Comparison(first, second, out)
 
 
-def release(
+def release_run(
     run_folder: str | Path, *, allow: Sequence[str] = (), why: str = "", folder: str | Path = "."
 ) -> ReleaseRecord:
     """Release a run whose gates left it undecided, on your word; see `release_anyway`.

@@ -135,7 +135,7 @@ def report(given: arguments.ReportArguments, progress: Progress) -> results.Repo
 def release(given: arguments.ReleaseArguments, progress: Progress) -> results.ReleaseResult:
     """Let undecided gates through."""
     progress.stage("release", given.run)
-    record = mw.release(given.run, allow=given.allow, why=given.why, folder=given.project)
+    record = mw.release_run(given.run, allow=given.allow, why=given.why, folder=given.project)
     return results.ReleaseResult(
         model=record.model,
         version=record.version,
