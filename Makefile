@@ -21,8 +21,9 @@ demo: venv  ## the main job on real data: run, report, one live prediction over 
 	@bash examples/income/demo.sh $(BIN)
 
 test: venv  ## the suite
-	@echo "Running the tests (about nine minutes on two cores) ..."
-	@$(BIN)/python -m pytest
+	@echo "Running the tests (about eight minutes on two cores) ..."
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not alone"
+	@$(BIN)/python -m pytest -m alone
 
 pictures: venv  ## the screenshots of the README, of the example's newest run
 	@MODELWRIGHT_PICTURES=docs/pictures MODELWRIGHT_PICTURES_OF=$$(ls -d examples/income/runs/2*/ | tail -1) \

@@ -49,6 +49,7 @@ def in_a_second_terminal(command: str, folder: Path, environment: dict[str, str]
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_quickstart_runs(tmp_path: Path) -> None:
     table = pl.read_csv(EXAMPLES / "income" / "adult.csv.gz").head(4000)
     data = tmp_path / "adult.csv.gz"

@@ -27,6 +27,7 @@ CASES = {
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("name", CASES)
 def test_from_the_table_to_the_service(name: str, tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns("runs", ".modelwright")
@@ -67,7 +68,8 @@ def test_the_record_of_a_run_holds_all_that_is_needed(released: mw.Released) -> 
     names = {path.name for path in released.run.iterdir() if path.name != ".lock"}
     assert names == {"spec.json", "dataset.json", "fit.json", "measured.json", "release.json",
                      "report.html", "artefact", "trials", "search.sqlite",
-                     "attestation.json", "bom.cdx.json"}  # fmt: skip
+                     "attestation.json", "bom.cdx.json", "card.html", "card.md",
+                     "evaluation.json"}  # fmt: skip
     assert repr(released) == "<Released shop version 1: pass>"
     assert released.record.holdout_uses == 1
 
@@ -81,10 +83,11 @@ def test_mlflow_holds_what_people_expect_to_find(released: mw.Released) -> None:
     run = client.get_run(version.run_id)
     assert run.data.params["family"] == released.fit.family
     assert run.data.metrics["holdout_roc_auc"] > 0.6 and run.data.metrics["size_bytes"] > 1000
-    [data] = run.inputs.dataset_inputs
-    assert data.dataset.name == "shop.csv" and len(data.dataset.digest) == 32
+    trained, judged = run.inputs.dataset_inputs
+    assert trained.dataset.name == judged.dataset.name == "shop.csv"
+    assert len(trained.dataset.digest) == 32 and trained.dataset.digest != judged.dataset.digest
     files = {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert {"artefact", "model", "report.html", "fit.json"} <= files
+    assert {"artefact", "model", "report.html", "card.md", "evaluation.json", "fit.json"} <= files
     assert run.info.status == "FINISHED"
 
 

@@ -70,6 +70,7 @@ def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
     np.testing.assert_array_equal(one.best.answer(feeds), two.best.answer(feeds))
 
 
+@pytest.mark.alone
 def test_the_budget_in_seconds_is_honoured(tmp_path: Path) -> None:
     started = time.monotonic()
     fit = run(tmp_path, "{budget: 3s, families: [lightgbm, catboost]}")

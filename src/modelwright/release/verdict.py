@@ -9,6 +9,7 @@ def headline(release: ReleaseRecord) -> str:
     """The verdict in one sentence.
 
     Example:
+        >>> from modelwright.core.records import Finding
         >>> headline(ReleaseRecord("m", "r", "fail", "a", (Finding("limit", "f1", "fail"),), "t"))
         'm was not released: limit f1 failed.'
     """
