@@ -60,11 +60,13 @@ def measured(page: Path, width: int, scratch: Path) -> str:
     return found[1]
 
 
-def picture(page: Path, out: Path, width: int, height: int, *, dark: bool = False) -> Path:
+def picture(
+    page: Path, out: Path, width: int, height: int, profile: Path, *, dark: bool = False
+) -> Path:
     """A screenshot of the top of a page."""
     mode = ["--blink-settings=preferredColorScheme=0"] if dark else []
     subprocess.run(
-        [browser(), *FLAGS, *mode, f"--user-data-dir={out.parent / 'profile'}",
+        [browser(), *FLAGS, *mode, f"--user-data-dir={profile}",
          f"--window-size={width},{height}", f"--screenshot={out}", page.as_uri()],
         capture_output=True, check=True, timeout=60,
     )  # fmt: skip

@@ -163,5 +163,7 @@ def test_the_pages_look_like_something(released: mw.Released, tmp_path: Path) ->
     for name in ("report", "card"):
         for dark in (False, True):
             path = out / f"{name}{'-dark' if dark else ''}.png"
-            data = picture(run / f"{name}.html", path, 1200, 1500, dark=dark).read_bytes()
+            profile = tmp_path / "profile"
+            page = run / f"{name}.html"
+            data = picture(page, path, 1200, 1500, profile, dark=dark).read_bytes()
             assert data.startswith(b"\x89PNG") and len(data) > 20_000
