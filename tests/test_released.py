@@ -75,6 +75,21 @@ def test_an_override_does_not_outlive_its_comparison(released: mw.Released, proj
         mw.release_run(run.record.run, allow=["limit"], why="seen by hand")
 
 
+def test_a_worse_challenger_is_refused_with_the_reason(shop: Path) -> None:
+    """Trees that hardly learn, against those that did."""
+    spec = shop / "modelwright.yaml"
+    overrides = (*QUICK, "goal=log_loss", "limits={}")
+    assert mw.run(spec, overrides=overrides).record.alias == "champion"
+    lazy = ("fit.params.lightgbm.learning_rate=0.00001", "fit.params.linear.C=0.0000001")
+    worse = mw.run(spec, overrides=(*overrides, *lazy)).record
+    assert worse.verdict == "fail" and not worse.version
+    gate = next(f for f in worse.evidence if f.check == "champion")
+    assert gate.verdict == "fail" and gate.subject == "version 1"
+    assert "log_loss better by -" in gate.measured and gate.advice == "keep the champion"
+    assert "champion version 1 failed" in mw.headline(worse)
+    assert [v.number for v in mw.history("shop", folder=shop)[0]] == ["1"]
+
+
 def test_what_the_policy_allows_is_in_the_audit_with_its_reason(
     released: mw.Released, project: Path
 ) -> None:
