@@ -24,7 +24,7 @@ from modelwright.fit.score import gain
 from modelwright.fit.telling import tell
 from modelwright.fit.trials import Budget, Candidate, Trainer
 
-AFTER_SHARE, AFTER_MOST = 0.3, 17.0
+AFTER_SHARE, AFTER_MOST = 0.3, 14.5
 """Part of the budget, and most seconds, kept for packing, measuring and the report."""
 REFIT_COST = 1.4
 """A last fit sees K/(K-1) of a fold's rows and needs an encoder: time of a fold times this."""
