@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -102,6 +103,10 @@ def test_the_same_model_once_more(project: Path, released: mw.Released) -> None:
     found = mw.reproduce(released.run.name, folder=project)
     assert found.same and not found.differences
     assert found.digests[0] == found.digests[1]
+    known = mw.records_of(released.run.name, folder=project)
+    assert known.reproduced == found
+    page = mw.write_pages(known).read_text(encoding="utf-8")
+    assert re.search(r"<th scope='row'>I1</th><td>[^<]*</td><td>1</td>", page)
 
 
 def test_other_data_is_named_as_the_difference(project: Path, released: mw.Released) -> None:

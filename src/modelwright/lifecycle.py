@@ -17,7 +17,7 @@ from modelwright.core.records import (
     ReleaseRecord,
     Reproduced,
 )
-from modelwright.core.runs import SPEC, SavedSpec, find_run, past_runs, spec_of_run
+from modelwright.core.runs import REPRODUCED, SPEC, SavedSpec, find_run, past_runs, spec_of_run
 from modelwright.core.spec_file import DEFAULT_NAME, SpecFile, read_spec
 from modelwright.core.store import from_json, in_use, new_run, to_json, write_atomic
 from modelwright.data.dataset import Dataset
@@ -150,7 +150,7 @@ def reproduce(
     """Make the model of a run once more from its table, and compare the two.
 
     Nothing is searched again: the chosen candidate is trained with its recorded parameters, rounds,
-    weights and seed, on the table as it is now.
+    weights and seed, on the table as it is now. What came out is kept with the run, for its report.
 
     Args:
         run_folder: the run, by its name under `runs/` or its path.
@@ -176,7 +176,9 @@ def reproduce(
     with tempfile.TemporaryDirectory() as scratch:
         maker = Maker(spec_file, dataset, record.goal)
         made = maker.write(pipeline, chosen, Path(scratch) / "artefact")
-        return compared(Artefact.load(place / "artefact"), made, place.name)
+        found = compared(Artefact.load(place / "artefact"), made, place.name)
+    write_atomic(place / REPRODUCED, to_json(found))
+    return found
 
 
 def _costs_met(limits: tuple[Limit, ...], measured: Measured) -> str:

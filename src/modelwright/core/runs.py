@@ -17,6 +17,7 @@ from modelwright.core.spec_file import DEFAULT_NAME, SpecFile
 from modelwright.core.store import from_json
 
 SPEC, DATASET, FIT, RELEASE = "spec.json", "dataset.json", "fit.json", "release.json"
+REPRODUCED = "reproduced.json"
 SEARCH_STATE = ("trials", "search.sqlite")
 
 

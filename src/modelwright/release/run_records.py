@@ -19,7 +19,7 @@ from modelwright.core.records import (
     ReleaseRecord,
     Reproduced,
 )
-from modelwright.core.runs import DATASET, FIT, RELEASE, spec_of_run
+from modelwright.core.runs import DATASET, FIT, RELEASE, REPRODUCED, spec_of_run
 from modelwright.core.spec import Spec
 from modelwright.core.spec_file import SpecFile
 from modelwright.core.store import Record, from_json
@@ -58,6 +58,7 @@ class RunRecords:
         Raises:
             ArtefactError: a record is absent, or of another version.
         """
+        again = folder / REPRODUCED
         return cls(
             folder,
             _read(folder / RELEASE, ReleaseRecord),
@@ -67,6 +68,7 @@ class RunRecords:
             _read(folder / MEASURED, Measured),
             spec_of_run(folder),
             _read(folder / EVALUATION, Evaluation),
+            _read(again, Reproduced) if again.exists() else None,
         )
 
     @property
