@@ -150,7 +150,7 @@ def test_a_blend_with_its_interval_from_table_to_answers(tmp_path: Path) -> None
         "name: ames\ndata: {source: ames.csv.gz, target: SalePrice}\n"
         "fit: {budget: 6 trials, folds: 2, interval: 0.9, families: [lightgbm, xgboost]}\n"
         "pack: {seconds: 0.4}\n"
-        "release: {undecided: allow}\n"
+        "release: {undecided: allow, reason: a test}\n"
     )
     released = mw.run(tmp_path / "modelwright.yaml")
     gate = next(f for f in released.record.evidence if f.check == "interval")

@@ -114,11 +114,11 @@ def test_the_policy_decides_what_undecided_does() -> None:
         Finding("baseline", "x", "undecided", severity="warning"),
     )
     assert ruling(findings, ReleaseSpec()).verdict == "undecided"
-    allowed = ruling(findings, ReleaseSpec(undecided="allow"))
+    allowed = ruling(findings, ReleaseSpec(undecided="allow", reason="pilot"))
     assert allowed.verdict == "pass" and allowed.let_through == findings[:1]
     assert ruling(findings[1:], ReleaseSpec()).verdict == "pass"
     failed = (*findings, Finding("limit", "f1", "fail"))
-    assert ruling(failed, ReleaseSpec(undecided="allow")).verdict == "fail"
+    assert ruling(failed, ReleaseSpec(undecided="allow", reason="pilot")).verdict == "fail"
 
 
 def test_a_person_can_let_an_undecided_gate_through_but_no_failed_one() -> None:
@@ -151,6 +151,11 @@ def test_the_policy_says_which_gates_block() -> None:
 def test_policies_that_make_no_sense_are_refused(policy: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ReleaseSpec(policy=policy)
+
+
+def test_allowing_what_is_undecided_needs_a_reason() -> None:
+    with pytest.raises(ValueError, match="needs a reason"):
+        ReleaseSpec(undecided="allow")
 
 
 def test_quality_limits_share_alpha() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from modelwright.core.errors import did_you_mean
 from modelwright.core.spec_data import Strict
@@ -59,7 +59,9 @@ class ReleaseSpec(Strict):
         "block", description="What an undecided gate does: data too few to tell, or not measured."
     )
     reason: str = Field(
-        "", description="Why undecided gates are allowed; goes into the audit with your name."
+        "",
+        description="Why undecided gates are allowed, which needs one; goes into the audit with "
+        "your name.",
     )
     champion_margin: float | None = Field(
         None,
@@ -91,6 +93,14 @@ class ReleaseSpec(Strict):
             if gate in ALWAYS and wanted != "block":
                 raise ValueError(f"{gate} always blocks: a release without it proves nothing")
         return policy
+
+    @model_validator(mode="after")
+    def _allowing_has_a_reason(self) -> ReleaseSpec:
+        if self.undecided == "allow" and not self.reason.strip():
+            raise ValueError(
+                "undecided: allow needs a reason, which goes into the audit; write release.reason"
+            )
+        return self
 
     def policy_of(self, gate: str) -> Policy:
         """What a gate does.

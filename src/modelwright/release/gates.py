@@ -93,7 +93,7 @@ def ruling(
     took it upon himself. Nobody can override a gate that failed.
 
     Example:
-        >>> ruling([Finding("limit", "x", "undecided")], ReleaseSpec(undecided="allow")).verdict
+        >>> ruling([Finding("limit", "x", "undecided")], ReleaseSpec(undecided="allow", reason="pilot")).verdict
         'pass'
     """
     blocking = [f for f in findings if f.blocks]
@@ -289,7 +289,7 @@ def _against_champion(evidence: Evidence, metric: str, margin: float, wanted: st
     enough = _rows_to_decide(found, -margin, evidence.holdout.rows)
     advice = {
         "fail": "keep the champion",
-        "undecided": f"{enough}; release.undecided: allow, or a margin (now "
+        "undecided": f"{enough}; modelwright release --allow champion, or a margin (now "
         f"{show(metric, margin)}) of at least {room}",
     }.get(verdict, "")
     return Finding(

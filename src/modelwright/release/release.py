@@ -173,7 +173,7 @@ def _record_overrides(spec_file: SpecFile, release: ReleaseRecord) -> None:
     """An audit line for each undecided gate that was let through, by a person or by the policy."""
     policy, log = spec_file.spec.release, AuditLog(spec_file.folder)
     reasons = {(o.check, o.subject): o.why for o in release.overrides}
-    allowed = f"release.undecided: allow; {policy.reason or 'no reason given'}"
+    allowed = f"release.undecided: allow; {policy.reason}"
     for finding in ruling(release.evidence, policy, release.overrides).let_through:
         why = reasons.get((finding.check, finding.subject), allowed)
         log.record(
