@@ -116,8 +116,8 @@ def run_ours(project: Path, budget: str) -> tuple[pd.DataFrame, dict]:
     with (project / "result.json").open("wb") as out:
         process = subprocess.Popen(
             [*modelwright, "run", "--json", "--set=data.source=train.parquet",
-             f"--set=fit.budget={budget}", "--set=release.undecided=allow", "--set=release.reason=benchmark",
-             "--set=limits={}"],
+             f"--set=fit.budget={budget}", "--set=release.undecided=allow",
+             "--set=release.reason=benchmark", "--set=limits={}"],
             cwd=project, stdout=out, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         _, _, usage = os.wait4(process.pid, 0)

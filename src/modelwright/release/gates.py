@@ -93,7 +93,8 @@ def ruling(
     took it upon himself. Nobody can override a gate that failed.
 
     Example:
-        >>> ruling([Finding("limit", "x", "undecided")], ReleaseSpec(undecided="allow", reason="pilot")).verdict
+        >>> found = [Finding("limit", "x", "undecided")]
+        >>> ruling(found, ReleaseSpec(undecided="allow", reason="a pilot")).verdict
         'pass'
     """
     blocking = [f for f in findings if f.blocks]
