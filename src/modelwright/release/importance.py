@@ -19,7 +19,7 @@ from modelwright.core.table import Table, take_feeds
 from modelwright.fit.score import decided, paired_gain
 from modelwright.release.evidence import Evidence
 
-ROWS = 2000
+ROWS, FEWEST_ROWS = 2000, 100
 REPEATS = 2
 EXPLAINED = 60
 ORDERS = 6
@@ -37,20 +37,34 @@ def importance(evidence: Evidence, seconds: float) -> tuple[tuple[Importance, ..
     """
     end = time.monotonic() + seconds
     rng = np.random.default_rng(evidence.seed)
-    table = evidence.holdout.take(rng.permutation(evidence.holdout.rows)[:ROWS])
     names = [column.name for column in evidence.schema.features]
+    table = _enough_rows(evidence, rng, len(names), seconds / 2)
     found, notes = [], []
     for done, name in enumerate(names):
         if time.monotonic() > end - seconds / 3:
             notes.append(f"importance of {len(names) - done} columns was not measured: no time")
             break
         found.append(Importance(name, (name,), _loss(evidence, table, (name,), rng)))
+    if found and table.rows < min(ROWS, evidence.holdout.rows):
+        notes.append(f"importance is of {table.rows:,} rows, for want of time")
     shares = contributions(evidence, take_feeds(table.feeds, slice(0, EXPLAINED)), rng, end)
     if shares is None:
         notes.append("Shapley values were not taken: no time")
         shares = {}
     found = [Importance(i.subject, i.columns, i.loss, shares.get(i.subject)) for i in found]
     return tuple(sorted(found, key=lambda one: -one.loss.value)), notes
+
+
+def _enough_rows(
+    evidence: Evidence, rng: np.random.Generator, columns: int, seconds: float
+) -> Table:
+    """As many holdout rows as can be answered so often within that time."""
+    table = evidence.holdout.take(rng.permutation(evidence.holdout.rows)[:ROWS])
+    started = time.monotonic()
+    evidence.answer(table.feeds)
+    a_row = (time.monotonic() - started) / table.rows
+    most = int(seconds / (a_row * (REPEATS + 1) * columns + 1e-9))
+    return table.take(slice(0, max(FEWEST_ROWS, most)))
 
 
 def groups(evidence: Evidence, seconds: float) -> tuple[Importance, ...]:
