@@ -85,7 +85,7 @@ def test_a_worse_challenger_is_refused_with_the_reason(shop: Path) -> None:
     assert worse.verdict == "fail" and not worse.version
     gate = next(f for f in worse.evidence if f.check == "champion")
     assert gate.verdict == "fail" and gate.subject == "version 1"
-    assert "log_loss better by -" in gate.measured and gate.advice == "keep the champion"
+    assert "log_loss worse by " in gate.measured and gate.advice == "keep the champion"
     assert "champion version 1 failed" in mw.headline(worse)
     assert [v.number for v in mw.history("shop", folder=shop)[0]] == ["1"]
 

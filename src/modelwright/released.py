@@ -121,6 +121,11 @@ def release_run(
         folder: the project folder.
     """
     place = find_run(Path(folder), str(run_folder))
+    if place.resolve().parent != (Path(folder) / "runs").resolve():
+        raise UsageError(
+            f"Run {place.name} belongs to another project: {place.resolve().parents[1]}.",
+            hint="Go there, or name it with --project.",
+        )
     with in_use(place):
         found = RunRecords.read(place)
         artefact = Artefact.load(place / "artefact", digest=found.release.artefact)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -16,13 +17,33 @@ ACCEPTED = "accepted in the spec"
 Alias = Literal["challenger", "canary", "champion", ""]
 
 
-class Interval(msgspec.Struct, frozen=True):
-    """A measured value and the range that holds it with the stated confidence."""
+if TYPE_CHECKING:
+    Number = float
+else:
+    Number = float | None  # JSON has neither NaN nor infinity: they are written as null
 
-    value: float
-    low: float
-    high: float
+
+class Interval(msgspec.Struct, frozen=True):
+    """A measured value and the range that holds it with the stated confidence.
+
+    Where nothing can be said the value is NaN and the ends are infinite, also after JSON.
+
+    Example:
+        >>> found = Interval(float("nan"), float("-inf"), float("inf"))
+        >>> msgspec.json.decode(msgspec.json.encode(found), type=Interval)
+        Interval(value=nan, low=-inf, high=inf, confidence=0.95)
+    """
+
+    value: Number
+    low: Number
+    high: Number
     confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        missing = {"value": math.nan, "low": -math.inf, "high": math.inf}
+        for name, unknown in missing.items():
+            if getattr(self, name) is None:
+                msgspec.structs.force_setattr(self, name, unknown)
 
 
 class Finding(msgspec.Struct, frozen=True):

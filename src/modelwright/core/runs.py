@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from modelwright.core.store import from_json
 
 SPEC, DATASET, FIT, RELEASE = "spec.json", "dataset.json", "fit.json", "release.json"
 REPRODUCED = "reproduced.json"
+RUN_NAME = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 SEARCH_STATE = ("trials", "search.sqlite")
 
 

@@ -92,7 +92,17 @@ class Found:
         """Those that may be chosen: complete ones, else the leader alone."""
         leader = self.ledger.leader
         assert leader is not None
-        return self.ledger.complete() or [leader]
+        return self.ledger.complete() or [self._best_on_shared_folds(leader)]
+
+    def _best_on_shared_folds(self, leader: Candidate) -> Candidate:
+        """Where no candidate had the time for all folds, one with fewer may still be plainly better
+        on those that both have run."""
+        ran = [c for c in self.ledger.candidates if c.outcomes and self.ledger.may_win(c)]
+        for other in ran:
+            lead, error = self.ledger.scorecard.lead(other.number, leader.number)
+            if lead > 2 * error:
+                leader = other
+        return leader
 
     def _worth_pricing(self, complete: Sequence[Candidate]) -> list[Candidate]:
         ranked = self.ledger.chooser.ranked(complete)

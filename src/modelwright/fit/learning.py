@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from modelwright.core.evaluation import Curve
 from modelwright.core.records import Interval
 from modelwright.fit.ledger import Ledger
@@ -36,6 +38,8 @@ def learning_curve(ledger: Ledger, chosen: Candidate) -> Curve | None:
     answers.append(part.outcomes[0].answers)
     y, clusters = ledger.folds.truth(0), ledger.folds.clusters(0)
     found = [interval(ledger.goal, y, a, clusters=clusters) for a in answers]
+    if not all(np.isfinite([one.value, one.low, one.high]).all() for one in found):
+        return None
     sizes = tuple(round(share * rows) for share in (*SHARES, 1.0))
     return Curve(
         "learning", tuple(float(size) for size in sizes), _ends(found, "value"),

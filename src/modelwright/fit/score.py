@@ -15,6 +15,7 @@ from modelwright.core.records import Interval
 from modelwright.fit.influence import influence
 
 EPSILON = 1e-15
+EDGE = 1e-9
 ENDS = np.array([-1.0, 1.0])
 SHARES = frozenset(
     {
@@ -23,6 +24,13 @@ SHARES = frozenset(
     }
 )  # fmt: skip
 """Metrics between 0 and 1 that small samples often put right at the end."""
+CLASS_METRICS = frozenset(
+    {
+        "balanced_accuracy", "f1", "f1_macro", "f1_weighted", "precision", "recall", "mcc",
+        "roc_auc", "pr_auc",
+    }
+)  # fmt: skip
+"""Metrics that hang on the rows of the smallest class."""
 LABEL_METRICS = frozenset(
     {
         "accuracy", "balanced_accuracy", "f1", "f1_macro", "f1_weighted", "precision", "recall",
@@ -106,17 +114,19 @@ def interval(
     pulls = _pulls(metric, y, answers, clusters)
     if np.isnan(value) or pulls is None:
         return Interval(value, -np.inf, np.inf, confidence)
-    reach = _reach(pulls, confidence)
+    fewest = _fewest(metric, y, answers, clusters)
+    reach = _reach(pulls, confidence, fewest)
     if metric in SHARES:
-        return _at_the_edge(_on_logit(value, reach, confidence), _fewest(metric, y, answers))
+        return _at_the_edge(_on_logit(value, reach, confidence), fewest)
     if metric == "mcc":
-        scaled = reach / max(1 - value**2, EPSILON)
-        low, high = np.tanh(np.arctanh(np.clip(value, -1 + EPSILON, 1 - EPSILON)) + scaled * ENDS)
+        if 1 - abs(value) < EDGE:
+            return Interval(value, 1 - 2 * _exact(confidence, fewest), 1.0, confidence)
+        low, high = np.tanh(np.arctanh(value) + reach / (1 - value**2) * ENDS)
         return Interval(value, float(low), float(high), confidence)
+    loss = 1 - value if metric == "r2" else value
+    low, high = _on_log(loss, reach)
     if metric == "r2":
-        high, low = 1 - _on_log(1 - value, reach)
-        return Interval(value, float(low), float(high), confidence)
-    low, high = _on_log(value, reach)
+        low, high = 1 - high, 1 - low
     return Interval(value, float(low), float(high), confidence)
 
 
@@ -135,7 +145,12 @@ def paired_gain(
     one, other = _pulls(metric, y, a, clusters), _pulls(metric, y, b, clusters)
     if np.isnan(value) or one is None or other is None:
         return Interval(value, -np.inf, np.inf, confidence)
-    reach = _reach(one - other, confidence)
+    if np.array_equal(a, b):
+        return Interval(0.0, 0.0, 0.0, confidence)
+    fewest = min(_fewest(metric, y, answers, clusters) for answers in (a, b))
+    reach = _reach(one - other, confidence, fewest)
+    if metric in CLASS_METRICS and any(_is_edge(score(metric, y, answers)) for answers in (a, b)):
+        reach = max(reach, _exact(confidence, fewest))
     return Interval(value, value - reach, value + reach, confidence)
 
 
@@ -147,13 +162,17 @@ def _pulls(metric: str, y: Array, answers: Array, clusters: Array | None) -> Arr
     return np.asarray(np.bincount(clusters, found) / len(y))
 
 
-def _reach(pulls: Array, confidence: float) -> float:
-    """Half the width of the interval; infinite for a single cluster."""
+def _reach(pulls: Array, confidence: float, fewest: int) -> float:
+    """Half the width of the interval: Student's t, with the freedom of the rows that decide.
+
+    Infinite where a single row or cluster decides: then nothing can be said.
+    """
     count = len(pulls)
-    if count < 2:
+    freedom = min(count, fewest) - 1
+    if freedom < 1:
         return float("inf")
     error = np.sqrt((pulls**2).sum() * count / (count - 1))
-    return float(stats.t.ppf((1 + confidence) / 2, count - 1) * error)
+    return float(stats.t.ppf((1 + confidence) / 2, freedom) * error)
 
 
 def _on_logit(value: float, reach: float, confidence: float) -> Interval:
@@ -166,26 +185,40 @@ def _on_logit(value: float, reach: float, confidence: float) -> Interval:
 
 
 def _on_log(value: float, reach: float) -> Array:
+    """Ends of a loss; one of exactly 0 says nothing of how large it may be."""
     if value <= 0:
-        return np.array([value, value])
+        return np.array([0.0, np.inf])
     with np.errstate(over="ignore"):
         return np.asarray(value * np.exp(reach / value * ENDS))
 
 
-def _fewest(metric: str, y: Array, answers: Array) -> int:
-    """Rows that decide where a share is 0 or 1: those of the smallest class it looks at."""
-    if metric in ("precision", "f1", "recall"):
-        return int((labels(answers) == 1).sum() if metric == "precision" else (y == 1).sum())
-    counts = np.bincount(y)
-    return len(y) if metric == "accuracy" else int(counts[counts > 0].min())
+def _fewest(metric: str, y: Array, answers: Array, clusters: Array | None) -> int:
+    """How many rows, or clusters of rows, decide: those of the smallest class a metric looks at."""
+    if metric == "precision":
+        rows = labels(answers) == 1
+    elif metric in CLASS_METRICS:
+        counts = np.bincount(y)
+        smallest = 1 if metric in ("f1", "recall", "pr_auc") else int(
+            np.flatnonzero(counts)[counts[counts > 0].argmin()]
+        )  # fmt: skip
+        rows = y == smallest
+    else:
+        rows = np.ones(len(y), bool)
+    return int(rows.sum()) if clusters is None else len(np.unique(clusters[rows]))
+
+
+def _is_edge(value: float) -> bool:
+    return min(abs(value), abs(1 - value)) < EDGE
+
+
+def _exact(confidence: float, rows: int) -> float:
+    """How far from 1 a share may be of which all rows are right (Clopper and Pearson 1934)."""
+    return float(1 - ((1 - confidence) / 2) ** (1 / max(1, rows)))
 
 
 def _at_the_edge(found: Interval, rows: int) -> Interval:
-    """Where all rows are right there is no spread to see: the exact binomial end instead.
-
-    At a value of 0 or 1 the interval of Clopper and Pearson (1934) has this closed form.
-    """
-    reach = 1 - ((1 - found.confidence) / 2) ** (1 / max(1, rows))
+    """Where all rows are right there is no spread to see: the exact binomial end instead."""
+    reach = _exact(found.confidence, rows)
     if found.value == 1.0:
         return Interval(1.0, min(found.low, 1 - reach), 1.0, found.confidence)
     if found.value == 0.0:
@@ -282,6 +315,8 @@ def _medae(y: Array, v: Array, w: Array | None) -> float:
 
 
 def _mape(y: Array, v: Array, w: Array | None) -> float:
+    if (y == 0).any():
+        return float("nan")
     return float(sk.mean_absolute_percentage_error(y, v, sample_weight=w))
 
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from modelwright.core.attestation import ATTESTATION, BOM, Attestation
+from modelwright.core.errors import ArtefactError
 from modelwright.core.records import DatasetRecord, ReleaseRecord
 from modelwright.core.spec import Spec
-from modelwright.core.store import sha256, to_json, write_atomic
+from modelwright.core.store import from_json, sha256, to_json, write_atomic
 from modelwright.pack.artefact import MANIFEST, Artefact
 from modelwright.release import trust
 from modelwright.release.bom import Materials, bill_of_materials
@@ -66,6 +67,30 @@ def attest(
     write_atomic(run / ATTESTATION, to_json(attestation))
     trust.sign(run)
     return attestation
+
+
+def must_be_as_judged(run: Path, artefact: str, release: ReleaseRecord) -> None:
+    """Refuse a run whose records were changed after it was judged, as far as its attestation tells;
+    where keys are trusted, its signature must hold too.
+
+    Raises:
+        ArtefactError: the evidence, the verdict or the model is not what was attested.
+    """
+    path = run / ATTESTATION
+    try:
+        found = from_json(path.read_bytes(), Attestation, where=str(path))
+    except OSError as error:
+        raise ArtefactError(
+            f"{path} cannot be read: {error.strerror}.", hint="Run again."
+        ) from error
+    trust.verify_words(run)
+    told = (artefact, sha256(to_json(release.evidence)), release.verdict)
+    if told != (found.artefact, found.evidence, found.verdict):
+        raise ArtefactError(
+            f"The records of run {run.name} are not those that it was judged by: release.json or "
+            "the model was changed since.",
+            hint="Run again.",
+        )
 
 
 def environment_lock(recorded: dict[str, str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from modelwright.core.records import AuditLine
-from modelwright.core.store import append_line, locked, sha256, timestamp
+from modelwright.core.store import append_line, locked, sha256, timestamp, write_atomic
 
 FILE = Path(".modelwright") / "audit.jsonl"
 
@@ -24,6 +24,7 @@ class AuditLog:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
+        self._head = self._path.with_suffix(".head")
 
     def lines(self, model: str | None = None) -> list[AuditLine]:
         """Every change, oldest first; a last line cut short by a crash is left out."""
@@ -56,14 +57,17 @@ class AuditLog:
                 timestamp(), who(), action, model, version, replaces, why, previous, subject
             )
             append_line(self._path, line)
+            write_atomic(self._head, sha256(msgspec.json.encode(line)).encode())
         return line
 
     def broken_at(self) -> int | None:
         """Number of the first line that does not follow from the one before; None when whole.
 
-        A last line that a crash cut short is not counted: it never took effect.
+        A last line that a crash cut short is not counted: it never took effect. A last line that
+        was edited or taken away does not fit the head, which is kept beside.
         """
-        previous = ""
+        before = previous = ""
+        last = 0
         for number, raw in enumerate(self._whole_lines(), start=1):
             try:
                 line = msgspec.json.decode(raw, type=AuditLine)
@@ -71,7 +75,10 @@ class AuditLog:
                 return number
             if line.previous != previous:
                 return number
-            previous = sha256(raw)
+            before, previous = previous, sha256(raw)
+            last = number
+        if self._head.exists() and self._head.read_text() not in (previous, before):
+            return max(1, last)  # a kill between line and head leaves the head one line behind
         return None
 
     def _whole_lines(self) -> list[bytes]:

@@ -10,7 +10,7 @@ from modelwright.core.intake import Array
 from modelwright.core.records import Finding, Interval, Verdict
 from modelwright.release.evidence import Evidence
 
-BINS = 15
+BINS, FEWEST_IN_BIN = 15, 10
 
 
 def stated_and_true(answers: Array, y: Array) -> tuple[Array, Array]:
@@ -77,7 +77,8 @@ def _gaps(stated: Array, true: Array) -> tuple[Array, Array, Array]:
 def _bins(stated: Array) -> Array:
     """Number of the bin of each row; equal answers share one."""
     first = np.searchsorted(np.sort(stated), stated, "left")
-    return np.asarray(first * BINS // max(1, len(stated)))
+    bins = max(1, min(BINS, len(stated) // FEWEST_IN_BIN))
+    return np.asarray(first * bins // max(1, len(stated)))
 
 
 def calibration_curve(stated: Array, true: Array) -> Curve:

@@ -10,7 +10,7 @@ from modelwright.core.limits import METRICS, Limit, show
 from modelwright.core.records import Finding, FitRecord, Trial
 from modelwright.release.html import table
 
-MOST_TRIALS = 40
+MOST_TRIALS, OPEN_TRIALS = 40, 10
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 300, 70, 36
 FAR = 3.0
 """How many times as far behind the best as the middle candidate a drawn one may be."""
@@ -56,7 +56,9 @@ def _leaderboard(fit: FitRecord) -> str:
         rows.append(f"<tr{mark}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     head = ("#", "family", "origin", fit.goal, "one row", "p95", "throughput", "memory", "size",
             "fit s", "limits", "Pareto", "folds", "rounds", "outcome", "parameters")  # fmt: skip
-    return table(head, rows)
+    rest = rows[OPEN_TRIALS:]
+    more = f"<details><summary>{len(rest)} more</summary>{table(head, rest)}</details>"
+    return table(head, rows[:OPEN_TRIALS]) + (more if rest else "")
 
 
 def _costs(trial: Trial) -> list[str]:

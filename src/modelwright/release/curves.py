@@ -30,7 +30,7 @@ def curves(evidence: Evidence) -> tuple[Curve, ...]:
     else:
         found.append(residuals(y, answers))
     if evidence.ordered:
-        found.append(ageing(evidence))
+        found += [curve for curve in [ageing(evidence)] if len(curve.x) > 1]
     if evidence.learning is not None:
         found.append(evidence.learning)
     return tuple(found)
@@ -98,13 +98,17 @@ def ageing(evidence: Evidence) -> Curve:
     """The goal by how long after training a row came: the holdout in stretches of time, the first
     begins where training ends. What falls here is what a model loses by getting older."""
     parts = np.array_split(np.arange(evidence.holdout.rows), AGES)
-    found = [evidence.interval(evidence.goal, 0.95, part) for part in parts if len(part) > 1]
-    shares = (np.arange(len(found)) + 0.5) / len(found)
+    taken = [
+        ((number + 0.5) / AGES, evidence.interval(evidence.goal, 0.95, part), len(part))
+        for number, part in enumerate(parts)
+        if len(part) > 1
+    ]
+    known = [one for one in taken if np.isfinite([one[1].value, one[1].low, one[1].high]).all()]
     value, low, high = (
-        _plain(np.array([getattr(i, end) for i in found])) for end in ("value", "low", "high")
+        _plain(np.array([getattr(i, end) for _, i, _ in known])) for end in ("value", "low", "high")
     )
-    sizes = tuple(len(part) for part in parts if len(part) > 1)
-    return Curve("age", _plain(shares), value, low, high, sizes)
+    shares = _plain(np.array([share for share, _, _ in known]))
+    return Curve("age", shares, value, low, high, tuple(size for _, _, size in known))
 
 
 def steepness(curve: Curve) -> tuple[float, float]:

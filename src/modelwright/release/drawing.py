@@ -46,8 +46,8 @@ def frame_of(
     """A frame that holds all curves with their bands; `ends` sets both axes."""
     if ends is not None:
         return Frame(ends, ends, names)
-    xs = [x for curve in curves for x in curve.x]
-    ys = [y for curve in curves for y in (*curve.y, *curve.low, *curve.high)]
+    xs = [x for curve in curves for x in curve.x] or [0.0]
+    ys = [y for curve in curves for y in (*curve.y, *curve.low, *curve.high)] or [0.0]
     room = 0.05 * (max(ys) - min(ys)) or 1.0
     return Frame((min(xs), max(xs)), (min(ys) - room, max(ys) + room), names)
 

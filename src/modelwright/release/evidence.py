@@ -105,6 +105,19 @@ class Evidence:
         return [self.goal, *(name for name in names if name != self.goal)]
 
 
+def led(metric: str, found: Interval) -> str:
+    """A lead as a person reads it.
+
+    Example:
+        >>> led("accuracy", Interval(-0.1, -0.12, -0.08, 0.9))
+        'accuracy worse by 0.1000 (90%: 0.0800 to 0.1200)'
+    """
+    if found.value < 0:
+        turned = Interval(-found.value, -found.high, -found.low, found.confidence)
+        return f"{metric} worse by {written(metric, turned)}"
+    return f"{metric} better by {written(metric, found)}"
+
+
 def written(metric: str, found: Interval) -> str:
     """An interval as a person reads it.
 
@@ -114,7 +127,7 @@ def written(metric: str, found: Interval) -> str:
     """
     value, low, high = (show(metric, v) for v in (found.value, found.low, found.high))
     if found.value != found.value:
-        return "cannot be measured (one class only)"
+        return "cannot be measured on these rows"
     if low == high:
         return value
     return f"{value} ({100 * found.confidence:.3g}%: {low} to {high})"

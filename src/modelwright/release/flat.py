@@ -39,6 +39,7 @@ def flat_graph(artefact: Artefact) -> Any:
     for name, element, operator, inputs in wanted:
         while name in taken:
             name += "_"
+        taken.add(name)
         axis = {"axis": 1} if operator == "Gather" else {}
         graph.node.append(onnx.helper.make_node(operator, inputs, [name], **axis))
         graph.output.append(onnx.helper.make_tensor_value_info(name, element, [None]))

@@ -12,10 +12,10 @@ from scipy import stats
 from modelwright.core.intake import Array
 from modelwright.core.limits import QUALITY, Limit, show
 from modelwright.core.records import ACCEPTED, Finding, Interval, Override, Parity, Verdict
-from modelwright.core.spec_release import GATES, ReleaseSpec
+from modelwright.core.spec_release import ALWAYS, GATES, ReleaseSpec
 from modelwright.fit.score import decided, gain, interval, score
 from modelwright.release.calibration import expected_error_interval, stated_and_true
-from modelwright.release.evidence import Evidence, written
+from modelwright.release.evidence import Evidence, led, written
 
 CHAMPION_MARGIN = 0.01
 """Part of the champion's gain over the dummy that may be lost where the spec sets no margin."""
@@ -23,6 +23,8 @@ COVERAGE_SLACK = 0.02
 """By how much intervals may hold fewer true values than they state."""
 AGREEMENT_FLOOR = 0.1
 """Distance between two distributions of answers that is not worth a word."""
+HOPELESS = 100
+"""Times the holdout's rows that nobody will bring."""
 POWER = 0.8
 """Chance with which the rows that are asked for would decide."""
 
@@ -90,7 +92,7 @@ def ruling(
     findings: Sequence[Finding], policy: ReleaseSpec, overrides: Sequence[Override] = ()
 ) -> Ruling:
     """One failed gate fails all; an undecided one blocks, unless the policy allows it or a person
-    took it upon himself. Nobody can override a gate that failed.
+    took it upon himself. Nobody can override a gate that failed, nor parity and baseline.
 
     Example:
         >>> found = [Finding("limit", "x", "undecided")]
@@ -102,7 +104,8 @@ def ruling(
         return Ruling("fail")
     known = {(override.check, override.subject) for override in overrides}
     open_ones = [f for f in blocking if (f.check, f.subject) not in known]
-    if open_ones and policy.undecided == "block":
+    certain = [f for f in blocking if f.check in ALWAYS]
+    if certain or (open_ones and policy.undecided == "block"):
         return Ruling("undecided")
     return Ruling("pass", tuple(blocking))
 
@@ -183,6 +186,7 @@ def _metrics(evidence: Evidence) -> list[Finding]:
         Finding("metric", name, "pass", written(name, found), severity="info", interval=found)
         for name in evidence.metrics()[1:]
         for found in [evidence.interval(name, evidence.confidence)]
+        if not np.isnan(found.value)
     ]
 
 
@@ -225,10 +229,14 @@ def _quality(evidence: Evidence, limit: Limit) -> Finding:
 def _slices(evidence: Evidence, limit: Limit) -> list[Finding]:
     assert limit.slice_column is not None
     values = evidence.holdout.feeds[limit.slice_column]
-    levels = sorted({str(value) for value in values.tolist()})
+    known = evidence.schema.column(limit.slice_column).levels
+    levels = sorted({*known, *(str(value) for value in values.tolist())})
     findings = []
     for level in levels:
         rows = np.flatnonzero(values.astype(str) == level)
+        if not len(rows):
+            findings.append(_unseen_slice(limit, level))
+            continue
         found = evidence.interval(limit.metric, evidence.shared_confidence, rows)
         verdict = "undecided" if np.isnan(found.value) else _compare(limit, found)
         findings.append(Finding(
@@ -238,6 +246,14 @@ def _slices(evidence: Evidence, limit: Limit) -> list[Finding]:
             _advice(verdict, limit, found, len(rows)), "error", found,
         ))  # fmt: skip
     return findings
+
+
+def _unseen_slice(limit: Limit, level: str) -> Finding:
+    return Finding(
+        "slice", f"{limit.metric} where {limit.slice_column} is {level}", "undecided",
+        "no holdout row", str(limit), "each declared slice must meet its limit",
+        "more rows of this level", "error",
+    )  # fmt: skip
 
 
 def _cost(evidence: Evidence, limit: Limit) -> Finding:
@@ -271,7 +287,7 @@ def _baseline(evidence: Evidence, name: str, answers: Array) -> Finding:
         how = "better on the holdout" if verdict == "fail" else "not clearly worse"
         advice = f"{name} is simpler and {how}: fit.families: [{name}]"
     return Finding(
-        "baseline", name, verdict, f"{evidence.goal} better by {written(evidence.goal, found)}",
+        "baseline", name, verdict, led(evidence.goal, found),
         "better by more than its noise", "paired on the same holdout rows", advice,
         "error" if blocks else "warning", found,
     )  # fmt: skip
@@ -295,7 +311,7 @@ def _against_champion(evidence: Evidence, metric: str, margin: float, wanted: st
     }.get(verdict, "")
     return Finding(
         "champion", f"version {evidence.champion_version}", verdict,
-        f"{metric} better by {written(metric, found)}", wanted, "paired on the same sealed rows",
+        led(metric, found), wanted, "paired on the same sealed rows",
         advice, "error", found,
     )  # fmt: skip
 
@@ -353,5 +369,7 @@ def _rows_to_decide(found: Interval, bound: float, rows: int) -> str:
         return "more holdout rows would decide it"
     one_sided = stats.norm.ppf((1 + found.confidence) / 2)
     needed = rows * (half * (1 + stats.norm.ppf(POWER) / one_sided) / distance) ** 2
+    if needed > HOPELESS * rows:
+        return "no realistic number of holdout rows would decide it: it is too near the line"
     more = max(1, int(np.ceil(needed)) - rows)
     return f"needs about {more:,} more holdout rows for {POWER:.0%} power"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from modelwright.core.errors import ArtefactError, RegistryError, UsageError
 from modelwright.core.records import ReleaseRecord
-from modelwright.core.runs import RELEASE
+from modelwright.core.runs import RELEASE, RUN_NAME
 from modelwright.core.store import from_json, in_use, is_in_use, locked
 from modelwright.release.audit import AuditLog
 from modelwright.release.cache import CACHE, CACHE_LOCK
@@ -84,11 +84,17 @@ def _versions(project: Path) -> list[Version]:
 def _runs(project: Path, versions: list[Version], keep: int) -> Iterator[Garbage]:
     """Runs without a version, but for the newest and those that are going on."""
     referred = {version.run for version in versions}
-    folders = sorted((project / "runs").glob("[!.]*/"), reverse=True)
+    folders = sorted(_run_folders(project), reverse=True)
     for number, run in enumerate(f for f in folders if f.name not in referred):
         verdict = _verdict(run)
         if number >= keep and verdict is not None and not _is_used(run):
             yield Garbage(run, "run", verdict, _size(run))
+
+
+def _run_folders(project: Path) -> list[Path]:
+    """Folders that modelwright made; people keep other things there too, and links."""
+    found = (project / "runs").glob("*/")
+    return [path for path in found if RUN_NAME.fullmatch(path.name) and not path.is_symlink()]
 
 
 def _verdict(run: Path) -> str | None:
@@ -116,7 +122,7 @@ def _cached(project: Path, versions: list[Version]) -> Iterator[Garbage]:
 def _parts(project: Path) -> Iterator[Garbage]:
     """Files and folders that a killed process was writing or removing."""
     left = [*(project / HOME).glob(_PART), *(project / "runs").glob(f"{_REMOVED}*")]
-    for run in (project / "runs").glob("[!.]*/"):
+    for run in _run_folders(project):
         if not _is_used(run):
             left += run.rglob(_PART)
     for path in sorted(left):
@@ -153,7 +159,7 @@ def _remove(project: Path, one: Garbage) -> bool:
             aside = project / "runs" / f"{_REMOVED}{one.path.name}"
             aside.parent.mkdir(exist_ok=True)
             one.path.rename(aside)
-        if aside.is_dir():
+        if aside.is_dir() and not aside.is_symlink():
             shutil.rmtree(aside)
         else:
             aside.unlink(missing_ok=True)

@@ -32,7 +32,7 @@ def curves_page(found: Evaluation) -> str:
                 points=name == "calibration",
             ))  # fmt: skip
     for name, title, axes in (
-        ("residuals", "Truth less answer: mean and middle 90 %", ("answer", "residual")),
+        ("residuals", "Truth minus answer: mean and middle 90 %", ("answer", "residual")),
         ("learning", "More rows to learn from, band of 95 %", ("training rows", found.goal)),
         ("age", "Age of the model within the holdout", ("share of the holdout's time", found.goal)),
     ):
@@ -84,17 +84,17 @@ def uses_page(found: Evaluation) -> str:
     if not found.importance:
         return "<p>Not measured.</p>"
     note = (
-        f"<p>What {escape(found.goal)} loses when a column is shuffled among the holdout rows, "
-        "with 95 % intervals; the contribution is the mean absolute Shapley value, on the scale of "
-        "the answer. Both are of the packed model.</p>"
+        f"<p>How much worse {escape(found.goal)} gets when a column is shuffled among the holdout "
+        "rows, with 95 % intervals; the contribution is the mean absolute Shapley value, on the "
+        "scale of the answer. Both are of the packed model.</p>"
     )
     rows = _importance_rows(found, found.importance[:MOST_COLUMNS])
-    body = table(("column", f"loss of {found.goal}", "", "contribution"), rows)
+    body = table(("column", f"{found.goal} worse by", "", "contribution"), rows)
     left = len(found.importance) - MOST_COLUMNS
     more = f"<p class='key'>{left} less important columns are not shown.</p>" if left > 0 else ""
     if found.groups:
         more += "<h3>Columns that tell the same story, shuffled together</h3>" + table(
-            ("columns", f"loss of {found.goal}", "", ""), _importance_rows(found, found.groups)
+            ("columns", f"{found.goal} worse by", "", ""), _importance_rows(found, found.groups)
         )
     notes = "".join(f"<p class='key'>{escape(text)}</p>" for text in found.notes)
     return note + body + more + notes
@@ -146,7 +146,7 @@ def _failure(one: Failure, order: Sequence[str]) -> str:
     chance = "" if one.chance is None else f", to which it gave {one.chance:.1%}"
     head = (
         f"Holdout row {one.row}: {one.answer} instead of {one.truth}{chance}. "
-        f"The nearest training row is {one.nearest_truth}."
+        f"The most similar training row has {one.nearest_truth}."
     )
     names = sorted(one.values, key=lambda name: order.index(name) if name in order else 999)
     rows = [

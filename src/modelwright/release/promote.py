@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from modelwright.core.errors import NoSuchModel
+from modelwright.core.errors import NoSuchModel, UsageError
 from modelwright.core.records import AuditLine, ReleaseRecord
 from modelwright.core.store import locked
 from modelwright.pack.artefact import Artefact
@@ -74,6 +74,15 @@ def promote(
             raise NoSuchModel(
                 f"Version {wanted.number} of {model} did not pass its gates: {wanted.verdict!r}."
             )
+        now = champion.number if champion else ""
+        been = {e.version for e in AuditLog(folder).lines(model) if e.action == "promote"}
+        fresh = wanted.number not in been
+        if fresh and wanted.against not in (None, now) and not why.strip():
+            raise NoSuchModel(
+                f"Version {wanted.number} of {model} was compared with champion "
+                f"{wanted.against or 'none'}; now it is {now or 'none'}.",
+                hint="Run again to compare the two, or say with --why why it may replace it.",
+            )
         return _move(registry, folder, "promote", wanted, champion, why)
 
 
@@ -116,14 +125,14 @@ def register(
     trust.verify(artefact.folder, artefact.digest, release.model)
     with locked(folder / LOCK):
         finish_locked(registry, folder)
+        if any(v.run == release.run for v in registry.versions(release.model)):
+            raise UsageError(f"Run {release.run} is released already.")
         intent = Intent("release", release.model, run=release.run, mlflow_run=mlflow_run)
         begin(folder, intent)
-        champion = registry.aliased(release.model, CHAMPION)
         version = registry.register(artefact, release, mlflow_run)
         alias = settle_release(registry, folder, intent, version)
         done(folder)
-    replaces = champion.number if champion else ""
-    return msgspec.structs.replace(release, version=version, alias=alias, replaces=replaces)
+    return msgspec.structs.replace(release, version=version, alias=alias)
 
 
 def _stack(lines: list[AuditLine]) -> list[str]:

@@ -50,7 +50,7 @@ except ImportError as error:
 CHAMPION, CHALLENGER = "champion", "challenger"
 HOME = Path(".modelwright")
 DIGEST, RUN, VERDICT = "modelwright.digest", "modelwright.run", "modelwright.verdict"
-GOAL = "modelwright.goal"
+GOAL, AGAINST = "modelwright.goal", "modelwright.against"
 _REFERENCE = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})(?:@([a-z]+)|/(\d+))?$")
 
 
@@ -70,6 +70,7 @@ class Version:
     verdict: str
     created: int
     aliases: tuple[str, ...]
+    against: str | None = None
 
 
 class Registry:
@@ -180,7 +181,7 @@ class Registry:
         Raises:
             RegistryError: no such model, alias or version; the hint lists what there is.
         """
-        match = _REFERENCE.match(reference)
+        match = _REFERENCE.fullmatch(reference)
         if not match:
             raise NoSuchModel(
                 f"{reference!r} is not a model.", hint="Wanted NAME, NAME@champion or NAME/3."
@@ -312,18 +313,22 @@ def _version(found: Any) -> Version:
         tags.get(VERDICT, ""),
         int(found.creation_timestamp),
         tuple(found.aliases),
+        tags.get(AGAINST),
     )
 
 
 def _name(model: str) -> str:
-    if not _REFERENCE.match(model) or "@" in model or "/" in model:
+    if not _REFERENCE.fullmatch(model) or "@" in model or "/" in model:
         raise NoSuchModel(f"{model[:80]!r} is not a model name.")
     return model
 
 
 def tags_of(artefact: Artefact, release: ReleaseRecord) -> dict[str, str]:
     """What ties a run or version in MLflow to a run folder and the bytes in it."""
-    return {DIGEST: artefact.digest, RUN: release.run, VERDICT: release.verdict}
+    return {
+        DIGEST: artefact.digest, RUN: release.run, VERDICT: release.verdict,
+        AGAINST: release.replaces,
+    }  # fmt: skip
 
 
 def description_of(release: ReleaseRecord) -> str:

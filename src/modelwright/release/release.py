@@ -21,12 +21,13 @@ from modelwright.core.records import (
     ReleaseRecord,
 )
 from modelwright.core.spec_file import SpecFile
+from modelwright.core.spec_release import ALWAYS
 from modelwright.core.store import timestamp, to_json, write_atomic
 from modelwright.core.table import Table
 from modelwright.data.dataset import Dataset
 from modelwright.fit.pipeline import Fit, Pipeline
 from modelwright.pack.artefact import Answers, Artefact
-from modelwright.release.attest import attest
+from modelwright.release.attest import attest, must_be_as_judged
 from modelwright.release.audit import AuditLog, who
 from modelwright.release.card import card_finding
 from modelwright.release.evaluate import evaluate
@@ -115,15 +116,9 @@ def release_anyway(
     spec = judged.spec_file.spec
     if not why.strip():
         raise UsageError("An override needs a reason.", hint="Give it with --why.")
+    must_be_as_judged(judged.run, judged.artefact.digest, release)
     if release.version:
         raise UsageError(f"Run {release.run} is released already: version {release.version}.")
-    champion = registry.aliased(spec.name, CHAMPION)
-    if (champion.number if champion else "") != release.replaces:
-        raise UsageError(
-            f"Run {release.run} was compared with champion {release.replaces or 'none'}; now it is "
-            f"{champion.number if champion else 'none'}.",
-            hint="Run again, so that the two are compared.",
-        )
     blocking = [f for f in release.evidence if f.blocks]
     failed = [f"{f.check} {f.subject}" for f in blocking if f.verdict == "fail"]
     if failed:
@@ -131,6 +126,16 @@ def release_anyway(
             f"Gates failed: {', '.join(failed)}. Nobody can override that.",
             hint="A better model, other limits, or release.policy in the spec; then run again.",
         )
+    champion = registry.aliased(spec.name, CHAMPION)
+    if (champion.number if champion else "") != release.replaces:
+        raise UsageError(
+            f"Run {release.run} was compared with champion {release.replaces or 'none'}; now it is "
+            f"{champion.number if champion else 'none'}.",
+            hint="Run again, so that the two are compared.",
+        )
+    certain = sorted(set(gates) & set(ALWAYS))
+    if certain:
+        raise UsageError(f"{', '.join(certain)}: nobody can let that through.")
     unknown = sorted(set(gates) - {f.check for f in blocking})
     if unknown:
         known = ", ".join(sorted({f.check for f in blocking})) or "none"

@@ -176,12 +176,22 @@ def _gates(evidence: Sequence[Finding]) -> str:
     rows = [
         f"<tr><th scope='row'>{escape(f.check)}</th><td>{escape(f.subject)}</td>"
         f"<td>{escape(f.measured)}</td><td>{escape(f.wanted)}</td>"
-        f"<td class='{f.verdict}'>{SIGN[f.verdict]}</td>"
+        f"<td class='{_weight(f)} sign'>{SIGN[f.verdict]}{_warns(f)}</td>"
         f"<td>{escape('. '.join(filter(None, (f.why, f.advice))))}</td></tr>"
         for f in evidence
         if f.severity != "info"
     ]
     return table(("gate", "of", "measured", "wanted", "verdict", "why, and what to do"), rows)
+
+
+def _weight(finding: Finding) -> str:
+    """The colour of a verdict: one that only warns is not red."""
+    warns = finding.severity == "warning" and finding.verdict != "pass"
+    return "warning" if warns else finding.verdict
+
+
+def _warns(finding: Finding) -> str:
+    return " (warns)" if _weight(finding) == "warning" else ""
 
 
 def _cost(measured: Measured) -> str:

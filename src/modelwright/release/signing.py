@@ -14,6 +14,7 @@ from pathlib import Path
 
 from modelwright.core.attestation import (
     ATTESTATION,
+    BOM,
     SIGNATURE,
     SIGNING_KEY,
     TRUSTED_KEYS,
@@ -127,8 +128,28 @@ def verify(folder: Path, digest: str, model: str) -> Attestation:
         ArtefactError: no attestation, another model's, or no valid signature of a trusted key.
         UsageError: a trusted key cannot be read.
     """
-    trusted = trusted_keys()
     place = folder if (folder / ATTESTATION).is_file() else folder.parent
+    found = signed_words(place, folder)
+    _is_about(found, folder, digest, model)
+    bill = place / BOM
+    if bill.is_file() and sha256(bill.read_bytes()) != found.bom:
+        raise ArtefactError(
+            f"{bill} was changed after it was signed.", hint="Restore it from the registry."
+        )
+    return found
+
+
+def signed_words(place: Path, folder: Path) -> Attestation:
+    """What a trusted key has signed.
+
+    Args:
+        place: where attestation and signature lie.
+        folder: the model's, for messages.
+
+    Raises:
+        ArtefactError: no valid signature of a trusted key.
+    """
+    trusted = trusted_keys()
     try:
         data = (place / ATTESTATION).read_bytes()
         signature = from_json(
@@ -155,9 +176,7 @@ def verify(folder: Path, digest: str, model: str) -> Attestation:
             "signed.",
             hint="Restore it from the registry, or run again.",
         ) from error
-    found = from_json(data, Attestation, where=str(place / ATTESTATION))
-    _is_about(found, folder, digest, model)
-    return found
+    return from_json(data, Attestation, where=str(place / ATTESTATION))
 
 
 def _is_about(found: Attestation, folder: Path, digest: str, model: str) -> None:

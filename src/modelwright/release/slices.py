@@ -186,6 +186,10 @@ def _slice(evidence: Evidence, tested: _Tested, p: float) -> Slice:
 def _finding(evidence: Evidence, weak: list[Slice], looked: int) -> Finding:
     wanted = f"none of {looked:,} slices worse beyond chance"
     why = "Welch's t-test of the loss a row, corrected for all slices looked at (Holm)"
+    if not looked:
+        return Finding("weak slice", "all columns", "undecided", "nothing to look at", wanted,
+                       f"no group of {FEWEST_ROWS} holdout rows", "more holdout rows",
+                       "warning")  # fmt: skip
     if not weak:
         return Finding("weak slice", "all columns", "pass", "none found", wanted, why, "",
                        "warning")  # fmt: skip

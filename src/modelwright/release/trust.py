@@ -37,6 +37,18 @@ def sign(run: Path) -> str:
     return signing.sign(run)
 
 
+def verify_words(run: Path) -> None:
+    """Check the signature of a run's attestation, whatever it says, when there are trusted keys.
+
+    Raises:
+        ArtefactError: no trusted key has signed it.
+    """
+    if os.environ.get(TRUSTED_KEYS):
+        from modelwright.release import signing
+
+        signing.signed_words(run, run)
+
+
 def verify(folder: Path, digest: str, model: str) -> None:
     """Check a model folder's signature when there are trusted keys.
 

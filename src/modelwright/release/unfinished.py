@@ -9,12 +9,13 @@ then the change is dropped.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from modelwright.core.errors import NoSuchModel
+from modelwright.core.errors import ArtefactError, NoSuchModel
 from modelwright.core.records import Alias, ReleaseRecord
 from modelwright.core.runs import RELEASE
 from modelwright.core.store import from_json, locked, to_json, write_atomic
@@ -102,10 +103,10 @@ def settle_release(registry: Registry, folder: Path, intent: Intent, version: st
     registry.set_alias(intent.model, alias, version)
     path = folder / "runs" / intent.run / RELEASE
     if path.exists():
-        record = from_json(path.read_bytes(), ReleaseRecord, where=str(path))
-        replaces = "" if champion is None or alias == "champion" else champion.number
-        record = msgspec.structs.replace(record, version=version, alias=alias, replaces=replaces)
-        write_atomic(path, to_json(record))
+        with contextlib.suppress(ArtefactError):  # an unreadable record must not hold up the rest
+            record = from_json(path.read_bytes(), ReleaseRecord, where=str(path))
+            record = msgspec.structs.replace(record, version=version, alias=alias)
+            write_atomic(path, to_json(record))
     return alias
 
 
