@@ -90,6 +90,14 @@ def register_fresh(folder: Path) -> object:
     return register(Registry(folder), folder, artefact, record, (run / "fresh").read_text())
 
 
+def register_run(folder: Path, name: str) -> object:
+    """The same for one of several."""
+    run = folder / "runs" / name
+    record = from_json((run / "release.json").read_bytes(), ReleaseRecord)
+    artefact = mw.Artefact.load(run / "artefact")
+    return register(Registry(folder), folder, artefact, record, (run / "fresh").read_text())
+
+
 def _fresh(folder: Path) -> tuple[Path, ReleaseRecord]:
     [run] = [path for path in (folder / "runs").glob("[!.]*/") if (path / "fresh").exists()]
     return run, from_json((run / "release.json").read_bytes(), ReleaseRecord)

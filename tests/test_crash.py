@@ -24,6 +24,7 @@ def two(project: Path) -> Path:
     first = registry.resolve("shop")
     run = project / "runs" / first.run
     record = from_json((run / "release.json").read_bytes(), ReleaseRecord)
+    record = msgspec.structs.replace(record, replaces="1")
     artefact = mw.Artefact.load(run / "artefact")
     assert registry.register(artefact, record, first.mlflow_run) == "2"
     registry.set_alias("shop", "challenger", "2")
@@ -158,10 +159,24 @@ def test_eight_promotions_at_once_have_one_order(two: Path) -> None:
 
 
 def test_four_releases_at_once_lose_nothing(fresh: Path) -> None:
-    codes = killed.together(killed.register_fresh, [(fresh,)] * 4)
+    [run] = [path.parent for path in (fresh / "runs").glob("*/fresh")]
+    names = [run.name, *(f"20300101-00000{number}-ffff" for number in range(3))]
+    for name in names[1:]:
+        shutil.copytree(run, run.with_name(name))
+        record = from_json((run / "release.json").read_bytes(), ReleaseRecord)
+        record = msgspec.structs.replace(record, run=name)
+        (run.with_name(name) / "release.json").write_bytes(to_json(record))
+    codes = killed.together(killed.register_run, [(fresh, name) for name in names])
     assert codes == [0] * 4
     assert sorted(v.number for v in Registry(fresh).versions("shop")) == ["1", "2", "3", "4", "5"]
     assert aliases(fresh) == ("1", "5") and whole(fresh)
+
+
+def test_a_run_becomes_one_version_however_often_it_is_released(fresh: Path) -> None:
+    codes = killed.together(killed.register_fresh, [(fresh,)] * 3)
+    assert sorted(map(bool, codes)) == [False, True, True]
+    assert sorted(v.number for v in Registry(fresh).versions("shop")) == ["1", "2"]
+    assert whole(fresh)
 
 
 def test_a_run_killed_while_it_was_logged_is_marked_by_the_next(fresh: Path) -> None:

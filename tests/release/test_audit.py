@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from modelwright.core.store import sha256
 from modelwright.release.audit import AuditLog
 
 
@@ -65,11 +66,20 @@ def test_the_line_is_named_and_the_exit_code_is_one(log: AuditLog, tmp_path: Pat
 
 
 def test_a_cut_last_line_never_took_effect(log: AuditLog, tmp_path: Path) -> None:
-    found = lines(tmp_path)
+    found, head = lines(tmp_path), tmp_path / ".modelwright" / "audit.head"
     for cut in (1, len(found[4]) // 2, len(found[4]) - 1):
         write(tmp_path, [*found[:4], found[4][:cut]])
+        head.write_text(sha256(found[3].rstrip()))  # it is written after the line
         assert log.broken_at() is None
         assert [line.version for line in log.lines()] == ["1", "2", "3", "4"]
     log.record("override", "shop", "5", replaces="", why="few rows", subject="roc_auc")
     assert [line.subject for line in log.lines("shop")][-2:] == ["", "roc_auc"]
     assert log.broken_at() is None
+
+
+def test_an_edited_or_removed_last_line_shows(log: AuditLog, tmp_path: Path) -> None:
+    found = lines(tmp_path)
+    write(tmp_path, [*found[:4], found[4].replace(b'"w5"', b'"x5"')])
+    assert log.broken_at() == 5
+    write(tmp_path, found[:4])
+    assert log.broken_at() == 4

@@ -82,7 +82,7 @@ def test_what_rollback_could_go_back_to_stays(littered: Path, released: mw.Relea
     shutil.copytree(littered / "runs" / first.run, run)
     record = from_json((run / "release.json").read_bytes(), ReleaseRecord)
     artefact = mw.Artefact.load(run / "artefact")
-    record = ReleaseRecord("shop", run.name, "pass", artefact.digest, (), record.at)
+    record = ReleaseRecord("shop", run.name, "pass", artefact.digest, (), record.at, replaces="1")
     (run / "release.json").write_bytes(to_json(record))
     registry.register(artefact, record, first.mlflow_run)
     mw.promote("shop", "2", folder=littered)

@@ -92,17 +92,7 @@ class Found:
         """Those that may be chosen: complete ones, else the leader alone."""
         leader = self.ledger.leader
         assert leader is not None
-        return self.ledger.complete() or [self._best_on_shared_folds(leader)]
-
-    def _best_on_shared_folds(self, leader: Candidate) -> Candidate:
-        """Where no candidate had the time for all folds, one with fewer may still be plainly better
-        on those that both have run."""
-        ran = [c for c in self.ledger.candidates if c.outcomes and self.ledger.may_win(c)]
-        for other in ran:
-            lead, error = self.ledger.scorecard.lead(other.number, leader.number)
-            if lead > 2 * error:
-                leader = other
-        return leader
+        return self.ledger.complete() or [_best_on_shared_folds(self.ledger, leader)]
 
     def _worth_pricing(self, complete: Sequence[Candidate]) -> list[Candidate]:
         ranked = self.ledger.chooser.ranked(complete)
@@ -211,3 +201,13 @@ class Found:
             broken=tuple(limit.metric for limit in chooser.broken(candidate)),
             pareto=candidate.number in chooser.pareto(self.contenders()),
         )
+
+
+def _best_on_shared_folds(ledger: Ledger, leader: Candidate) -> Candidate:
+    """Where no candidate had the time for all folds, one with fewer may still be plainly better on
+    those that both have run."""
+    for other in [c for c in ledger.candidates if c.outcomes and ledger.may_win(c)]:
+        lead, error = ledger.scorecard.lead(other.number, leader.number)
+        if lead > 2 * error:
+            leader = other
+    return leader

@@ -109,7 +109,8 @@ def largest_difference(measures: Sequence[Rates], confidence: float) -> Interval
     """
     pairs = [pair for rates in measures for pair in combinations(rates, 2)]
     alpha = (1 - confidence) / 2
-    surely, likely = (float(stats.norm.isf(p)) for p in (alpha / max(1, len(pairs)), alpha))
+    shared = alpha / (2 * max(1, len(pairs)))  # a pair may differ either way
+    surely, likely = (float(stats.norm.isf(p)) for p in (shared, alpha))
     value = low = high = 0.0
     for (one, first, _), (other, second, _) in pairs:
         apart, error = abs(one - other), (first + second) ** 0.5
