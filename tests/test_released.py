@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import modelwright as mw
-from modelwright.core.errors import NoSuchModel, UsageError
+from modelwright.core.errors import ArtefactError, NoSuchModel, UsageError
+from modelwright.core.store import to_json
 from modelwright.ways_in.cli import perform
 from modelwright.ways_in.operations import OPERATIONS
-from projects import QUICK
+from projects import QUICK, mixed_table
 
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
@@ -65,6 +67,57 @@ def test_nobody_can_override_a_gate_that_failed(released: mw.Released, project: 
     with pytest.raises(UsageError, match=r"Gates failed: limit roc_auc. Nobody can override"):
         mw.release_run(run.record.run, allow=["limit"], why="the boss says so")
     assert len(mw.history("shop")[0]) == 1
+
+
+def test_a_run_whose_records_were_edited_is_not_released(
+    released: mw.Released, project: Path
+) -> None:
+    run = mw.run("modelwright.yaml", overrides=(*QUICK, "limits.roc_auc=0.9999"))
+    path = run.run / "release.json"
+    path.write_text(path.read_text().replace('"fail"', '"undecided"'))
+    with pytest.raises(ArtefactError, match="not those that it was judged by"):
+        mw.release_run(run.record.run, allow=["limit"], why="edited by hand")
+    assert len(mw.history("shop")[0]) == 1
+
+
+def test_slices_that_cannot_be_measured_can_be_read_again_and_overridden(shop: Path) -> None:
+    """A slice of one class has no ROC AUC: its interval is infinite, in JSON as well."""
+    table = mixed_table(600).with_columns(
+        pl.when(pl.int_range(600) % 20 == 0).then(pl.lit("rare")).otherwise(pl.lit("usual"))
+        .alias("kind")
+    )  # fmt: skip
+    table = table.with_columns(
+        pl.when(pl.col("kind") == "rare").then(pl.lit("yes")).otherwise(pl.col("bought"))
+        .alias("bought")
+    )  # fmt: skip
+    table.write_csv(shop / "shop.csv")
+    overrides = (*QUICK, "limits={roc_auc: {slices: {kind: 0.55}}}")
+    run = mw.run(shop / "modelwright.yaml", overrides=overrides)
+    assert run.record.verdict == "undecided", mw.headline(run.record)
+    again = mw.records_of(run.record.run, folder=shop).release
+    assert to_json(again) == to_json(run.record)
+    record = mw.release_run(run.record.run, allow=["slice"], why="few rows", folder=shop)
+    assert record.alias == "champion" and mw.history("shop", folder=shop)[0]
+
+
+def test_a_version_judged_against_another_champion_needs_a_reason(
+    released: mw.Released, project: Path
+) -> None:
+    for _ in range(2):
+        mw.run("modelwright.yaml", overrides=QUICK)
+    mw.promote("shop", "2")
+    with pytest.raises(NoSuchModel, match="was compared with champion 1; now it is 2"):
+        mw.promote("shop", "3")
+    assert mw.promote("shop", "3", why="compared by hand").version == "3"
+    assert mw.promote("shop", "2").version == "2", "it was champion before"
+
+
+def test_a_run_of_another_project_is_not_released_here(
+    released: mw.Released, project: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    with pytest.raises(UsageError, match="belongs to another project"):
+        mw.release_run(released.run, allow=["limit"], why="x", folder=tmp_path / "other")
 
 
 def test_an_override_does_not_outlive_its_comparison(released: mw.Released, project: Path) -> None:

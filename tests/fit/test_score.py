@@ -119,6 +119,35 @@ def test_paired_gains_hold_the_true_gain_at_their_rate() -> None:
     assert 0.92 <= np.mean([one.low <= truth <= one.high for one in found]) <= 0.98
 
 
+@pytest.mark.parametrize("metric", ["roc_auc", "f1", "mcc", "balanced_accuracy", "pr_auc"])
+@pytest.mark.parametrize(("rows", "positives"), [(8, 2), (12, 3), (30, 3)])
+def test_noise_does_not_beat_a_constant_on_a_handful_of_rows(
+    metric: str, rows: int, positives: int
+) -> None:
+    """Random scores against the dummy, 400 times; alpha is 5 %."""
+    rng = np.random.default_rng(9)
+    y = (np.arange(rows) < positives).astype(int)
+    dummy = np.tile([1 - y.mean(), y.mean()], (rows, 1))
+    passed = 0
+    for _ in range(400):
+        p = rng.random(rows)
+        found = paired_gain(metric, y, np.stack([1 - p, p], axis=1), dummy, confidence=0.9)
+        passed += found.low > 0
+    assert passed <= 400 * 0.05 + 14, passed
+
+
+def test_perfect_answers_to_a_few_rows_prove_little() -> None:
+    y = np.array([0, 0, 1, 1])
+    right = np.eye(2)[y]
+    for metric in ("mcc", "accuracy", "f1", "roc_auc"):
+        assert interval(metric, y, right).low < 0.5, metric
+    for metric in ("mae", "rmse", "medae"):
+        assert interval(metric, np.array([1.0, 2.0]), np.array([1.0, 2.0])).high == np.inf
+    groups = np.repeat([0, 1], 50)
+    same = interval("accuracy", np.zeros(100, int), np.tile([1.0, 0.0], (100, 1)), clusters=groups)
+    assert same.low < 0.3, "two clusters are two rows"
+
+
 def test_rows_of_a_group_count_together() -> None:
     rng = np.random.default_rng(8)
     groups = np.repeat(np.arange(100), 20)

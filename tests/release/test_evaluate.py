@@ -237,6 +237,14 @@ def test_a_model_that_ages_is_seen_to() -> None:
     assert list(curve.y) == sorted(curve.y) and curve.low[-1] > curve.high[0]
 
 
+def test_an_age_without_both_classes_is_left_out() -> None:
+    base = known_model(500, ordered=True)
+    y = base.holdout.target.copy()
+    y[400:] = 0
+    curve = ageing(replace(base, holdout=replace(base.holdout, target=y)))
+    assert len(curve.x) == 4 and min(curve.y) > 0
+
+
 @pytest.mark.parametrize("make", [known_model, known_regression])
 def test_the_whole_evaluation_is_a_record(make: type) -> None:
     found = evaluate(make(800), 0.5)

@@ -195,6 +195,15 @@ def test_a_model_at_its_limit_minus_two_errors_seldom_passes() -> None:
     assert passed <= 3
 
 
+def test_a_declared_slice_without_a_holdout_row_is_undecided() -> None:
+    limit = (Limit("accuracy", "at_least", 0.5, "sex"),)
+    base = evidence()
+    men = Table({"sex": np.array(["m"] * 2000, dtype=object)}, base.holdout.target)
+    found = judge(evidence(limits=limit, holdout=men))
+    verdicts = {f.subject[-1]: f.verdict for f in found if f.check == "slice"}
+    assert verdicts == {"f": "undecided", "m": "pass"}
+
+
 def test_three_right_of_three_prove_little() -> None:
     limit = Limit("accuracy", "at_least", 0.6, "sex")
     y = np.zeros(2000, int)

@@ -138,3 +138,14 @@ def test_the_command_shows_what_it_frees(littered: Path, more: list[str]) -> Non
     assert done.returncode == 0 and said in done.stdout, done.stdout + done.stderr
     answer = subprocess.run([*command, "--json"], cwd=littered, capture_output=True, text=True)
     assert json.loads(answer.stdout)["bytes"] == (0 if more else 6510)
+
+
+def test_what_people_keep_among_the_runs_is_not_touched(littered: Path, tmp_path: Path) -> None:
+    notes = littered / "runs" / "my-notes"
+    notes.mkdir()
+    (notes / "thesis.md").write_text("mine")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (littered / "runs" / "20200101-000000-aaaa").symlink_to(elsewhere)
+    mw.gc(littered, keep=0, apply=True)
+    assert (notes / "thesis.md").exists() and elsewhere.exists() and not list(elsewhere.iterdir())

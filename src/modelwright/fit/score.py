@@ -115,7 +115,7 @@ def interval(
     if np.isnan(value) or pulls is None:
         return Interval(value, -np.inf, np.inf, confidence)
     fewest = _fewest(metric, y, answers, clusters)
-    reach = _reach(pulls, confidence, fewest)
+    reach = max(_reach(pulls, confidence, fewest), _unseen(metric, y, answers, confidence))
     if metric in SHARES:
         return _at_the_edge(_on_logit(value, reach, confidence), fewest)
     if metric == "mcc":
@@ -149,6 +149,7 @@ def paired_gain(
         return Interval(0.0, 0.0, 0.0, confidence)
     fewest = min(_fewest(metric, y, answers, clusters) for answers in (a, b))
     reach = _reach(one - other, confidence, fewest)
+    reach = max(reach, *(_unseen(metric, y, answers, confidence) for answers in (a, b)))
     if metric in CLASS_METRICS and any(_is_edge(score(metric, y, answers)) for answers in (a, b)):
         reach = max(reach, _exact(confidence, fewest))
     return Interval(value, value - reach, value + reach, confidence)
@@ -205,6 +206,23 @@ def _fewest(metric: str, y: Array, answers: Array, clusters: Array | None) -> in
     else:
         rows = np.ones(len(y), bool)
     return int(rows.sum()) if clusters is None else len(np.unique(clusters[rows]))
+
+
+def _unseen(metric: str, y: Array, answers: Array, confidence: float) -> float:
+    """How far a metric of labels may be off because all rows of a small class are right, or all
+    wrong: then its rows show no spread."""
+    if metric not in LABEL_METRICS or metric == "accuracy":
+        return 0.0
+    said, counts = labels(answers), np.bincount(y, minlength=answers.shape[1])
+    classes = [1] if metric in ("f1", "recall") else np.flatnonzero(counts)
+    if metric == "precision" or len(np.unique(said)) < 2:  # a constant label is no luck
+        return 0.0
+    found = 0.0
+    for code in classes:
+        if counts[code] and _is_edge(float((said[y == code] == code).mean())):
+            share = counts[code] / len(y) if metric == "f1_weighted" else 1 / len(classes)
+            found = max(found, share * _exact(confidence, int(counts[code])))
+    return found
 
 
 def _is_edge(value: float) -> bool:
