@@ -33,7 +33,10 @@ def undecided(released: mw.Released) -> mw.Released:
 
 
 def test_an_undecided_run_is_released_on_a_persons_word(
-    released: mw.Released, project: Path, monkeypatch: pytest.MonkeyPatch
+    released: mw.Released,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("MODELWRIGHT_USER", "ann")
     run = undecided(released)
@@ -59,6 +62,9 @@ def test_an_undecided_run_is_released_on_a_persons_word(
         mw.release_run(name, allow=["limit"], why="again")
     mw.promote("shop")
     assert mw.load("shop").digest == record.artefact
+    code, told = asked(capsys, "history", model="shop")
+    assert code == 0 and told["versions"][0]["let_through"] == ["limit roc_auc"]
+    assert [c["action"] for c in told["changes"]] == ["promote", "override", "promote"]
 
 
 def test_nobody_can_override_a_gate_that_failed(released: mw.Released, project: Path) -> None:

@@ -74,7 +74,7 @@ def must_be_as_judged(run: Path, artefact: str, release: ReleaseRecord) -> None:
     where keys are trusted, its signature must hold too.
 
     Raises:
-        ArtefactError: the evidence, the verdict or the model is not what was attested.
+        ArtefactError: the evidence or the model is not what was attested.
     """
     path = run / ATTESTATION
     try:
@@ -84,8 +84,7 @@ def must_be_as_judged(run: Path, artefact: str, release: ReleaseRecord) -> None:
             f"{path} cannot be read: {error.strerror}.", hint="Run again."
         ) from error
     trust.verify_words(run)
-    told = (artefact, sha256(to_json(release.evidence)), release.verdict)
-    if told != (found.artefact, found.evidence, found.verdict):
+    if (artefact, sha256(to_json(release.evidence))) != (found.artefact, found.evidence):
         raise ArtefactError(
             f"The records of run {run.name} are not those that it was judged by: release.json or "
             "the model was changed since.",

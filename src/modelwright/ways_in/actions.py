@@ -222,11 +222,18 @@ def history(given: arguments.HistoryArguments, progress: Progress) -> results.Hi
                 aliases=list(v.aliases),
                 verdict=v.verdict,
                 run=v.run,
+                let_through=[
+                    line.subject
+                    for line in changes
+                    if line.action == "override" and line.why.endswith(f"(run {v.run})")
+                ],
                 created=moment(v.created),
             )
             for v in versions
         ],
-        changes=[change(line) for line in changes if line.action in ("promote", "rollback")],
+        changes=[
+            change(line) for line in changes if line.action in ("promote", "rollback", "override")
+        ],
     )
 
 

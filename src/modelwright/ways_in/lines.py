@@ -102,7 +102,8 @@ def column_line(record: DatasetRecord, column: Column) -> results.ColumnLine:
 def change(line: mw.AuditLine) -> results.ChangeResult:
     """A line of the audit."""
     return results.ChangeResult(
-        action="rollback" if line.action == "rollback" else "promote",
+        action=line.action if line.action in ("rollback", "override") else "promote",
+        subject=line.subject,
         model=line.model,
         champion=line.version,
         replaces=line.replaces,

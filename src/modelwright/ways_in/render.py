@@ -297,13 +297,15 @@ def _history(result: results.HistoryResult, console: Console) -> None:
     for name in ("version", "alias", "verdict", "created", "run"):
         table.add_column(name)
     for v in result.versions:
-        table.add_row(v.version, ", ".join(v.aliases), v.verdict, v.created, v.run)
+        verdict = ", ".join([v.verdict, *(f"{subject} let through" for subject in v.let_through)])
+        table.add_row(v.version, ", ".join(v.aliases), escape(verdict), v.created, v.run)
     console.print(table)
-    table = Table(box=None, pad_edge=False, title="\nChanges of the champion", title_justify="left")
+    table = Table(box=None, pad_edge=False, title="\nChanges", title_justify="left")
     for name in ("when", "what", "version", "in place of", "by", "why"):
         table.add_column(name, overflow="fold")
     for c in result.changes:
-        table.add_row(c.at, c.action, c.champion, c.replaces, escape(c.by), escape(c.why))
+        what = f"{c.action} {c.subject}".strip()
+        table.add_row(c.at, escape(what), c.champion, c.replaces, escape(c.by), escape(c.why))
     console.print(table)
 
 

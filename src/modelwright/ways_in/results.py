@@ -181,9 +181,10 @@ class PredictResult(BaseModel):
 
 
 class ChangeResult(BaseModel):
-    """What changed in production."""
+    """What changed in production, or which gate (`subject`) was let through on whose word."""
 
-    action: Literal["promote", "rollback"]
+    action: Literal["promote", "rollback", "override"]
+    subject: str = ""
     model: str
     champion: str
     replaces: str
@@ -199,6 +200,7 @@ class VersionLine(BaseModel):
     aliases: list[str]
     verdict: str
     run: str
+    let_through: list[str] = []
     created: str
 
 
