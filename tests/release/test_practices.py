@@ -143,7 +143,7 @@ def test_version_control(released: mw.Released, code: str, told: bool, wanted: f
 
 def test_tuning(released: mw.Released) -> None:
     some = practice("MD3", released)
-    assert some.score == 0.5 and "above the best default" in some.why
+    assert some.score == 0.5 and "the best default" in some.why
     trial = next(t for t in released.fit.trials if t.origin == "preset")
     searched = tuple(
         msgspec.structs.replace(trial, number=100 + n, origin="search") for n in range(10)

@@ -41,7 +41,7 @@ def _details(run: RunRecords, missing: Sequence[str]) -> list[Block]:
     release, manifest, spec = run.release, run.manifest, run.spec
     verdict = [Paragraph(headline(release))]
     if missing:
-        verdict.append(Paragraph(f"This card is incomplete: {', '.join(missing)} is empty."))
+        verdict.append(Paragraph(f"This card is incomplete. Empty: {', '.join(missing)}."))
     target = manifest.schema.target
     rows = [
         ("model", release.model),

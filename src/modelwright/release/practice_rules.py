@@ -172,8 +172,10 @@ def _gain_over_default(run: RunRecords) -> str:
                 if t.origin == "default" and t.score is not None]  # fmt: skip
     if chosen is None or not defaults:
         return ""
-    above = show(run.fit.goal, sign * chosen - max(defaults))
-    return f"; {run.fit.goal} {above} above the best default"
+    lead = sign * chosen - max(defaults)
+    if lead <= 0:
+        return "; the best default was not beaten"
+    return f"; {run.fit.goal} better by {show(run.fit.goal, lead)} than the best default"
 
 
 def staleness(run: RunRecords) -> Points:
