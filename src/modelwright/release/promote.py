@@ -66,7 +66,7 @@ def promote(
             registry.resolve(model)
             raise NoSuchModel(
                 f"{model} has no challenger to promote.",
-                hint=f"Name a version: modelwright promote {model} 1",
+                hint=f"Its versions: modelwright history {model}",
             )
         if champion and champion.number == wanted.number:
             raise NoSuchModel(f"Version {wanted.number} of {model} is the champion already.")
