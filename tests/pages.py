@@ -29,7 +29,11 @@ MEASURE = """<script>addEventListener('load', () => {
 
 
 def browser() -> str:
-    """The browser's path; elsewhere than in CI a missing one skips."""
+    """The browser's path.
+
+    The suite must pass on a laptop without one, so there these tests skip and say so; `.ci/run`
+    installs one, and under CI a missing one fails.
+    """
     if CHROMIUM is None:
         if os.environ.get("CI"):
             raise AssertionError("no Chromium: apt-get install chromium")

@@ -9,7 +9,7 @@ import msgspec
 
 import modelwright as mw
 from modelwright.core.evaluation import Curve, Evaluation, Importance, Slice
-from modelwright.core.records import DatasetRecord, Finding, Interval, Manifest
+from modelwright.core.records import DatasetRecord, Finding, Interval, Manifest, Verdict
 from modelwright.core.runs import spec_of_run
 from modelwright.core.spec import Spec
 from modelwright.core.store import from_json
@@ -71,5 +71,5 @@ def with_columns(dataset: DatasetRecord, named: str, **marks: Any) -> DatasetRec
     return msgspec.structs.replace(dataset, schema=schema)
 
 
-def found(check: str, verdict: str = "fail", **more: Any) -> Finding:
-    return Finding(check, more.pop("subject", "x"), verdict, severity="warning", **more)  # type: ignore[arg-type]
+def found(check: str, verdict: Verdict = "fail", *, subject: str = "x", **more: Any) -> Finding:
+    return Finding(check, subject, verdict, severity="warning", **more)

@@ -21,7 +21,7 @@ from modelwright.core.evaluation import Slice
 from modelwright.core.records import Finding, Interval, Override
 from modelwright.release.card import card_finding, card_html, card_markdown, missing_from_card
 from modelwright.release.document import marked_down
-from modelwright.release.practices import test_score as score_of
+from modelwright.release.practices import score_practices as score_of
 from release.records import card_input, dataset_of, evaluation, with_columns
 
 FILLED = {

@@ -14,7 +14,7 @@ from modelwright.core.records import AuditLine, Finding, Override, Reproduced
 from modelwright.core.schema import Expect
 from modelwright.core.spec_release import PRACTICES
 from modelwright.release.practices import practices_html, practices_markdown
-from modelwright.release.practices import test_score as score_of
+from modelwright.release.practices import score_practices as score_of
 from release.records import (
     CLEAR,
     UNCLEAR,

@@ -122,7 +122,7 @@ class Practice(msgspec.Struct, frozen=True):
     why: str
 
 
-class TestScore(msgspec.Struct, frozen=True):
+class PracticeScore(msgspec.Struct, frozen=True):
     """All 28 tests, the sum of each section, and their minimum, which is the score."""
 
     practices: tuple[Practice, ...]

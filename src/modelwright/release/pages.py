@@ -8,7 +8,7 @@ from pathlib import Path
 from modelwright.core.store import write_atomic
 from modelwright.release.audit import AuditLog
 from modelwright.release.card import card_html, card_markdown
-from modelwright.release.practices import test_score
+from modelwright.release.practices import score_practices
 from modelwright.release.report import render
 from modelwright.release.run_records import RunRecords
 
@@ -19,7 +19,7 @@ def write_pages(given: RunRecords) -> Path:
     """Write report and card to the run's folder; returns the report's path."""
     project = given.folder.resolve().parents[1]
     whole = replace(given, audit=tuple(AuditLog(project).lines(given.release.model)))
-    whole = replace(whole, practices=test_score(whole))
+    whole = replace(whole, practices=score_practices(whole))
     write_atomic(given.folder / CARD, card_markdown(whole).encode())
     write_atomic(given.folder / CARD_PAGE, card_html(whole).encode())
     path = given.folder / given.release.report

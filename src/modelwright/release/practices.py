@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from modelwright.core.evaluation import Kind, Practice, TestScore
+from modelwright.core.evaluation import Kind, Practice, PracticeScore
 from modelwright.core.spec_release import SECTIONS
 from modelwright.release import practice_rules as rules
 from modelwright.release.document import Block, Grid, Heading, Paragraph, Section, blocks_html
@@ -81,21 +81,18 @@ UNBUILT = {"I5", "I6", "M1", "M2", "M3", "M4", "M5", "M6", "M7"}
 """Those that this tool should compute and does not yet: a declaration is all that counts."""
 
 
-def test_score(run: RunRecords) -> TestScore:
+def score_practices(run: RunRecords) -> PracticeScore:
     """All 28 tests for one run.
 
     Example:
-        score = test_score(RunRecords(spec, release, dataset, fit, manifest, measured, evaluation))
+        score = score_practices(RunRecords.read(Path("runs/20261121-082320-d38e")))
         score.score, score.sections["data"]
     """
     practices = tuple(_judged(test, run) for test in TESTS)
     sections = dict.fromkeys(SECTIONS.values(), 0.0)
     for practice in practices:
         sections[practice.section] += practice.score
-    return TestScore(practices, sections, min(sections.values()))
-
-
-test_score.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test
+    return PracticeScore(practices, sections, min(sections.values()))
 
 
 def _judged(test: _Test, run: RunRecords) -> Practice:
@@ -113,17 +110,17 @@ def _asked(test: _Test) -> str:
     return f"{unbuilt}practices: {{{test.code}: ...}} may say {test.wanted}, and where that is kept"
 
 
-def practices_html(score: TestScore) -> str:
+def practices_html(score: PracticeScore) -> str:
     """The score as part of a page, without a title: a table a section."""
     return blocks_html(practices_section(score).blocks)
 
 
-def practices_markdown(score: TestScore) -> str:
+def practices_markdown(score: PracticeScore) -> str:
     """The score as Markdown, one heading and a table a section."""
     return markdown_of([practices_section(score)])
 
 
-def practices_section(score: TestScore) -> Section:
+def practices_section(score: PracticeScore) -> Section:
     """The score as a section of a page."""
     sums = ", ".join(f"{name} {points:g}" for name, points in score.sections.items())
     blocks: list[Block] = [

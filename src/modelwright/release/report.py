@@ -16,7 +16,7 @@ from modelwright.release.card import missing_from_card
 from modelwright.release.data_page import data_page
 from modelwright.release.html import page, table
 from modelwright.release.model_page import curves_page, failures_page, uses_page, weak_page
-from modelwright.release.practices import practices_html, test_score
+from modelwright.release.practices import practices_html, score_practices
 from modelwright.release.run_records import RunRecords
 from modelwright.release.verdict import headline
 
@@ -58,7 +58,7 @@ def sections(given: RunRecords) -> list[tuple[str, str]]:
         ("Worst errors", failures_page(found)),
         ("Cost", _cost(given.measured)),
         ("Data", data_page(given.dataset)),
-        ("ML Test Score", practices_html(given.practices or test_score(given))),
+        ("ML Test Score", practices_html(given.practices or score_practices(given))),
         ("How to get this again", _reproduce(given)),
     ]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelwright.core.errors import ArtefactError
-from modelwright.core.evaluation import Evaluation, TestScore
+from modelwright.core.evaluation import Evaluation, PracticeScore
 from modelwright.core.records import (
     AuditLine,
     DatasetRecord,
@@ -49,7 +49,7 @@ class RunRecords:
     evaluation: Evaluation
     reproduced: Reproduced | None = None
     audit: tuple[AuditLine, ...] = ()
-    practices: TestScore | None = None
+    practices: PracticeScore | None = None
 
     @classmethod
     def read(cls, folder: Path) -> RunRecords:
