@@ -2,27 +2,32 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help venv demo test pictures lint docs wheel clean
+.PHONY: help venv demo test test-slow pictures lint docs wheel clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 venv: .venv/.installed  ## make .venv with pinned requirements
 
-.venv/.installed: requirements.txt pyproject.toml
+.venv/.installed: requirements.txt requirements-clients.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is wanted, {v.major}.{v.minor} was found. Try: make PYTHON=python3.12 venv")'
 	@echo "Making .venv and installing pinned requirements (about a minute) ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-clients.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
 demo: venv  ## the main job on real data: run, report, one live prediction over HTTP
 	@bash examples/income/demo.sh $(BIN)
 
-test: venv  ## the suite
-	@echo "Running the tests (about eight minutes on two cores) ..."
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not alone"
+test: venv  ## the suite, without tests of more than some seconds each
+	@echo "Running the tests (about six minutes on two cores) ..."
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not alone"
+
+test-slow: venv  ## the rest of the tests, which CI runs as well: kills, whole runs, budgets
+	@echo "Running the slow tests (about ten minutes on two cores) ..."
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "slow and not alone"
 	@$(BIN)/python -m pytest -m alone
 
 pictures: venv  ## the screenshots of the README, of the example's newest run

@@ -38,7 +38,7 @@ MEANING = {
     "mape": "mean absolute error as a share of the true value",
     "latency_p95": "95th percentile of the HTTP server's time for one row a request, one client",
     "throughput": "requests a second of the HTTP server, one row each, eight connections",
-    "memory": "resident memory of the server process after that load",
+    "memory": "of the server after that load: supervisor and worker, what they share counted once",
     "size": "bytes of all files in the model folder",
 }
 NOTES = {

@@ -17,11 +17,20 @@ import modelwright as mw
 from projects import QUICK, make_shop
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Long bytes are named by their length: compressed ones can hold the time of collection, and
+    the processes of one run must agree on every test's name."""
+    return f"{argname} of {len(val)} bytes" if isinstance(val, bytes) and len(val) > 60 else None
+
+
 @pytest.fixture(autouse=True)
-def _no_foreign_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests use the SQLite store of their own project folder."""
+def _no_foreign_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Tests use the SQLite store of their own project folder, and so do fixtures of the next
+    module: MLflow sets the variable by itself when it is told of a server."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("MODELWRIGHT_TOKEN", raising=False)
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 @pytest.fixture

@@ -16,14 +16,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from mlflow import MlflowClient
 
 import modelwright as mw
+from modelwright.core.principal import Principal, acting_as
 from modelwright.core.records import DatasetRecord, FitRecord, Measured, ReleaseRecord
 from modelwright.core.store import from_json
 from modelwright.release.promote import register
 from modelwright.release.registry import Registry
 from modelwright.release.tracking import log_run
+from modelwright.ways_in import jobs
 
 CLIENT = (
     "create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated",
@@ -69,6 +72,22 @@ def roll_back(folder: Path) -> object:
     return mw.rollback("shop", folder=folder)
 
 
+def begin_canary(folder: Path) -> object:
+    """Version 2 gets a share of the requests."""
+    return mw.canary("shop", "2", weight=0.1, folder=folder)
+
+
+def widen_canary(folder: Path, weight: float) -> None:
+    """The same with any share, in a process of its own."""
+    mw.canary("shop", "2", weight=weight, folder=folder)
+
+
+def train_anew(folder: Path) -> object:
+    """The model once more, with the answered rows that lie in the project."""
+    rows = pl.read_parquet(folder / "answered.parquet")
+    return mw.retrain(folder / "modelwright.yaml", rows=rows)
+
+
 def log_fresh(folder: Path) -> str:
     """What `run` does first at its end, with the judged run that is there: MLflow's run id."""
     run, record = _fresh(folder)
@@ -88,6 +107,12 @@ def register_fresh(folder: Path) -> object:
     run, record = _fresh(folder)
     artefact = mw.Artefact.load(run / "artefact")
     return register(Registry(folder), folder, artefact, record, (run / "fresh").read_text())
+
+
+def register_fresh_as_agent(folder: Path) -> object:
+    """The same by an agent, which may not promote by itself."""
+    with acting_as(Principal("agent bo", "agent")):
+        return register_fresh(folder)
 
 
 def register_run(folder: Path, name: str) -> object:
@@ -139,6 +164,11 @@ def together(action: Callable[..., object], given: list[tuple[Any, ...]]) -> lis
     for process in processes:
         process.join(120)
     return [process.exitcode for process in processes]
+
+
+def start_job(folder: Path) -> object:
+    """A small operation in a process of its own."""
+    return jobs.start(folder, "spec", {})
 
 
 def promote_one(folder: Path, version: str) -> None:

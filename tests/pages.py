@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ MEASURE = """<script>addEventListener('load', () => {
     return e.getBoundingClientRect().right > innerWidth + 1;
   }).map(e => e.tagName + '.' + (e.getAttribute('class') || ''));
   document.title = 'measured ' + JSON.stringify({
+    far: [...document.querySelectorAll('td.sign')].filter(
+      e => e.getBoundingClientRect().right > innerWidth).map(e => e.textContent),
     page: document.documentElement.scrollWidth, window: innerWidth, wide: wide.slice(0, 5),
     errors: performance.getEntriesByType('resource').map(r => r.name),
   });
@@ -75,3 +78,41 @@ def picture(
         capture_output=True, check=True, timeout=60,
     )  # fmt: skip
     return out
+
+
+class Reader(HTMLParser):
+    """Collects what accessibility and self-containedness are judged by."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.headings: list[tuple[str, str]] = []
+        self.images: list[dict[str, str | None]] = []
+        self.sources: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self._open = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append(tag)
+        self._open = tag
+        if tag == "svg":
+            self.images.append(found)
+        if "id" in found:
+            self.ids.append(str(found["id"]))
+        self.sources += [str(v) for k, v in attrs if k in ("src", "href") and v]
+
+    def handle_data(self, data: str) -> None:
+        if re.fullmatch(r"h[1-6]", self._open):
+            self.headings.append((self._open, data))
+        self._open = ""
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #rgb or #rrggbb (WCAG 2.2)."""
+    digits = colour.lstrip("#")
+    digits = "".join(d * 2 for d in digits) if len(digits) == 3 else digits
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -12,6 +12,8 @@ import pytest
 
 import killed
 import modelwright as mw
+from modelwright.core.errors import ApprovalNeeded
+from modelwright.core.principal import Principal, acting_as
 from modelwright.core.records import ReleaseRecord
 from modelwright.core.store import from_json, in_use, to_json
 from modelwright.release.registry import Registry, end_abandoned
@@ -138,6 +140,30 @@ def test_the_first_release_killed_at_every_step(fresh: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+def test_the_first_release_of_an_agent_killed_at_every_step(fresh: Path, tmp_path: Path) -> None:
+    """It never becomes champion, whoever ends what was cut off."""
+    Registry(fresh).remove_alias("shop", "champion")
+    (fresh / ".modelwright" / "audit.jsonl").unlink()
+    loose = "rules: {card_complete: 'off', monitor_and_rollback_ready: 'off'}\n"
+    (fresh / "modelwright.policy.yaml").write_text(loose)
+    for step in range(1, 200):
+        folder = killed.copied(fresh, tmp_path / f"copy{step}")
+        died = killed.killed_at(step, killed.register_fresh_as_agent, folder)
+        versions, lines = mw.history("shop", folder=folder)
+        state = (len(versions), aliases(folder), [line.version for line in lines])
+        assert state in ((1, ("", ""), []), (2, ("", "2"), [])), died
+        if not died:
+            break
+    assert step > 6 and aliases(folder) == ("", "2")
+    with acting_as(Principal("agent bo", "agent")), pytest.raises(ApprovalNeeded):
+        mw.promote("shop", why="first", folder=folder)
+    assert mw.promote("shop", why="first", folder=folder).replaces == ""
+    (fresh / "modelwright.policy.yaml").write_text("agents: {promote: allow}\n")
+    killed.register_fresh_as_agent(fresh)
+    assert aliases(fresh) == ("2", "")
+
+
+@pytest.mark.slow
 def test_eight_promotions_at_once_have_one_order(two: Path) -> None:
     registry = Registry(two)
     first = registry.resolve("shop")
@@ -172,6 +198,19 @@ def test_four_releases_at_once_lose_nothing(fresh: Path) -> None:
     assert aliases(fresh) == ("1", "5") and whole(fresh)
 
 
+def test_the_report_of_a_release_that_was_cut_off_tells_its_version(
+    fresh: Path, tmp_path: Path
+) -> None:
+    """Killed after the version was made and before its record was written."""
+    folder = killed.copied(fresh, tmp_path / "copy")
+    killed.killed_in("set_registered_model_alias", killed.register_fresh, folder)
+    run = folder / "runs" / "20300101-000000-0000"
+    assert "shop 2 &middot;" not in (run / "report.html").read_text(encoding="utf-8")
+    assert mw.history("shop", folder=folder)[0][0].number == "2"
+    assert "shop 2 &middot;" in (run / "report.html").read_text(encoding="utf-8")
+    assert "shop version 2" in (run / "card.html").read_text(encoding="utf-8")
+
+
 def test_a_run_becomes_one_version_however_often_it_is_released(fresh: Path) -> None:
     codes = killed.together(killed.register_fresh, [(fresh,)] * 3)
     assert sorted(map(bool, codes)) == [False, True, True]
@@ -179,6 +218,7 @@ def test_a_run_becomes_one_version_however_often_it_is_released(fresh: Path) -> 
     assert whole(fresh)
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_was_logged_is_marked_by_the_next(fresh: Path) -> None:
     registry = Registry(fresh)
     for call in ("log_batch", "log_artifacts", "set_terminated"):

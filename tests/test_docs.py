@@ -6,6 +6,7 @@ import gzip
 import importlib
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -17,12 +18,16 @@ import numpy as np
 import onnxruntime as ort
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from fit import exam
+from modelwright.core.traffic import read_traffic
 from modelwright.pack.convert import convert
 from modelwright.pack.inputs import matrices
 from modelwright.pack.parity import edge_rows
+from modelwright.ways_in.cli import app
 from projects import EXAMPLES
+from release.test_traffic import three as three  # the fixture
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -53,7 +58,7 @@ def in_a_second_terminal(command: str, folder: Path, environment: dict[str, str]
 def test_the_quickstart_runs(tmp_path: Path) -> None:
     table = pl.read_csv(EXAMPLES / "income" / "adult.csv.gz").head(4000)
     data = tmp_path / "adult.csv.gz"
-    data.write_bytes(gzip.compress(table.write_csv().encode()))
+    data.write_bytes(gzip.compress(table.write_csv().encode(), mtime=0))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path}
     port = free_port()
@@ -80,6 +85,20 @@ def test_the_quickstart_runs(tmp_path: Path) -> None:
                 run()
         else:
             run()
+
+
+@pytest.mark.slow
+def test_the_page_on_traffic_runs(three: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the small project, whose model has another name; in this process, to load MLflow once."""
+    commands = "".join(blocks("docs/traffic.md", "bash")).replace("income", "shop").splitlines()
+    assert len(commands) >= 11
+    for text in commands:
+        done = CliRunner().invoke(app, shlex.split(text)[1:])
+        assert done.exit_code == 0, f"{text}\n{done.output}"
+    [python] = blocks("docs/traffic.md", "python")
+    exec(python.replace("income", "shop"), {})
+    assert capsys.readouterr().out == "{'1': 0.95, '2': 0.05}\n"
+    assert read_traffic(three, "shop")
 
 
 @pytest.mark.parametrize("task", exam.TASKS)

@@ -32,8 +32,10 @@ CASES = {
 def test_from_the_table_to_the_service(name: str, tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns("runs", ".modelwright")
     folder = Path(shutil.copytree(EXAMPLES / name, tmp_path / name, ignore=ignored))
-    # 856 columns, or few rows and a limit near what can be reached: these take their time
-    seconds = 15 if name in ("cnae9", "ames") else 8
+    # 856 columns, or few rows and a limit near what can be reached: these take their time. Wildlife
+    # has 13,919 rows of many classes: in 8 s chance decides whether a booster ends its first fold.
+    # Mammography's limit needs CatBoost, which does not end its folds in 8 s.
+    seconds = 15 if name in ("cnae9", "ames", "wildlife", "mammography") else 8
     overrides = (f"fit.budget={seconds}s", "pack.seconds=0.4")
     released = mw.run(folder / "modelwright.yaml", overrides=overrides)
     task, shares = CASES[name]
@@ -67,9 +69,10 @@ def test_the_public_function_takes_a_spec_by_name(shop: Path) -> None:
 def test_the_record_of_a_run_holds_all_that_is_needed(released: mw.Released) -> None:
     names = {path.name for path in released.run.iterdir() if path.name != ".lock"}
     assert names == {"spec.json", "dataset.json", "fit.json", "measured.json", "release.json",
-                     "report.html", "artefact", "trials", "search.sqlite",
+                     "report.html", "artefact", "baseline", "trials", "search.sqlite",
                      "attestation.json", "bom.cdx.json", "card.html", "card.md",
-                     "evaluation.json"}  # fmt: skip
+                     "evaluation.json", "standings.npz", "sealed.npy",
+                     "reference.json"}  # fmt: skip
     assert repr(released) == "<Released shop version 1: pass>"
     assert released.record.holdout_uses == 1
 
@@ -138,15 +141,18 @@ def test_codes_of_digits_are_read_alike_at_training_and_at_scoring(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_two_first_runs_at_once_make_one_champion(shop: Path) -> None:
+def test_of_two_first_runs_at_once_one_is_told_of_the_other(shop: Path) -> None:
     command = [sys.executable, "-m", "modelwright", "run", *(f"--set={text}" for text in QUICK)]
-    both = [subprocess.Popen(command, cwd=shop, stdout=subprocess.DEVNULL) for _ in range(2)]
-    assert [process.wait(120) for process in both] == [0, 0]
+    both = [subprocess.Popen(command, cwd=shop, stderr=subprocess.PIPE, text=True,
+                             stdout=subprocess.DEVNULL) for _ in range(2)]  # fmt: skip
+    told = [process.communicate(timeout=120)[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 2]
+    assert sum("writes in this project: run, since" in text for text in told) == 1
     versions, changes = mw.history("shop", folder=shop)
-    assert len(versions) == 2 and len(changes) == 1
-    assert sorted(alias for v in versions for alias in v.aliases) == ["challenger", "champion"]
+    assert [v.aliases for v in versions] == [("champion",)] and len(changes) == 1
 
 
+@pytest.mark.slow
 def test_messy_values_are_read_alike_at_every_door(tmp_path: Path) -> None:
     """A German export: what training made of a cell, a scored file and a request get as well."""
     rng = np.random.default_rng(0)

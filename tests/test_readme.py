@@ -56,6 +56,7 @@ def test_the_commands_run_in_their_order(tmp_path: Path) -> None:
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 51
 
 
+@pytest.mark.slow
 def test_the_python_works(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [text] = blocks("python")
     names = re.findall(r"mw\.(\w+)", text)

@@ -106,6 +106,7 @@ def test_slices_that_cannot_be_measured_can_be_read_again_and_overridden(shop: P
     assert record.alias == "champion" and mw.history("shop", folder=shop)[0]
 
 
+@pytest.mark.slow
 def test_a_version_judged_against_another_champion_needs_a_reason(
     released: mw.Released, project: Path
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_run_of_another_project_is_not_released_here(
         mw.release_run(released.run, allow=["limit"], why="x", folder=tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_an_override_does_not_outlive_its_comparison(released: mw.Released, project: Path) -> None:
     run = undecided(released)
     mw.run("modelwright.yaml", overrides=QUICK)
@@ -134,6 +136,7 @@ def test_an_override_does_not_outlive_its_comparison(released: mw.Released, proj
         mw.release_run(run.record.run, allow=["limit"], why="seen by hand")
 
 
+@pytest.mark.slow
 def test_a_worse_challenger_is_refused_with_the_reason(shop: Path) -> None:
     """Trees that hardly learn, against those that did."""
     spec = shop / "modelwright.yaml"
@@ -179,12 +182,20 @@ def test_a_report_by_any_name(
 def test_two_models_are_compared_on_one_page(
     released: mw.Released, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = mw.run("modelwright.yaml", overrides=(*QUICK, "fit.families=[linear]"))
+    weak = ("fit.families=[linear]", "fit.params.linear.C=0.0001")
+    other = mw.run("modelwright.yaml", overrides=(*QUICK, *weak))
     code, found = asked(capsys, "compare", one="shop/1", two=other.record.run)
     assert code == 0 and Path(found["report"]).is_file()
     lines = {line["what"]: line for line in found["differences"]}
     assert lines["spec"]["one"] != lines["spec"]["two"]
     assert lines["roc_auc"]["one"] and "to" in lines["roc_auc"]["one"]
+    figures, lead = lines["roc_auc"]["values"], lines["roc_auc"]["lead"]
+    assert figures[0]["low"] < figures[0]["value"] < figures[0]["high"]
+    assert lead["value"] == pytest.approx(figures[0]["value"] - figures[1]["value"])
+    assert lead["low"] <= lead["value"] <= lead["high"] and lead["confidence"] == 0.9
+    assert "on the same rows" in lines["roc_auc"]["better"]
+    assert lines["size"]["lead"] is None and lines["size"]["values"][0]["value"] > 0
+    assert lines["spec"]["values"] == [None, None]
 
 
 def test_runs_of_another_machine_are_not_mixed_up(released: mw.Released, project: Path) -> None:

@@ -12,26 +12,31 @@ from modelwright.core.limits import Limit
 from modelwright.core.progress import Progress, Silent
 from modelwright.core.records import (
     DatasetRecord,
+    Finding,
     FitRecord,
     Measured,
     ReleaseRecord,
     Reproduced,
 )
-from modelwright.core.runs import REPRODUCED, SPEC, SavedSpec, find_run, past_runs, spec_of_run
+from modelwright.core.runs import REPRODUCED, find_run, keep_spec, past_runs, spec_of_run
 from modelwright.core.spec_file import DEFAULT_NAME, SpecFile, read_spec
 from modelwright.core.store import from_json, in_use, new_run, to_json, write_atomic
 from modelwright.data.dataset import Dataset
 from modelwright.data.dataset import load as load_data
 from modelwright.fit.again import fit_again
 from modelwright.fit.search import check_settings, search
-from modelwright.pack.artefact import Artefact
+from modelwright.pack.artefact import Artefact, verified
+from modelwright.pack.baseline import pack_baseline
 from modelwright.pack.build import Maker, compared
 from modelwright.pack.finalists import choose_finalist
 from modelwright.pack.price import PriceList
 from modelwright.release import trust
+from modelwright.release.admission import admitted
+from modelwright.release.recent import Recent
 from modelwright.release.registry import Registry, end_abandoned
 from modelwright.release.release import Judged, judge_and_register
 from modelwright.release.unfinished import finish
+from modelwright.watch.reference import keep_reference
 
 
 class Released:
@@ -91,42 +96,57 @@ def run(
     """
     tell = progress or Silent()
     spec_file = spec if isinstance(spec, SpecFile) else read_spec(Path(spec), overrides)
-    tell.stage("data", spec_file.spec.data.source)
-    dataset = load_data(spec_file)
+    with admitted(spec_file, "run", resume=resume) as spent:
+        tell.stage("data", spec_file.spec.data.source)
+        dataset = load_data(spec_file)
+        check_all(spec_file, dataset, tell)
+        registry = ready_registry(spec_file)
+        folder = _run_folder(spec_file, dataset.record, resume, tell)
+        with in_use(folder):
+            released = fit_to_release(spec_file, dataset, registry, folder, tell)
+        spent.trials = len(released.fit.trials)
+        return released
+
+
+def check_all(spec_file: SpecFile, dataset: Dataset, tell: Progress) -> None:
+    """Refuse, before any search, what could not be learned from; say what was found in the data."""
     dataset.must_be_learnable()
-    goal = goal_of(spec_file.spec, dataset.schema.target)
+    goal_of(spec_file.spec, dataset.schema.target)
     check_settings(spec_file.spec, dataset)
     check_slices(spec_file.spec.parsed_limits(), dataset.schema)
     for finding in dataset.record.findings:
         if finding.severity != "info":
             tell.say(f"! {finding.check}, {finding.subject}: {finding.measured}; {finding.advice}")
+
+
+def ready_registry(spec_file: SpecFile) -> Registry:
+    """The project's registry, with all ended that a kill cut off: an unreachable registry or a
+    wrong key is better found before the search than after it."""
     registry = Registry(spec_file.folder)
-    # an unreachable registry or a wrong key is better found before the search than after it
     registry.models()
     trust.check_keys()
     finish(registry, spec_file.folder)
     end_abandoned(registry, spec_file.spec.name, spec_file.folder / "runs")
-    folder = _run_folder(spec_file, dataset.record, resume, tell)
-    with in_use(folder):
-        return _fit_to_release(spec_file, dataset, goal, registry, folder, tell)
+    return registry
 
 
-def _fit_to_release(
+def fit_to_release(
     spec_file: SpecFile,
     dataset: Dataset,
-    goal: str,
     registry: Registry,
     folder: Path,
     tell: Progress,
+    recent: Recent | None = None,
+    notes: tuple[Finding, ...] = (),
 ) -> Released:
-    """All that writes to the run's folder."""
+    """All that writes to the run's folder, which is in use.
+
+    Args:
+        recent, notes: of a retraining, see `release.release.Judged`.
+    """
+    goal = goal_of(spec_file.spec, dataset.schema.target)
     write_atomic(folder / "dataset.json", to_json(dataset.record))
-    write_atomic(
-        folder / SPEC,
-        to_json(
-            SavedSpec(spec_file.spec.model_dump(mode="json"), spec_file.digest, spec_file.overrides)
-        ),
-    )
+    keep_spec(folder, spec_file)
     tell.stage("fit", f"{dataset.record.train_rows:,} rows, budget {spec_file.spec.fit.budget}")
     limits = spec_file.spec.parsed_limits()
     maker = Maker(spec_file, dataset, goal)
@@ -139,7 +159,15 @@ def _fit_to_release(
     tell.step(1, 1, _costs_met(limits, chosen.measured))
     tell.stage("release", "gates, report, registry")
     record = chosen.fit.record
-    judged = Judged(spec_file, dataset.record, record, chosen.measured, chosen.artefact, folder)
+    baseline = pack_baseline(maker, chosen.fit, folder)
+    keep_reference(
+        folder, chosen.artefact.manifest, chosen.artefact.digest, chosen.fit,
+        dataset.train.feeds, dataset.train.target,
+    )  # fmt: skip
+    judged = Judged(
+        spec_file, dataset.record, record, chosen.measured, chosen.artefact, folder, baseline,
+        recent, notes,
+    )  # fmt: skip
     release = judge_and_register(judged, dataset, chosen.fit, registry)
     return Released(release, record, chosen.measured, folder)
 
@@ -176,7 +204,8 @@ def reproduce(
     with tempfile.TemporaryDirectory() as scratch:
         maker = Maker(spec_file, dataset, record.goal)
         made = maker.write(pipeline, chosen, Path(scratch) / "artefact")
-        found = compared(Artefact.load(place / "artefact"), made, place.name)
+        then, _, _ = verified(place / "artefact")  # looked at, not run
+        found = compared(then, made.manifest, place.name)
     write_atomic(place / REPRODUCED, to_json(found))
     return found
 

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from modelwright.core.errors import NoSuchModel, UsageError
+from modelwright.core.principal import acting
 from modelwright.core.progress import Progress, Silent
 from modelwright.core.records import AuditLine, Judgement, ReleaseRecord
 from modelwright.core.runs import RELEASE, SPEC, find_run, past_runs
-from modelwright.core.store import in_use, write_atomic
+from modelwright.core.store import from_json, in_use, write_atomic
+from modelwright.core.traffic import Step
 from modelwright.data.against import judge_rows
 from modelwright.data.sources import open_source
 from modelwright.pack.artefact import Artefact
 from modelwright.pack.scoring import answer_file
+from modelwright.release import traffic as change_traffic
 from modelwright.release import trust
+from modelwright.release.attest import must_be_as_judged
 from modelwright.release.audit import AuditLog
-from modelwright.release.compare_page import compare_page, lines
+from modelwright.release.compare_page import Line, compare_page, lines
 from modelwright.release.promote import Change
 from modelwright.release.promote import promote as promote_version
 from modelwright.release.promote import rollback as roll_back
 from modelwright.release.registry import Registry, Version
 from modelwright.release.release import Judged, release_anyway
 from modelwright.release.run_records import RunRecords
+from modelwright.release.traffic import TrafficState
 from modelwright.release.unfinished import finish
+from modelwright.release.unsealed import refuse_sealed_file, refuse_sealed_rows
+from modelwright.serve import grafana
+from modelwright.serve.clients import client
+from modelwright.watch import rules
 
 
 @dataclass(frozen=True)
@@ -35,8 +45,9 @@ class Comparison:
     two: RunRecords
     report: Path
 
-    def differences(self) -> list[tuple[str, str, str, str]]:
-        """(what, its value in the one, in the other, which is better as far as intervals tell)."""
+    def differences(self) -> list[Line]:
+        """What differs, a line each: figures with intervals, and paired leads where both were
+        judged on the same rows."""
         return lines(self.one, self.two)
 
 
@@ -52,9 +63,7 @@ def load(reference: str, *, folder: str | Path = ".") -> Artefact:
         ArtefactError: its files were changed, or no trusted key vouches for them.
     """
     found, version = locate(reference, folder=folder)
-    model = Artefact.load(found, digest=version.digest if version else None)
-    trust.verify(found, model.digest, model.manifest.model)
-    return model
+    return trust.load_trusted(found, digest=version.digest if version else None)
 
 
 def locate(reference: str, *, folder: str | Path = ".") -> tuple[Path, Version | None]:
@@ -64,6 +73,34 @@ def locate(reference: str, *, folder: str | Path = ".") -> tuple[Path, Version |
     registry = _registry(folder, reference)
     version = registry.resolve(reference)
     return registry.fetch(version), version
+
+
+def dashboard(reference: str, *, folder: str | Path = ".") -> tuple[dict[str, Any], str]:
+    """A Grafana dashboard of a model with its limits, and how Prometheus is told of its server.
+
+    Args:
+        reference: see `load`.
+        folder: the project folder.
+
+    Returns:
+        (the dashboard to import, an entry of `scrape_configs`).
+    """
+    model = load(reference, folder=folder)
+    spec = from_json((model.folder / "spec.json").read_bytes(), dict, where="spec.json")
+    serve = spec.get("serve", {})
+    scrape = grafana.scrape_config(model.manifest.model, serve if isinstance(serve, dict) else {})
+    return grafana.dashboard(model.manifest), scrape
+
+
+def alert_rules(reference: str, *, folder: str | Path = ".") -> str:
+    """Alerting rules for Prometheus, made of the limits of a model; YAML for `rule_files`.
+
+    Args:
+        reference: see `load`.
+        folder: the project folder.
+    """
+    manifest = load(reference, folder=folder).manifest
+    return rules.rule_file(manifest.model, manifest.limits)
 
 
 def records_of(reference: str | Path = "", *, folder: str | Path = ".") -> RunRecords:
@@ -128,6 +165,7 @@ def release_run(
         )
     with in_use(place):
         found = RunRecords.read(place)
+        must_be_as_judged(place, found.release.artefact, found.release)  # before its model runs
         artefact = Artefact.load(place / "artefact", digest=found.release.artefact)
         judged = Judged(found.spec_file, found.dataset, found.fit, found.measured, artefact, place)
         registry = Registry(Path(folder))
@@ -144,6 +182,58 @@ def promote(
 def rollback(model: str, *, why: str = "", folder: str | Path = ".") -> Change:
     """Make the champion before the present one the champion again."""
     return roll_back(_registry(folder, model), Path(folder), model, why=why)
+
+
+def traffic(model: str, *, folder: str | Path = ".") -> TrafficState:
+    """Who answers a model's requests now: canary, A/B test, shadow."""
+    return change_traffic.show(_registry(folder, model), Path(folder), model)
+
+
+def canary(
+    model: str,
+    version: str,
+    *,
+    weight: float | None = None,
+    steps: Sequence[Step] = (),
+    seed: int | None = None,
+    why: str = "",
+    folder: str | Path = ".",
+) -> TrafficState:
+    """Give a version a share of the requests. See `release.traffic.canary`."""
+    return change_traffic.canary(
+        _registry(folder, model), Path(folder), model, version,
+        weight=weight, steps=steps, seed=seed, why=why,
+    )  # fmt: skip
+
+
+def ab_test(
+    model: str,
+    arms: Mapping[str, float],
+    *,
+    seed: int | None = None,
+    why: str = "",
+    folder: str | Path = ".",
+) -> TrafficState:
+    """Share all requests between versions. See `release.traffic.ab_test`."""
+    return change_traffic.ab_test(
+        _registry(folder, model), Path(folder), model, arms, seed=seed, why=why
+    )
+
+
+def shadow(model: str, version: str, *, why: str = "", folder: str | Path = ".") -> TrafficState:
+    """Let a version answer along, unseen. See `release.traffic.shadow`."""
+    return change_traffic.shadow(_registry(folder, model), Path(folder), model, version, why=why)
+
+
+def stop_traffic(
+    model: str,
+    what: str = "",
+    *,
+    why: str = "",
+    folder: str | Path = ".",
+) -> TrafficState:
+    """End canary, A/B test and shadow, or one of them. See `release.traffic.stop`."""
+    return change_traffic.stop(_registry(folder, model), Path(folder), model, what, why=why)
 
 
 def history(model: str, *, folder: str | Path = ".") -> tuple[list[Version], list[AuditLine]]:
@@ -175,10 +265,54 @@ def predict_file(
 
     Raises:
         RowsError: rows that do not fit, each named; nothing is written.
+        Refused: an agent asks about rows that a run sealed.
     """
     if Path(out).resolve() == Path(source).resolve():
         raise UsageError(f"{out} is the file to predict.", hint="Name another file to write.")
-    return answer_file(load(reference, folder=folder), str(source), Path(out))
+    model = load(reference, folder=folder)
+    if acting().is_agent:
+        refuse_sealed_file(Path(folder), Path(source), model.schema)
+    return answer_file(model, str(source), Path(out))
+
+
+def predict_rows(
+    reference: str, rows: Sequence[dict[str, Any]], *, folder: str | Path = "."
+) -> list[dict[str, Any]]:
+    """Answer some rows.
+
+    Args:
+        reference: see `load`.
+        rows: a record each.
+        folder: the project folder.
+
+    Raises:
+        RowsError: rows that do not fit, each named.
+        Refused: an agent asks about rows that a run sealed.
+    """
+    model = load(reference, folder=folder)
+    if acting().is_agent:
+        refuse_sealed_rows(Path(folder), rows, model.schema)
+    answers: list[dict[str, Any]] = model.predict(list(rows))
+    return answers
+
+
+def write_client(
+    reference: str, language: str, out: str | Path = ".", *, folder: str | Path = "."
+) -> Path:
+    """Write a typed client of a model: one file, which needs no library.
+
+    Args:
+        reference: see `load`.
+        language: python or typescript.
+        out: the folder to write it to; a file that was made before is replaced.
+        folder: the project folder.
+    """
+    manifest = load(reference, folder=folder).manifest
+    name, text = client(manifest, language)
+    path = Path(out) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, text.encode())
+    return path
 
 
 def check_against(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import time
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from modelwright.core.errors import RowsError
 from modelwright.core.intake import feeds_from_columns, feeds_from_rows
-from modelwright.core.schema import MISSING_TIME, Column, Schema, Target
+from modelwright.core.schema import MISSING_TIME, Column, Expect, Schema, Target
 
 SCHEMA = Schema(
     (
@@ -128,3 +129,39 @@ def test_numbers_of_numpy_are_numbers_and_its_text_is_not() -> None:
         assert feeds_from_rows(SCHEMA, [{**ROW, "age": value}])["age"][0] == value
     for wrong in (np.str_("39"), np.array([1.0]), np.bool_(True), np.datetime64("2020-01-01")):
         assert "wanted a number" in refused([{**ROW, "age": wrong}])[0]
+
+
+def test_names_and_values_that_are_wrong_are_told_together() -> None:
+    found = refused([{**ROW, "agee": 1}, {"job": "a"}, {**ROW, "age": "old"}])
+    assert [line.split(":")[0] for line in found] == ["row 0", "row 1", "row 2, column 'age'"]
+    with pytest.raises(RowsError) as caught:
+        feeds_from_columns(SCHEMA, {"agee": [1, 2], "member": ["x", True]})
+    assert len(caught.value.problems) == 3
+
+
+def test_a_broken_contract_is_told_beside_wrong_values() -> None:
+    age = Column("age", "number", expect=Expect(required=True, maximum=120))
+    schema = Schema((age,), Target("y", "regression"))
+    rows = [{"age": "x"}, {"age": 323}, {"age": None}, {}]
+    with pytest.raises(RowsError) as caught:
+        feeds_from_rows(schema, rows)
+    assert sorted(line[:5] for line in caught.value.problems) == [
+        "row 0", "row 1", "row 2", "row 3",
+    ]  # fmt: skip
+
+
+def test_unknown_columns_may_be_counted_instead() -> None:
+    seen: dict[str, int] = {}
+    by_row = feeds_from_rows(SCHEMA, [{**ROW, "q": 1}, {**ROW, "q": 2, "id": 3}], unknown=seen)
+    assert seen == {"q": 2} and len(by_row["age"]) == 2
+    seen.clear()
+    feeds_from_columns(SCHEMA, {"age": [1], "q": [1]}, unknown=seen)
+    assert seen == {"q": 1}
+
+
+def test_a_large_body_of_wrong_values_costs_little() -> None:
+    rows: list[Any] = [{"age": "x", f"odd{i}": 1} for i in range(20_000)]
+    started = time.perf_counter()
+    found = refused([*rows, *[5] * 20_000])
+    assert len(found) == 21 and found[-1] == "... and 59980 more"
+    assert time.perf_counter() - started < 5

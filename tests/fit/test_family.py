@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -22,13 +24,31 @@ def test_early_stopping_stops() -> None:
         assert 0 < pipeline.members[0].model.rounds < 900
 
 
-@pytest.mark.parametrize("name", ["lightgbm", "catboost", "xgboost"])
-def test_a_booster_stops_when_it_is_asked_to(name: str) -> None:
+def a_job(**settings: Any) -> FitJob:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(3000, 30)), rng.integers(0, 2, 3000)
-    job = FitJob(x=x, y=y, task="binary", classes=2, params={"learning_rate": 0.001}, seed=0,
-                 threads=1, x_valid=x, y_valid=y, stop=lambda: True)  # fmt: skip
+    return FitJob(x=x, y=y, task="binary", classes=2, seed=0, threads=1, x_valid=x, y_valid=y,
+                  **settings)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["lightgbm", "catboost", "xgboost"])
+def test_a_booster_stops_when_it_is_asked_to(name: str) -> None:
+    job = a_job(params={"learning_rate": 0.001}, stop=lambda: True)
     assert family_of(name).fit(job).rounds < 50
+
+
+@pytest.mark.parametrize("name", ["extra_trees", "random_forest"])
+def test_a_forest_stops_when_it_is_asked_to_with_the_trees_it_has(name: str) -> None:
+    family, params = family_of(name), {"n_estimators": 30, "max_leaf_nodes": 50}
+    stopped = family.fit(a_job(params=params, stop=lambda: True))
+    assert 0 < stopped.rounds < 30
+    as_many = {**params, "n_estimators": stopped.rounds}
+    x = a_job(params={}).x
+    np.testing.assert_array_equal(stopped.answer(x), family.fit(a_job(params=as_many)).answer(x))
+    whole = family.fit(a_job(params=params))
+    assert whole.rounds == 30
+    theirs = family.classifier(random_state=0, **params).fit(x, a_job(params={}).y)
+    np.testing.assert_allclose(whole.answer(x), theirs.predict_proba(x), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["os:path", "collections:OrderedDict"])
@@ -40,3 +60,18 @@ def test_an_object_that_is_no_family(name: str) -> None:
 def test_unknown_family() -> None:
     with pytest.raises(UsageError, match="did you mean 'catboost'"):
         family_of("catbost")
+
+
+def test_a_rare_class_does_not_run_away() -> None:
+    """LightGBM without any `lambda_l2`: leaves of a class of few rows grow without end."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4000, 12))
+    raw = np.stack([2 * x[:, 0], 2 * x[:, 1] - 1, x[:, 2] - 5, x[:, 3] - 5], axis=1)
+    y = (raw + rng.gumbel(size=raw.shape)).argmax(axis=1)
+
+    def loss(**params: float) -> float:
+        job = FitJob(x[:3000], y[:3000], "multiclass", 4, params, seed=0, threads=1, rounds=150)
+        p = family_of("lightgbm").fit(job).answer(x[3000:])
+        return float(-np.log(np.maximum(p[np.arange(1000), y[3000:]], 1e-15)).mean())
+
+    assert loss() < loss(lambda_l2=0.0) - 0.1

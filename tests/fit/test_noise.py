@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
 from modelwright.core.limits import METRICS, QUALITY
-from modelwright.fit.influence import influence
+from modelwright.fit.certainty import interval
+from modelwright.fit.influence import TABLE_METRICS, influence
 from modelwright.fit.noise import Scorecard, scored
-from modelwright.fit.score import interval, score
+from modelwright.fit.score import score
 
 RNG = np.random.default_rng(3)
 ROWS = 900
@@ -39,6 +42,36 @@ def test_the_error_is_that_of_the_bootstrap(metric: str) -> None:
 def test_influences_cancel_out(metric: str) -> None:
     found = influence(metric, *sample(metric))
     assert found is None or abs(found.mean()) < 1e-9
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+@pytest.mark.parametrize("metric", sorted(TABLE_METRICS))
+def test_influences_are_derivatives_by_the_weight_of_a_row(metric: str, classes: int) -> None:
+    """Against central differences of scikit-learn's weighted scores; the last class is in no row
+    of the truth."""
+    if classes > 2 and "multiclass" not in METRICS[metric].tasks:
+        return
+    rng = np.random.default_rng(classes)
+    y = rng.integers(0, max(2, classes - 1), 60)
+    answers = rng.dirichlet(np.ones(classes), 60)
+    found = influence(metric, y, answers)
+    assert found is not None
+    for row in range(0, 60, 7):
+        ends = []
+        for step in (1e-4, -1e-4):
+            weights = np.ones(60)
+            weights[row] += step
+            ends.append(score(metric, y, answers, weights))
+        assert found[row] == pytest.approx(60 * (ends[0] - ends[1]) / 2e-4, abs=2e-5), row
+
+
+def test_hundreds_of_classes_cost_a_moment() -> None:
+    rng = np.random.default_rng(0)
+    y, answers = rng.integers(0, 300, 20_000), rng.dirichlet(np.ones(300), 20_000)
+    started = time.process_time()
+    for metric in ("f1_macro", "f1_weighted", "mcc", "balanced_accuracy"):
+        influence(metric, y, answers)
+    assert time.process_time() - started < 1.0
 
 
 def test_rows_that_vary_together_make_a_score_less_sure() -> None:

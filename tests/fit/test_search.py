@@ -282,6 +282,7 @@ def test_a_search_that_was_killed_goes_on_with_what_it_kept(tmp_path: Path) -> N
     assert second.fit(second.finalists()[0], {}).best is not None
 
 
+@pytest.mark.slow
 def test_answers_rise_where_the_spec_says_so(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     x, z = rng.normal(size=(2, 500))
@@ -330,15 +331,32 @@ def test_the_space_of_the_spec_is_searched(tmp_path: Path) -> None:
     assert tuned and all(3 <= value <= 5 for value in tuned)
 
 
+def test_categories_are_tried_as_such_where_a_family_knows_them(tmp_path: Path) -> None:
+    fit = run(tmp_path, "{budget: 12 trials, folds: 2, families: [lightgbm, xgboost]}")
+    tried = [t for t in fit.record.trials if t.params.get("encoding.native_levels")]
+    assert [(t.family, t.origin) for t in tried][:1] == [("lightgbm", "default")]
+    assert all(t.family == "lightgbm" and t.score is not None for t in tried)
+    plain = "{budget: 10 trials, folds: 2, families: [lightgbm], params: {lightgbm: {%s: 0}}}"
+    fixed = run(tmp_path, plain % "encoding.native_levels")
+    assert not [t for t in fixed.record.trials if t.params.get("encoding.native_levels")]
+
+
+def test_a_family_that_knows_no_categories_says_so(tmp_path: Path) -> None:
+    more = "{budget: 5 trials, folds: 2, families: [catboost], params: {catboost: {%s: 50}}}"
+    with pytest.raises(UsageError, match="catboost does not know categories"):
+        run(tmp_path, more % "encoding.native_levels")
+
+
 def test_a_student_is_not_told_what_it_is_examined_on(tmp_path: Path) -> None:
     """Labels that are noise: an honest student of a blend scores no better than chance."""
     rng = np.random.default_rng(0)
     columns = {f"c{n}": rng.normal(size=700).round(4) for n in range(6)}
     pl.DataFrame({**columns, "y": rng.choice(["a", "b"], 700)}).write_csv(tmp_path / "t.csv")
-    file = spec_for(tmp_path, "t.csv", "y", "fit: {budget: 9 trials, folds: 4}\n")
+    more = "limits: {size: 50 MB}\nfit: {budget: 9 trials, folds: 4}\n"
+    file = spec_for(tmp_path, "t.csv", "y", more)
     record = fitted(file, load(file)).record
     students = [t for t in record.trials if t.origin == "distilled" and t.score is not None]
-    assert all(abs(t.score - 0.5) < 0.06 for t in students)
+    assert students and all(abs(t.score - 0.5) < 0.06 for t in students)
 
 
 def test_small_tables_are_cut_more_than_once(tmp_path: Path) -> None:

@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 
 from fit import exam
 from modelwright.core.schema import MISSING_TIME, Column, Schema, Target
+from modelwright.core.table import Table
+from modelwright.data.kinds import describe
 from modelwright.fit.calendar import calendar
 from modelwright.fit.decision import Affine
 from modelwright.fit.families.catboost import before_float32
 from modelwright.fit.families.lightgbm import ZERO, flushed
-from modelwright.fit.family import FAMILIES, family_of
-from modelwright.fit.features import Encoder, NumberSource
+from modelwright.fit.family import FAMILIES, FitJob, family_of
+from modelwright.fit.features import Encoder, NumberSource, fit_encoder
 from modelwright.fit.pipeline import Member, Pipeline
 from modelwright.pack.convert import convert
+from modelwright.pack.guard import ALLOWED
 from modelwright.pack.inputs import matrices
 from modelwright.pack.parity import TIE, edge_rows
 
@@ -42,6 +45,54 @@ def test_every_family_converts_exactly(name: str, task: str) -> None:
             top = np.sort(wanted, axis=1)
             clear = top[:, -1] - top[:, -2] > TIE
             assert (labels == levels[wanted.argmax(axis=1)])[clear].all()
+
+
+def towns(task: str, rows: int = 1500) -> tuple[Schema, Table]:
+    """Two categories of many levels whose sets decide, one with gaps, and a number."""
+    rng = np.random.default_rng(4)
+    names = np.array([f"town {n}" for n in range(40)] + [""], dtype=object)
+    town, shop = rng.integers(0, 41, rows), rng.integers(0, 12, rows)
+    number = rng.normal(size=rows)
+    score = np.isin(town, rng.permutation(41)[:20]) * 2.0 + np.isin(shop, (1, 4, 7)) + number
+    feeds = {"town": names[town], "number": number, "shop": names[shop],
+             "rare": np.where(rng.random(rows) < 0.5, "x", "y").astype(object)}  # fmt: skip
+    kinds = ("category", "number", "category", "category")
+    columns = tuple(
+        describe(Column(name, kind), values)
+        for (name, values), kind in zip(feeds.items(), kinds, strict=True)
+    )
+    levels = {"binary": ("n", "y"), "multiclass": ("a", "b", "c"), "regression": ()}[task]
+    target = np.digitize(score, [1.0, 2.0][: len(levels) - 1]) if levels else score
+    return Schema(columns, Target("y", task, "string", levels)), Table(feeds, target)
+
+
+@pytest.mark.parametrize("task", exam.TASKS)
+@pytest.mark.parametrize("most", [15, 255])
+def test_splits_on_sets_of_levels_convert_exactly(task: str, most: int) -> None:
+    """Native categories beside one-hot columns and target means: known, missing, unseen levels."""
+    schema, table = towns(task)
+    family = family_of("lightgbm")
+    encoder, x = fit_encoder(schema, table, family.encoding.changed({"native_levels": most}), 0)
+    assert len(encoder.categories) == (3 if most == 255 else 2)
+    job = FitJob(x=x, y=table.target, task=schema.target.task, seed=0, threads=1, rounds=40,
+                 classes=max(1, len(schema.target.levels)), params={"max_cat_to_onehot": 2},
+                 categories=encoder.categories)  # fmt: skip
+    model = family.fit(job)
+    assert len(model.decision().subsets) > 5
+    pipeline = Pipeline(schema, (Member("lightgbm", encoder, model),))
+    converted = convert(pipeline)
+    session = ort.InferenceSession(converted.model.SerializeToString())
+    debug = convert(pipeline, with_features=True)
+    shown = ort.InferenceSession(debug.model.SerializeToString())
+    for feeds in (table.feeds, edge_rows(pipeline, table.feeds, seed=0)):
+        given = matrices(feeds, converted.inputs)
+        output = "value" if task == "regression" else "probabilities"
+        [found] = session.run([converted.outputs[output]], given)
+        np.testing.assert_allclose(found, pipeline.answer(feeds), rtol=1e-9, atol=1e-12)
+        [features] = shown.run([debug.outputs["features 0"]], given)
+        np.testing.assert_array_equal(features, encoder.transform(feeds))
+    operators = {node.op_type for node in converted.model.graph.node}
+    assert operators <= ALLOWED[""] | ALLOWED["ai.onnx.ml"]
 
 
 @given(FINITE, st.floats(width=32, allow_nan=False, allow_infinity=False))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modelwright.core.store import sha256
-from modelwright.release.audit import AuditLog
+from modelwright.release.audit import BLOCK, FILE, AuditLog, previous
 
 
 @pytest.fixture
@@ -83,3 +83,92 @@ def test_an_edited_or_removed_last_line_shows(log: AuditLog, tmp_path: Path) -> 
     assert log.broken_at() == 5
     write(tmp_path, found[:4])
     assert log.broken_at() == 4
+
+
+def test_a_call_of_a_tool_is_chained_and_is_no_change(log: AuditLog, tmp_path: Path) -> None:
+    given = {"model": "shop/3", "token": "s3cr3t", "rows": [{"name": "Ada"}] * 4, "why": "w" * 900}
+    line = log.call("agent bo", "tester 1.0", "predict", given, "ok", "abc", 12.4)
+    assert (line.action, line.model, line.subject, line.who) == (
+        "call", "shop", "predict", "agent bo",
+    )  # fmt: skip
+    assert json.loads(line.detail["arguments"]) == {
+        "model": "shop/3", "token": "***", "rows": "4 rows",
+        "why": f"{'w' * 200}... (900 characters)",
+    }  # fmt: skip
+    assert line.detail["ms"] == "12" and line.detail["client"] == "tester 1.0"
+    log.record("promote", "shop", "6", replaces="5", why="")
+    assert log.broken_at() is None
+    assert [e.version for e in log.lines("shop")] == ["1", "2", "3", "4", "5", "6"]
+    assert len(log.entries("shop")) == 6 and len(log.entries(calls=True)) == 7
+    assert previous(log.entries("shop", calls=True), "6") == "5"
+    text = (tmp_path / ".modelwright" / "audit.jsonl").read_text()
+    assert "s3cr3t" not in text and "Ada" not in text
+
+
+def test_calls_are_shown_where_they_are_asked_for(log: AuditLog, tmp_path: Path) -> None:
+    log.call("agent bo", "tester 1.0", "predict", {"model": "shop"}, "ok", "abc", 12.4)
+    command = [sys.executable, "-m", "modelwright", "audit"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "predict" not in done.stdout and "1 calls of tools are not shown" in done.stdout
+    done = subprocess.run([*command, "--calls"], cwd=tmp_path, capture_output=True, text=True)
+    assert "predict" in done.stdout and "agent bo" in done.stdout
+    answer = json.loads(verify(tmp_path, "--json").stdout)
+    assert (answer["count"], answer["calls"], answer["lines"]) == (6, 1, [])
+
+
+def test_an_edit_of_the_last_line_shows_after_the_next_line_too(
+    log: AuditLog, tmp_path: Path
+) -> None:
+    found = lines(tmp_path)
+    write(tmp_path, [*found[:4], found[4].replace(b'"w5"', b'"x5"')])
+    log.record("promote", "shop", "6", replaces="5", why="")
+    assert log.broken_at() == 6
+
+
+def test_lines_longer_than_a_block_and_lines_of_older_versions(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path)
+    for size in (0, BLOCK - 400, BLOCK, 3 * BLOCK + 1, 5):
+        log.record("promote", "shop", "1", replaces="", why="w" * size)
+        assert log.broken_at() is None
+    path = tmp_path / ".modelwright" / "audit.jsonl"
+    path.write_bytes(path.read_bytes() + b"x" * 2 * BLOCK)  # cut short
+    log.record("promote", "shop", "2", replaces="1", why="")
+    assert log.broken_at() is None and len(log.lines()) == 6
+    path.write_bytes(path.read_bytes().replace(b'"why":""', b'"why":"","zzz":1'))
+    assert log.broken_at() is not None
+
+
+def test_a_log_of_an_older_version_stays_whole(tmp_path: Path) -> None:
+    path = tmp_path / ".modelwright" / "audit.jsonl"
+    path.parent.mkdir()
+    old, before = b"", ""
+    for version in ("1", "2"):
+        line = json.dumps({
+            "at": "2026-01-01T00:00:00Z", "who": "ada", "action": "promote", "model": "shop",
+            "version": version, "replaces": "", "why": "", "previous": before, "subject": "",
+        }, separators=(",", ":")).encode()  # fmt: skip
+        before = sha256(line)
+        old += line + b"\n"
+    path.write_bytes(old)
+    (path.with_suffix(".head")).write_text(before)
+    log = AuditLog(tmp_path)
+    assert log.broken_at() is None
+    log.record("rollback", "shop", "1", replaces="2", why="")
+    assert log.broken_at() is None and path.read_bytes().startswith(old)
+
+
+def test_what_was_appended_since(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path)
+    assert log.lines_from(0) == ([], 0)
+    first = log.record("promote", "shop", "1", replaces="", why="")
+    found, read = log.lines_from(0, "shop")
+    assert found == [first]
+    log.call("agent a", "", "history", {"model": "shop"}, "ok", "", 1.0)
+    log.record("promote", "other", "1", replaces="", why="")
+    last = log.record("rollback", "shop", "1", replaces="2", why="")
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(b'{"at": "cut')
+    found, again = log.lines_from(read, "shop")
+    assert found == [last] and again > read
+    assert log.lines_from(again) == ([], again)
+    assert log.lines("shop") == [first, last]

@@ -49,7 +49,7 @@ def test_it_names_model_data_and_libraries(bill: dict[str, Any], released: mw.Re
         data = (released.run / "artefact" / file["name"]).read_bytes()
         assert file["hashes"] == [{"alg": "SHA-256", "content": sha256(data)}]
     assert {file["name"] for file in model["components"]} == {
-        "manifest.json", "model.onnx", "spec.json",
+        "golden.json", "manifest.json", "model.onnx", "spec.json",
     }  # fmt: skip
     metrics = model["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
     auc = next(m for m in metrics if m["type"] == "roc_auc")

@@ -224,3 +224,16 @@ def test_slices_that_cannot_be_measured_or_counted_are_not_passed_over() -> None
     many = Column("city", "category", levels=tuple(f"c{i}" for i in range(60)))
     with pytest.raises(UsageError, match="has 60 levels; at most 50"):
         check_slices([Limit("f1", "at_least", 0.5, "city")], Schema((many,), SCHEMA.target))
+
+
+@pytest.mark.parametrize(("common", "verdict"), [(0.003, "pass"), (0.3, "fail")])
+def test_answers_that_differ_by_next_to_nothing_agree(common: float, verdict: str) -> None:
+    rare = np.arange(2000) % 20 == 0
+    seen, said = (np.where(rare, 0.9, p) for p in (common, 0.002))
+    found = judge(
+        evidence(
+            answers=np.stack([1 - said, said], axis=1),
+            out_of_fold=np.stack([1 - seen, seen], axis=1),
+        )
+    )
+    assert find(found, "agreement").verdict == verdict

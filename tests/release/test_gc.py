@@ -15,6 +15,7 @@ import modelwright as mw
 from modelwright.core.errors import RegistryError
 from modelwright.core.records import ReleaseRecord
 from modelwright.core.store import from_json, in_use, to_json
+from modelwright.release.gc import KEEP_JOBS
 from projects import writable_copy
 
 
@@ -130,6 +131,7 @@ def test_a_removal_that_was_cut_off_is_ended(littered: Path) -> None:
     assert not run.with_name(f".removed.{run.name}").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [["--apply"], []])
 def test_the_command_shows_what_it_frees(littered: Path, more: list[str]) -> None:
     command = [sys.executable, "-m", "modelwright", "gc", "--keep", "0", *more]
@@ -149,3 +151,19 @@ def test_what_people_keep_among_the_runs_is_not_touched(littered: Path, tmp_path
     (littered / "runs" / "20200101-000000-aaaa").symlink_to(elsewhere)
     mw.gc(littered, keep=0, apply=True)
     assert (notes / "thesis.md").exists() and elsewhere.exists() and not list(elsewhere.iterdir())
+
+
+def test_old_jobs_go_but_for_the_newest_and_those_that_run(project: Path) -> None:
+    jobs = project / ".modelwright" / "jobs"
+    for number in range(KEEP_JOBS + 3):
+        job = jobs / f"20200101-0000{number:02d}-00000"
+        job.mkdir(parents=True)
+        (job / "job.json").write_text("{}")
+        (job / ".lock").touch()
+    oldest = [jobs / f"20200101-0000{number:02d}-00000" for number in (2, 1, 0)]
+    with in_use(oldest[1]):
+        garbage = mw.gc(project)
+        assert found(garbage) == {"job": [oldest[0].name, oldest[2].name]}
+        assert len(mw.gc(project, apply=True)) == 2
+    assert [path.exists() for path in oldest] == [False, True, False]
+    assert len(list(jobs.iterdir())) == KEEP_JOBS + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from modelwright.core.evaluation import Importance, Practice, Slice
 from modelwright.core.records import AuditLine, Finding, Override, Reproduced
 from modelwright.core.schema import Expect
 from modelwright.core.spec_release import PRACTICES
+from modelwright.release.practice_rules import objection
 from modelwright.release.practices import practices_html, practices_markdown
 from modelwright.release.practices import score_practices as score_of
 from release.records import (
@@ -47,23 +49,49 @@ def test_all_28_in_the_papers_order_and_the_minimum(released: mw.Released) -> No
     for name, total in score.sections.items():
         mine = [p for p in score.practices if p.section == name]
         assert len(mine) == 7 and total == sum(p.score for p in mine)
-    assert score.score == min(score.sections.values()) == score.sections["monitoring"] == 0.0
+    assert score.score == min(score.sections.values()) == score.sections["monitoring"] < 3.5
     assert all(p.why and p.score in (0, 0.5, 1) for p in score.practices)
 
 
 def test_a_declaration_is_worth_half_a_point(released: mw.Released) -> None:
-    told = {"practices": dict.fromkeys(PRACTICES, "see the wiki")}
+    told = {"practices": dict.fromkeys(PRACTICES, "in the wiki, see https://wiki.example/ml")}
     before = {p.code: p for p in score_of(card_input(released)).practices}
     score = score_of(card_input(released, spec=told))
     assert score.score == score.sections["monitoring"] == 3.5
     for now in score.practices:
         assert now.score >= before[now.code].score
         assert now.score == 0.5 or now.why == before[now.code].why or now.code in ("D5", "MD1")
-    assert practice("M3", released, spec=told).why == "declared: see the wiki"
+    assert practice("M1", released, spec=told).why == (
+        "declared: in the wiki, see https://wiki.example/ml"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("yes", "says neither what is done nor where"),
+        ("all is well", "says neither what is done nor where"),
+        ("TODO", "says neither what is done nor where"),
+        ("every change is reviewed, see docs/reviews.md", "names docs/reviews.md, which is not in"),
+    ],
+)
+def test_words_that_say_nothing_are_worth_nothing(
+    released: mw.Released, text: str, said: str
+) -> None:
+    told = {"practices": dict.fromkeys(PRACTICES, text)}
+    before = {p.code: p.score for p in score_of(card_input(released)).practices}
+    score = score_of(card_input(released, spec=told))
+    assert {p.code: p.score for p in score.practices} == before
+    assert all(said in p.why for p in score.practices)
+
+
+def test_a_file_that_is_there_counts(released: mw.Released, tmp_path: Path) -> None:
+    assert objection("rows are logged, see shop.csv", released.run.parents[1]) == ""
+    assert objection("see shop.csv", tmp_path) == "names shop.csv, which is not in the project"
 
 
 def test_no_declaration_speaks_against_evidence(released: mw.Released) -> None:
-    told = {"practices": dict.fromkeys(PRACTICES, "all is well")}
+    told = {"practices": dict.fromkeys(PRACTICES, "our team looks at it each month")}
     idle = (Importance("big", ("big",), UNCLEAR),)
     failed = msgspec.structs.replace(
         found("baseline", "undecided", subject="linear"), advice="linear is simpler"
@@ -108,11 +136,12 @@ def test_forbidden_features_and_privacy(released: mw.Released) -> None:
     assert points("D4", released) == 0
     drop = {"data": {**card_input(released).spec.model_dump()["data"], "drop": ["ssn"]}}
     assert points("D4", released, spec=drop) == 0.5
-    assert points("D4", released, spec={**drop, "practices": {"D4": "rule 7"}}) == 1
+    told = {**drop, "practices": {"D4": "rule 7 of our data policy"}}
+    assert points("D4", released, spec=told) == 1
     proxy = msgspec.structs.replace(dataset_of(released), findings=(found("proxy"),))
     assert points("D4", released, spec=drop, dataset=proxy) == 0
     assert points("D5", released) == 0.5
-    assert points("D5", released, spec={"practices": {"D5": "kept 90 days"}}) == 1
+    assert points("D5", released, spec={"practices": {"D5": "kept 90 days, on one server"}}) == 1
     open_one = msgspec.structs.replace(
         dataset_of(released), findings=(found("personal data", subject="mail"),)
     )
@@ -125,7 +154,8 @@ def test_code_of_features(released: mw.Released) -> None:
     data = card_input(released).spec.model_dump()["data"]
     own = {"data": {**data, "source": "mine.read:Orders"}}
     assert points("D7", released, spec=own) == 0
-    assert points("D7", released, spec={**own, "practices": {"D7": "tests/test_read.py"}}) == 0.5
+    told = {**own, "practices": {"D7": "the reader has tests of its own"}}
+    assert points("D7", released, spec=told) == 0.5
     manifest = card_input(released).manifest
     off = msgspec.structs.replace(manifest.parity, label_flips=1)
     assert points("D7", released, manifest=msgspec.structs.replace(manifest, parity=off)) == 0
@@ -137,7 +167,7 @@ def test_code_of_features(released: mw.Released) -> None:
 )
 def test_version_control(released: mw.Released, code: str, told: bool, wanted: float) -> None:
     manifest = msgspec.structs.replace(card_input(released).manifest, code=code)
-    spec = {"practices": {"MD1": "pull requests"}} if told else {}
+    spec = {"practices": {"MD1": "pull requests, two people each"}} if told else {}
     assert points("MD1", released, manifest=manifest, spec=spec) == wanted
 
 
@@ -225,7 +255,7 @@ def test_both_forms_show_every_test(released: mw.Released) -> None:
     reader = MarkdownIt("commonmark").enable("table")
     rows = [t for t in reader.parse(text) if t.type == "tr_open"]
     assert len(rows) == 28 + 4 and "<b>" not in text
-    assert "0.5 of 7" in text or "0 of 7" in text
+    assert f"{score.score:g} of 7" in text
 
 
 def test_a_private_slice_is_not_named(released: mw.Released) -> None:

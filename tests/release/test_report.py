@@ -6,52 +6,25 @@ import json
 import os
 import re
 import time
-from html.parser import HTMLParser
 from pathlib import Path
 
 import msgspec
 import pytest
 
 import modelwright as mw
+from modelwright.core.evaluation import Curve
 from modelwright.release.compare_page import compare_page
+from modelwright.release.model_page import curves_page, learning_in_words
 from modelwright.release.report import render, to_judge
 from modelwright.release.run_records import RunRecords
-from pages import measured, picture
+from pages import Reader, luminance, measured, picture
+from release.records import evaluation
 
 PARTS = [
     "Limits", "Quality on the holdout", "Gates", "What a person must still judge", "Candidates",
     "Curves", "What the model uses", "Weak slices", "Worst errors", "Cost", "Data",
     "ML Test Score", "How to get this again",
 ]  # fmt: skip
-
-
-class Reader(HTMLParser):
-    """Collects what accessibility and self-containedness are judged by."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.headings: list[tuple[str, str]] = []
-        self.images: list[dict[str, str | None]] = []
-        self.sources: list[str] = []
-        self.tags: list[str] = []
-        self.ids: list[str] = []
-        self._open = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        self.tags.append(tag)
-        self._open = tag
-        if tag == "svg":
-            self.images.append(found)
-        if "id" in found:
-            self.ids.append(str(found["id"]))
-        self.sources += [str(v) for k, v in attrs if k in ("src", "href") and v]
-
-    def handle_data(self, data: str) -> None:
-        if re.fullmatch(r"h[1-6]", self._open):
-            self.headings.append((self._open, data))
-        self._open = ""
 
 
 @pytest.fixture(scope="module")
@@ -91,15 +64,7 @@ def test_nothing_runs_over_the_edge(
     assert found["window"] == width
     assert found["page"] <= width and not found["wide"], found
     assert not found["errors"], "nothing is fetched"
-
-
-def luminance(colour: str) -> float:
-    """Relative luminance of #rgb or #rrggbb (WCAG 2.2)."""
-    digits = colour.lstrip("#")
-    digits = "".join(d * 2 for d in digits) if len(digits) == 3 else digits
-    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
-    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    assert not found["far"], "every verdict is seen without a swipe"
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
@@ -142,6 +107,17 @@ def test_a_report_is_made_within_a_second(records: RunRecords) -> None:
 def test_what_people_must_judge(records: RunRecords) -> None:
     found = " ".join(to_judge(records))
     assert "fill intent, out_of_scope" in found and "none is marked in data.protected" in found
+
+
+def test_a_curve_that_was_not_measured_is_said(released: mw.Released) -> None:
+    plain = evaluation(released)
+    told = learning_in_words(plain)
+    assert plain.curve("learning") is None and "was not measured" in told
+    assert told in curves_page(plain)
+    points = (100.0, 200.0)
+    curve = Curve("learning", points, (0.7, 0.8), (0.6, 0.7), (0.8, 0.9))
+    drawn = msgspec.structs.replace(plain, curves=(curve,))
+    assert "more rows would help further" in learning_in_words(drawn)
 
 
 def test_two_runs_side_by_side(records: RunRecords, tmp_path: Path) -> None:

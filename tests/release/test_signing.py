@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 
 import modelwright as mw
@@ -16,7 +17,7 @@ from modelwright.core.attestation import ATTESTATION, BOM, SIGNATURE, Attestatio
 from modelwright.core.errors import ArtefactError, UsageError
 from modelwright.core.store import from_json, sha256, to_json
 from modelwright.release import signing, trust
-from projects import QUICK
+from projects import QUICK, replace_model, writable_copy
 
 Keys = dict[str, Path]
 
@@ -96,6 +97,60 @@ def test_an_unsigned_model_is_refused_at_promote_and_at_load(
     with pytest.raises(ArtefactError, match="is not signed"):
         mw.promote("shop", "1", folder=project)
     assert registry.aliased("shop", "champion") is None
+
+
+def unloadable(target: Path, source: Path) -> Path:
+    """A copied model folder whose graph passes every look at its bytes, and which ONNX Runtime
+    refuses: so an error of ONNX Runtime means that it saw the bytes."""
+    copy = writable_copy(source, target)
+    node = onnx.helper.make_node("Identity", ["nothing"], ["y"])
+    value = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.DOUBLE, [None])
+    made = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [], [value]))
+    replace_model(copy, made.SerializeToString())
+    return copy
+
+
+def test_what_nobody_trusted_signed_never_reaches_onnx_runtime(
+    project: Path, tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every door: the library, predict, check, serve, release and promote."""
+    folder = unloadable(tmp_path / "foreign", run_of(project) / "artefact")
+    (project / "rows.csv").write_text("colour\nred\n")
+    doors = {
+        "load": lambda: mw.load(str(folder)),
+        "predict": lambda: mw.predict_file(str(folder), "rows.csv", "out.csv", folder=project),
+        "check": lambda: mw.check_against("rows.csv", str(folder), folder=project),
+    }
+    for door in doors.values():
+        with pytest.raises(ArtefactError, match="ONNX Runtime cannot load"):
+            door()
+    monkeypatch.setenv("MODELWRIGHT_TRUSTED_KEYS", str(keys["ours public"]))
+    for door in doors.values():
+        with pytest.raises(ArtefactError, match="is not signed"):
+            door()
+    digest = sha256((folder / "manifest.json").read_bytes())
+    with pytest.raises(ArtefactError, match="is not signed"):
+        trust.load_trusted(folder, digest=digest, model="shop")
+    command = [
+        sys.executable, "-m", "modelwright.serve", "--artefact", str(folder), "--name", "shop",
+        "--version", "1", "--port", "0",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3 and "is not signed" in done.stderr
+    assert "ONNX Runtime" not in done.stderr
+
+
+def test_a_run_that_nobody_signed_is_not_loaded_to_be_released(
+    project: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(project)
+    shutil.move(run / "artefact", run / "whole")
+    digest = sha256((unloadable(run / "artefact", run / "whole") / "manifest.json").read_bytes())
+    record = json.loads((run / "release.json").read_text()) | {"artefact": digest}
+    (run / "release.json").write_text(json.dumps(record))
+    monkeypatch.setenv("MODELWRIGHT_TRUSTED_KEYS", str(keys["ours public"]))
+    with pytest.raises(ArtefactError, match="is not signed"):
+        mw.release_run(run, allow=["limit"], why="a try", folder=project)
 
 
 def test_the_thin_server_refuses_it_too(
@@ -222,6 +277,6 @@ def test_a_run_is_signed_measured_and_promoted(
     fetched = mw.load("shop", folder=shop)
     assert fetched.digest == found.record.artefact
     assert {p.name for p in fetched.folder.iterdir()} == {
-        ATTESTATION, SIGNATURE, BOM, "manifest.json", "model.onnx", "spec.json",
+        ATTESTATION, SIGNATURE, BOM, "golden.json", "manifest.json", "model.onnx", "spec.json",
     }  # fmt: skip
     assert mw.load(str(fetched.folder)).digest == fetched.digest

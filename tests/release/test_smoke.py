@@ -78,6 +78,10 @@ def test_a_graph_that_does_not_come_to_an_end_is_killed_at_the_deadline(folder: 
     assert set(psutil.Process().children()) == before
 
 
+def test_a_small_model_needs_little_memory(folder: Path) -> None:
+    try_out(folder, sha256((folder / "manifest.json").read_bytes()), memory=400 * 2**20)
+
+
 def test_too_little_memory_for_any_model_is_said(folder: Path) -> None:
     with pytest.raises(ArtefactError, match="was refused"):
         try_out(folder, sha256((folder / "manifest.json").read_bytes()), memory=2**20)

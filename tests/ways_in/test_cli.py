@@ -62,6 +62,7 @@ def test_from_a_table_to_a_prediction(tmp_path: Path) -> None:
     assert cli(tmp_path, "doctor").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_failed_gate_exits_1_and_registers_nothing(shop: Path) -> None:
     done = cli(shop, "run", *FAST, "--set=limits.roc_auc=0.999")
     assert done.returncode == 1, done.stderr
@@ -102,8 +103,11 @@ def test_errors_are_json_where_a_script_asked_for_it(shop: Path) -> None:
     done = cli(shop, "run", "--set=fit.bugdet=3s", "--json")
     error: dict[str, Any] = json.loads(done.stdout)["error"]
     assert done.returncode == 2 and error["kind"] == "SpecError" and len(error["problems"]) == 1
+    assert error["code"] == "SpecError" and "modelwright spec schema" in error["fix"]
+    assert (error["rule"], error["evidence"]) == ("", {})
 
 
+@pytest.mark.slow
 def test_files_that_do_not_fit_the_model(project: Path) -> None:
     table = mixed_table(50)
     table.drop("big").write_csv(project / "less.csv")
@@ -129,6 +133,7 @@ def test_predictions_of_csv_and_parquet_are_equal(project: Path) -> None:
     assert (project / "csv.csv").read_bytes() == (project / "parquet.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_search_goes_on_with_the_best_so_far(shop: Path) -> None:
     command = [sys.executable, "-m", "modelwright", "run", "--set=fit.budget=100000 trials",
                "--set=pack.seconds=0.3"]  # fmt: skip
@@ -146,6 +151,7 @@ def test_ctrl_c_in_the_search_goes_on_with_the_best_so_far(shop: Path) -> None:
     assert "going on with the best so far" in err and "version 1 (champion)" in out
 
 
+@pytest.mark.slow
 def test_ctrl_c_before_anything_was_found_leaves_nothing_half_done(shop: Path) -> None:
     command = [sys.executable, "-m", "modelwright", "run"]
     process = subprocess.Popen(
@@ -162,6 +168,7 @@ def test_ctrl_c_before_anything_was_found_leaves_nothing_half_done(shop: Path) -
         refused(cli(shop, "history", "shop"), 2, "There is no model 'shop'")
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_no_hindrance(shop: Path) -> None:
     for wait in (0.5, 2.5, 4.0):
         process = subprocess.Popen(
@@ -193,6 +200,7 @@ def test_serve_by_name(project: Path) -> None:
         assert process.wait(20) == 0
 
 
+@pytest.mark.slow
 def test_a_project_elsewhere_is_named(project: Path, tmp_path: Path) -> None:
     here = tmp_path / "here"
     here.mkdir()
@@ -215,6 +223,7 @@ def test_ctrl_c_ends_the_server_quietly(project: Path) -> None:
     assert process.returncode == 0 and "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_run_without_a_release(shop: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "modelwright", "run", "--set=fit.budget=100000 trials"],
@@ -240,3 +249,11 @@ def test_help_version_and_completion(tmp_path: Path) -> None:
 
 def test_the_schema_is_json(tmp_path: Path) -> None:
     assert json.loads(cli(tmp_path, "spec", "schema").stdout)["title"] == "modelwright.yaml"
+
+
+def test_a_dashboard_is_written(project: Path) -> None:
+    done = cli(project, "dashboard", "shop", "--out", "g.json", "--rules", "r.yml")
+    assert done.returncode == 0, done.stderr
+    assert "Rule file: r.yml" in done.stdout and "- alert: " in (project / "r.yml").read_text()
+    assert "job_name: 'shop'" in done.stdout
+    assert json.loads((project / "g.json").read_text())["title"].startswith("shop")

@@ -19,19 +19,30 @@ NAMES = [
     "check",
     "compare",
     "run",
+    "retrain",
     "report",
     "release",
     "reproduce",
+    "jobs",
     "serve",
+    "dashboard",
     "predict",
+    "client",
     "promote",
     "rollback",
+    "traffic",
+    "watch",
     "history",
     "audit",
+    "requests",
+    "approve",
+    "reject",
     "gc",
     "keys",
+    "agents",
     "spec",
     "doctor",
+    "mcp",
 ]
 
 
@@ -64,3 +75,7 @@ def test_the_command_line_loads_no_library_before_it_must() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_is_long_is_what_trains() -> None:
+    assert [one.name for one in OPERATIONS if one.long] == ["run", "retrain", "reproduce"]

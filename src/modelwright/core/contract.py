@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from modelwright.core.schema import EPOCH, MISSING_TIME, Column
+from modelwright.core.schema import MISSING_TIME, Column, moment_text
 
 Array = npt.NDArray[Any]
 MOST_SHOWN = 21
 
 
-def row_breaches(column: Column, values: Array) -> list[str]:
+def row_breaches(column: Column, values: Array, told: Collection[int] = frozenset()) -> list[str]:
     """A line for each value that breaks the column's contract, at most 21.
 
     Args:
         column: with its `expect`, or without: then nothing is wanted.
         values: as in `core.intake.Feeds`.
+        told: rows that have been complained of already.
 
     Example:
         >>> from modelwright.core.schema import Expect
@@ -48,7 +49,7 @@ def row_breaches(column: Column, values: Array) -> list[str]:
                            "expected") for i in _first(high)]  # fmt: skip
     if wanted.levels and values.dtype == object:
         known = {*wanted.levels, ""}
-        odd = np.fromiter((not known.issuperset(_items(column, v)) for v in values), bool,
+        odd = np.fromiter((not known.issuperset(items_of(column, v)) for v in values), bool,
                           len(values))  # fmt: skip
         listed = ", ".join(wanted.levels[:8]) + (", ..." if len(wanted.levels) > 8 else "")
         found += [(int(i), f"{values[i][:60]!r} is not among {listed}") for i in _first(odd)]
@@ -57,7 +58,7 @@ def row_breaches(column: Column, values: Array) -> list[str]:
         odd = np.fromiter((v != "" and not matches(v) for v in values), bool, len(values))
         found += [(int(i), f"{values[i][:60]!r} does not match {wanted.regex}")
                   for i in _first(odd)]  # fmt: skip
-    found.sort()
+    found = sorted(one for one in found if one[0] not in told)
     return [f"row {row}, column {column.name!r}: {text}" for row, text in found[:MOST_SHOWN]]
 
 
@@ -106,13 +107,14 @@ def _first(mask: Array) -> Array:
     return np.flatnonzero(mask)[:MOST_SHOWN]
 
 
-def _items(column: Column, value: str) -> list[str]:
+def items_of(column: Column, value: str) -> list[str]:
+    """The categories in a value: the items of a list, or the value itself."""
     return value.split(column.format or "|") if column.kind == "list" else [value]
 
 
 def _shown(column: Column, value: Any) -> str:
     if column.kind == "datetime":
-        return (EPOCH + dt.timedelta(microseconds=int(value))).isoformat(" ")
+        return moment_text(value)
     return value[:60] if isinstance(value, str) else f"{float(value):.10g}"
 
 

@@ -11,13 +11,18 @@ ModelwrightError            what was found, what was wanted, what to do next
  ├─ ArtefactError           a folder that is changed, foreign or unsafe          exit 3
  ├─ RegistryError           MLflow refused or is away                            exit 3
  │   └─ NoSuchModel         no model, version or alias of that name              exit 2
+ ├─ Refused                 a rule or the policy file does not allow it          exit 2
+ │   └─ ApprovalNeeded      a person has to approve it first                     exit 2
+ ├─ SendError               an alert did not arrive                              exit 3
+ ├─ ScrapeError             the metrics of a server cannot be read               exit 3
  └─ MissingExtra            an optional package is not installed                 exit 2
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 
 class ModelwrightError(Exception):
@@ -30,10 +35,19 @@ class ModelwrightError(Exception):
 
     exit_code = 3
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        rule: str = "",
+        evidence: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.rule = rule
+        self.evidence = dict(evidence or {})
 
     def __str__(self) -> str:
         hint = self.hint
@@ -46,6 +60,27 @@ class ModelwrightError(Exception):
         """One line a problem; errors that collect several override this."""
         return (self.message,)
 
+    def refusal(self) -> dict[str, Any]:
+        """The error as data, the same at every door.
+
+        Returns:
+            code (the error's type), rule (its id in `core.rules`; empty where none was broken),
+            message (what was found and wanted), fix (what to do next), evidence, problems.
+
+        Example:
+            >>> found = UsageError("No file a.csv.", hint="Check the path.").refusal()
+            >>> found["code"], found["fix"]
+            ('UsageError', 'Check the path.')
+        """
+        return {
+            "code": type(self).__name__,
+            "rule": self.rule,
+            "message": self.message,
+            "fix": self.hint,
+            "evidence": self.evidence,
+            "problems": list(self.problems),
+        }
+
 
 class UsageError(ModelwrightError):
     """A name, file or option that does not fit."""
@@ -56,8 +91,16 @@ class UsageError(ModelwrightError):
 class _ManyProblems(ModelwrightError):
     """Shared by the errors that report everything wrong at once."""
 
-    def __init__(self, title: str, problems: Sequence[str], *, hint: str = "") -> None:
-        super().__init__(title, hint=hint)
+    def __init__(
+        self,
+        title: str,
+        problems: Sequence[str],
+        *,
+        hint: str = "",
+        rule: str = "",
+        evidence: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(title, hint=hint, rule=rule, evidence=evidence)
         self._problems = tuple(problems)
 
     @property
@@ -67,6 +110,16 @@ class _ManyProblems(ModelwrightError):
     def __str__(self) -> str:
         lines = [self.message, *(f"  - {problem}" for problem in self._problems)]
         return "\n".join(lines + ([self.hint] if self.hint else []))
+
+
+class Refused(ModelwrightError):
+    """A rule of the house (`core.rules`) or the policy file says no; `rule` says which."""
+
+    exit_code = 2
+
+
+class ApprovalNeeded(Refused):
+    """A person has to say yes first; `evidence["request"]` is the request that now waits."""
 
 
 class SpecError(_ManyProblems):
@@ -111,6 +164,24 @@ class NoSuchModel(RegistryError):
     """No model, version or alias of that name."""
 
     exit_code = 2
+
+
+class SendError(ModelwrightError):
+    """An alert did not arrive.
+
+    Attributes:
+        retry: whether it may arrive later; False where the other side refused it for good.
+        after: seconds to wait at least, where the other side said so.
+    """
+
+    def __init__(self, message: str, *, retry: bool, after: float = 0.0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry = retry
+        self.after = after
+
+
+class ScrapeError(ModelwrightError):
+    """The metrics of a server cannot be read."""
 
 
 class MissingExtra(ModelwrightError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,14 +32,19 @@ of str ("" missing) for categories and lists, int64 microseconds (-2**63 missing
 date-times."""
 
 SHOWN_PROBLEMS = 20
+MOST_WORDED = 1000
+"""Problems that are put into words; a large body of wrong values must not cost seconds."""
 
 
-def feeds_from_rows(schema: Schema, rows: Sequence[Any]) -> Feeds:
+def feeds_from_rows(
+    schema: Schema, rows: Sequence[Any], *, unknown: dict[str, int] | None = None
+) -> Feeds:
     """Turn records into graph inputs.
 
     Args:
         schema: the model's schema.
         rows: one mapping a row; a column that was sometimes missing in training may be absent.
+        unknown: where columns that the schema does not have are counted; None refuses them.
 
     Returns:
         One array of `len(rows)` for each feature.
@@ -52,33 +57,51 @@ def feeds_from_rows(schema: Schema, rows: Sequence[Any]) -> Feeds:
         >>> schema = Schema((Column("age", "number"),), Target("y", "regression"))
         >>> feeds_from_rows(schema, [{"age": 39}, {"age": None}])
         {'age': array([39., nan])}
+        >>> seen = {}
+        >>> feeds_from_rows(schema, [{"age": 39, "shoe": 44}], unknown=seen), seen
+        ({'age': array([39.])}, {'shoe': 1})
     """
     problems: list[str] = []
-    known = {column.name for column in schema.features}
+    features = schema.features
+    allowed = schema.tolerated.union(column.name for column in features)
+    wanted = [column.name for column in features if not column.nullable]
+    absent: dict[str, set[int]] = {c.name: set() for c in features if c.expect is not None}
+    tidy: list[Any] = []
     for index, row in enumerate(rows):
         if not isinstance(row, Mapping):
-            problems.append(f"row {index}: wanted an object, found {type(row).__name__}")
+            _say(problems, f"row {index}: wanted an object, found {type(row).__name__}")
+            tidy.append({})
+            for under_contract in absent.values():
+                under_contract.add(index)
             continue
-        for name in row.keys() - known - schema.tolerated:
-            problems.append(f"row {index}: {unknown_column(schema, name)}")
-        for column in schema.features:
-            if column.name not in row and not column.nullable:
-                problems.append(f"row {index}: column {column.name!r} is missing")
-    refuse(problems)
-    columns = {c.name: [row.get(c.name) for row in rows] for c in schema.features}
-    return _feeds(schema, columns)
+        tidy.append(row)
+        for name in sorted(map(str, row.keys() - allowed)):
+            _odd_column(schema, name, f"row {index}: ", problems, unknown)
+        for name in wanted:
+            if name not in row:
+                _say(problems, f"row {index}: column {name!r} is missing")
+                if name in absent:
+                    absent[name].add(index)
+    columns = {c.name: [row.get(c.name) for row in tidy] for c in features}
+    return _feeds(schema, columns, problems, absent)
 
 
-def feeds_from_columns(schema: Schema, columns: Mapping[str, Sequence[Any] | Array]) -> Feeds:
+def feeds_from_columns(
+    schema: Schema,
+    columns: Mapping[str, Sequence[Any] | Array],
+    *,
+    unknown: dict[str, int] | None = None,
+) -> Feeds:
     """Turn named columns of equal length into graph inputs; see `feeds_from_rows`.
 
     Raises:
         RowsError: a column is unknown, missing, of another length, or holds a wrong value.
     """
     problems: list[str] = []
-    known = {column.name for column in schema.features}
-    for name in columns.keys() - known - schema.tolerated:
-        problems.append(unknown_column(schema, name))
+    features = schema.features
+    allowed = schema.tolerated.union(column.name for column in features)
+    for name in sorted(map(str, columns.keys() - allowed)):
+        _odd_column(schema, name, "", problems, unknown)
     sizes: dict[str, int] = {}
     for name, values in columns.items():
         if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
@@ -91,19 +114,36 @@ def feeds_from_columns(schema: Schema, columns: Mapping[str, Sequence[Any] | Arr
         for name, size in sizes.items()
         if size != count
     ]
-    for column in schema.features:
+    for column in features:
         if column.name not in columns and not column.nullable:
             problems.append(f"column {column.name!r} is missing")
-    refuse(problems)
-    given = {c.name: columns.get(c.name, [None] * count) for c in schema.features}
-    return _feeds(schema, given)
+    given = {c.name: columns[c.name] for c in features if sizes.get(c.name) == count}
+    absent = {c.name: range(count) for c in features if c.name not in given and not c.nullable}
+    filled = {c.name: given.get(c.name, [None] * count) for c in features}
+    return _feeds(schema, filled, problems, absent)
+
+
+def _say(problems: list[str], line: str) -> None:
+    """Count a problem; those that will never be shown are not kept in words."""
+    problems.append(line if len(problems) < MOST_WORDED else "")
+
+
+def _odd_column(
+    schema: Schema, name: str, where: str, problems: list[str], unknown: dict[str, int] | None
+) -> None:
+    if unknown is not None:
+        unknown[name] = unknown.get(name, 0) + 1
+    elif len(problems) < SHOWN_PROBLEMS:  # to look for a similar name takes long
+        problems.append(where + unknown_column(schema, name))
+    else:
+        problems.append("")
 
 
 def unknown_column(schema: Schema, name: object) -> str:
     """The message for a column that the model never saw."""
-    names = [column.name for column in schema.columns]
-    hint = did_you_mean(str(name), names)
-    return f"unknown column {str(name)[:80]!r}" + (f": {hint}" if hint else "")
+    found = str(name)[:80]
+    hint = did_you_mean(found, [column.name for column in schema.columns])
+    return f"unknown column {found!r}" + (f": {hint}" if hint else "")
 
 
 def refuse(problems: Sequence[str]) -> None:
@@ -115,20 +155,32 @@ def refuse(problems: Sequence[str]) -> None:
         raise RowsError(f"The input has {len(problems)} problem(s):", shown)
 
 
-def _feeds(schema: Schema, columns: Mapping[str, Sequence[Any] | Array]) -> Feeds:
-    problems: list[str] = []
+def _feeds(
+    schema: Schema,
+    columns: Mapping[str, Sequence[Any] | Array],
+    problems: list[str],
+    absent: Mapping[str, Collection[int]],
+) -> Feeds:
+    """Convert each column; `absent` rows have been complained of already."""
     feeds: Feeds = {}
     for column in schema.features:
-        before = len(problems)
-        feeds[column.name] = column_feed(column, columns[column.name], problems)
-        if len(problems) == before:
-            problems += row_breaches(column, feeds[column.name])
+        wrong: list[int] = []
+        feeds[column.name] = column_feed(column, columns[column.name], problems, wrong)
+        if column.expect is not None:
+            known = {*wrong, *absent.get(column.name, ())}
+            problems += row_breaches(column, feeds[column.name], known)
     refuse(problems)
     return feeds
 
 
-def column_feed(column: Column, values: Sequence[Any] | Array, problems: list[str]) -> Array:
-    """One column's array; what does not fit is added to `problems` and left missing."""
+def column_feed(
+    column: Column,
+    values: Sequence[Any] | Array,
+    problems: list[str],
+    wrong: list[int] | None = None,
+) -> Array:
+    """One column's array; what does not fit is added to `problems`, its rows to `wrong`, and left
+    missing."""
     if isinstance(values, np.ndarray):
         fast = _from_array(column, values)
         if fast is not None:
@@ -152,10 +204,25 @@ def column_feed(column: Column, values: Sequence[Any] | Array, problems: list[st
         except (ValueError, TypeError, OverflowError):
             out[index] = missing
             problems.append(
-                f"row {index}, column {column.name!r}: wanted {wanted_of(column)}, "
-                f"found {str(value)[:60]!r} ({type(value).__name__})"
+                _wrong_value(column, index, value) if len(problems) < MOST_WORDED else ""
             )
+            if wrong is not None:
+                wrong.append(index)
     return out
+
+
+def _wrong_value(column: Column, index: int, value: object) -> str:
+    return (
+        f"row {index}, column {column.name!r}: wanted {wanted_of(column)}, "
+        f"found {_short(value)!r} ({type(value).__name__})"
+    )
+
+
+def _short(value: object) -> str:
+    """The beginning of a value, without writing all of a large one down."""
+    if isinstance(value, int) and not -(10**60) < value < 10**60:
+        return "a number of more than 60 digits"
+    return (value if isinstance(value, str) else str(value))[:60]
 
 
 def wanted_of(column: Column) -> str:
@@ -175,7 +242,7 @@ def _from_array(column: Column, values: Array) -> Array | None:
     """Arrays that already have the right type need no look at each value."""
     if column.kind in ("number", "boolean") and values.dtype.kind in "iuf":
         if column.kind == "number":
-            return _without_sentinels(column, values.astype(np.float64))
+            return _without_sentinels(column, values.astype(np.float64, copy=False))
     elif column.kind == "boolean" and values.dtype.kind == "b":
         return values.astype(np.float64)
     elif column.kind == "datetime" and values.dtype.kind == "M":

@@ -97,9 +97,13 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 _UNITS: dict[str, dict[str, float]] = {
-    "seconds": {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0},
+    "seconds": {
+        "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0,
+        "d": 86400.0,
+    },
     "bytes": {
-        "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30,
+        "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12,
+        "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30,
     },
     "per_second": {"/s": 1.0, "rps": 1.0, "/min": 1 / 60, "k/s": 1e3},
     "score": {"%": 0.01},

@@ -192,7 +192,7 @@ class Measured(msgspec.Struct, frozen=True):
     steady: bool = True
 
 
-Origin = Literal["default", "preset", "search", "blend", "distilled", "shortened"]
+Origin = Literal["default", "preset", "search", "blend", "distilled", "shortened", "quantised"]
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -306,7 +306,8 @@ class Override(msgspec.Struct, frozen=True):
 class ReleaseRecord(msgspec.Struct, frozen=True):
     """A judged model: registered with a version when its gates passed.
 
-    `version` is empty when a gate failed: then it cannot be served by name.
+    `version` is empty when a gate failed: then it cannot be served by name. `artefact` and
+    `baseline`: sha256 of the manifest of the model, and of the simple one that can stand in for it.
     """
 
     model: str
@@ -321,6 +322,7 @@ class ReleaseRecord(msgspec.Struct, frozen=True):
     report: str = ""
     holdout_uses: int = 0
     overrides: tuple[Override, ...] = ()
+    baseline: str = ""
 
 
 class Reproduced(msgspec.Struct, frozen=True):
@@ -332,10 +334,14 @@ class Reproduced(msgspec.Struct, frozen=True):
     differences: tuple[str, ...] = ()
 
 
-class AuditLine(msgspec.Struct, frozen=True):
-    """One change of production, or an override of a gate; `previous` chains it to the line before.
+class AuditLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One change of production, or what led to it; `previous` chains it to the line before.
 
-    `action`: promote, rollback or override; `subject`: the gate, for an override.
+    `action`: promote, rollback or override; canary, ab, shadow or stop for traffic beside the
+    champion; void for a change that never came about; gc; request, approve, reject, applied and
+    failed for what an agent asked for; call for a call of a tool. `subject`: the gate, for an
+    override; for traffic the shares; for a request what is asked for; for a call the tool.
+    `detail`: what else is known, such as the request that a change was approved by.
     """
 
     at: str
@@ -347,3 +353,4 @@ class AuditLine(msgspec.Struct, frozen=True):
     why: str
     previous: str
     subject: str = ""
+    detail: dict[str, str] = {}

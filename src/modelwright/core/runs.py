@@ -15,12 +15,16 @@ from modelwright.core.errors import ArtefactError, UsageError, did_you_mean
 from modelwright.core.records import DatasetRecord
 from modelwright.core.spec import Spec
 from modelwright.core.spec_file import DEFAULT_NAME, SpecFile
-from modelwright.core.store import from_json
+from modelwright.core.store import from_json, to_json, write_atomic
 
 SPEC, DATASET, FIT, RELEASE = "spec.json", "dataset.json", "fit.json", "release.json"
 REPRODUCED = "reproduced.json"
 RUN_NAME = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 SEARCH_STATE = ("trials", "search.sqlite")
+SEALED, GROWN, RECENT = "sealed.npy", "data.parquet", "recent.parquet"
+"""Of a run: which rows it sealed; of a retraining also its table, and the rows that judge it."""
+OF_ROWS = (SEALED, GROWN, RECENT)
+"""What tells of single rows, so that it stays on this machine."""
 
 
 class SavedSpec(msgspec.Struct, frozen=True):
@@ -73,6 +77,20 @@ class PastRun:
                 shutil.copytree(source, folder / name)
             elif source.exists():
                 shutil.copy2(source, folder / name)
+
+
+def keep_spec(folder: Path, spec_file: SpecFile) -> None:
+    """Write `spec.json` of a run; see `spec_of_run`."""
+    spec, digest = spec_file.spec.model_dump(mode="json"), spec_file.digest
+    write_atomic(folder / SPEC, to_json(SavedSpec(spec, digest, spec_file.overrides)))
+
+
+def has_ended(folder: Path) -> bool:
+    """Whether a run was judged, and registered if its gates passed."""
+    try:
+        return from_json((folder / RELEASE).read_bytes(), _Ended).is_final
+    except (OSError, ArtefactError):
+        return False
 
 
 def past_runs(project: Path) -> list[PastRun]:

@@ -161,6 +161,19 @@ def _microseconds(moment: dt.datetime) -> int:
     return (moment - EPOCH) // dt.timedelta(microseconds=1)
 
 
+def moment_text(microseconds: float) -> str:
+    """A date-time of a feed, for people.
+
+    Example:
+        >>> moment_text(0), moment_text(2.0**63)
+        ('1970-01-01 00:00:00', 'a date after the year 9999')
+    """
+    try:
+        return (EPOCH + dt.timedelta(microseconds=int(microseconds))).isoformat(" ")
+    except OverflowError:
+        return "a date " + ("before the year 1" if microseconds < 0 else "after the year 9999")
+
+
 def time_from(value: object, format: str | None) -> int:
     """Any date-time value (datetime, date, ISO text, text in `format`) to microseconds.
 

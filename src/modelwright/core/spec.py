@@ -18,6 +18,8 @@ from modelwright.core.errors import did_you_mean
 from modelwright.core.limits import AT_MOST_ONE, METRICS, QUALITY, Limit, parse_quantity
 from modelwright.core.spec_data import DataSpec, ExpectSpec, Strict
 from modelwright.core.spec_release import PRACTICES, ReleaseSpec
+from modelwright.core.spec_serve import ServeSpec
+from modelwright.core.spec_watch import WatchSpec
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -44,10 +46,6 @@ def _budget(text: object) -> str:
     if seconds <= 0:
         raise ValueError("a budget must be longer than 0 s")
     return f"{seconds:g}s"
-
-
-def _bytes(text: object) -> int:
-    return text if isinstance(text, int) else int(parse_quantity(text, "bytes")[0])
 
 
 class LimitSpec(Strict):
@@ -151,30 +149,9 @@ class PackSpec(Strict):
     drop_at_most: float | None = Field(
         None,
         ge=0,
-        description="Quality in the goal metric that a smaller model may cost: fewer rounds, or "
-        "one model that learned a blend.",
+        description="Quality in the goal metric that a smaller model may cost: fewer rounds, one "
+        "model that learned a blend, or a network's weights in float16 or int8.",
     )
-
-
-class ServeSpec(Strict):
-    """How answers are given."""
-
-    host: str = Field("127.0.0.1", description="Anything but loopback needs a token.")
-    port: int = Field(8000, ge=0, le=65535, description="0: any free port.")
-    max_body: Annotated[int, BeforeValidator(_bytes, json_schema_input_type=int | str)] = Field(
-        16 * 2**20, gt=0, description="Largest request body, such as '16 MiB'."
-    )
-    max_rows: int = Field(100_000, gt=0, description="Most rows in one request.")
-    token_env: str = Field(
-        "MODELWRIGHT_TOKEN", description="Environment variable that holds the bearer token."
-    )
-
-
-class WatchSpec(Strict):
-    """Reserved for monitoring: accepted, without effect yet."""
-
-    every: str | None = Field(None, description="Reserved. No effect yet.")
-    labels: str | None = Field(None, description="Reserved. No effect yet.")
 
 
 class Spec(Strict):

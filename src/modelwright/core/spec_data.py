@@ -26,8 +26,19 @@ def _as_list(value: object) -> object:
 
 
 Names = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
-Share = Annotated[float, Field(gt=0.0, lt=1.0)]
-MissingShare = Annotated[float, Field(ge=0.0, lt=1.0)]
+_PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
+
+
+def _share(given: object) -> object:
+    """'5 %' is 0.05; anything else is left to be judged as it is."""
+    found = _PERCENT.fullmatch(given) if isinstance(given, str) else None
+    return float(found[1]) / 100 if found else given
+
+
+_Part = BeforeValidator(_share, json_schema_input_type=float | str)
+Share = Annotated[float, Field(gt=0.0, lt=1.0), _Part]
+"""A share of 1, or a text such as '5 %'."""
+MissingShare = Annotated[float, Field(ge=0.0, lt=1.0), _Part]
 
 
 class Strict(BaseModel):
@@ -53,6 +64,11 @@ class SplitSpec(Strict):
         "order of the rows.",
     )
     holdout: Share = Field(0.2, description="Share of the rows that is sealed for the release.")
+    sealed: str | None = Field(
+        None,
+        description="Column of true and false that says which rows are sealed; the model does not "
+        "read it, and `method` then only says what stays together while fitting.",
+    )
 
     @model_validator(mode="after")
     def _by_is_given(self) -> SplitSpec:

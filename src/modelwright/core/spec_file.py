@@ -19,6 +19,13 @@ from modelwright.core.store import sha256, to_json
 
 DEFAULT_NAME = "modelwright.yaml"
 Position = tuple[int, int]
+RULE_OF_KEY = {
+    "data.split": "eval_split_required",
+    "release.policy": "baseline_required",
+    "fit.params": "spec_only_hparams",
+    "fit.space": "spec_only_hparams",
+}
+"""Keys whose wrong values break a rule of the house (`core.rules`)."""
 FROM_OPTION: Position = (0, 0)
 
 
@@ -72,7 +79,7 @@ def read_spec(path: Path, overrides: Sequence[str] = ()) -> SpecFile:
 
 def parse_spec(text: str, path: Path, overrides: Sequence[str] = ()) -> SpecFile:
     """Check the text of a spec; see `read_spec`."""
-    content, places = _load_yaml(text, path)
+    content, places = load_yaml(text, path)
     applied = _apply(content, overrides)
     for key in applied:
         steps = tuple(key.split("."))
@@ -82,16 +89,22 @@ def parse_spec(text: str, path: Path, overrides: Sequence[str] = ()) -> SpecFile
     try:
         spec = Spec.model_validate(content)
     except ValidationError as error:
-        problems = _problems(error, places)
+        problems = problems_of(error, places, Spec)
         raise SpecError(
             f"{path.name} has {len(problems)} problem(s):",
             problems,
             hint="All keys: modelwright spec schema.",
+            rule=_rule_of(error),
         ) from error
     return SpecFile(spec, path, applied)
 
 
-def _load_yaml(text: str, path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], Position]]:
+def load_yaml(text: str, path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], Position]]:
+    """The content of a YAML file, and line and column of each of its keys.
+
+    Raises:
+        SpecError: it is no YAML, or holds no keys.
+    """
     try:
         content = YAML(typ="safe", pure=True).load(io.StringIO(text))
         root = YAML(typ="safe", pure=True).compose(io.StringIO(text))
@@ -146,11 +159,19 @@ def _apply(content: dict[str, Any], overrides: Sequence[str]) -> dict[str, str]:
     return applied
 
 
-def _problems(error: ValidationError, places: Mapping[tuple[str, ...], Position]) -> list[str]:
+def problems_of(
+    error: ValidationError, places: Mapping[tuple[str, ...], Position], kind: type[BaseModel]
+) -> list[str]:
+    """A line for each problem that pydantic found in a file, with line and column.
+
+    Args:
+        places: see `load_yaml`.
+        kind: what the file should have held.
+    """
     lines: dict[str, Position] = {}
     for item in error.errors():
         where = _in_file(item["loc"], places)
-        found = [(where, _explain(".".join(where), item))]
+        found = [(where, _explain(".".join(where), item, kind))]
         if item["type"] == "limits":
             found = [((*where, name), text) for name, text in item["ctx"]["problems"]]
         for key, text in found:
@@ -158,6 +179,15 @@ def _problems(error: ValidationError, places: Mapping[tuple[str, ...], Position]
             source = "--set" if place == FROM_OPTION else f"line {line}, column {column}"
             lines.setdefault(f"{source}: {text}", place)
     return sorted(lines, key=lambda text: lines[text])
+
+
+def _rule_of(error: ValidationError) -> str:
+    """The rule that a wrong spec breaks, where it is one of the house."""
+    places = [".".join(map(str, item["loc"])) for item in error.errors()]
+    for start, rule in RULE_OF_KEY.items():
+        if any(place.startswith(start) for place in places):
+            return rule
+    return ""
 
 
 def _in_file(
@@ -182,11 +212,11 @@ def _nearest(where: tuple[str, ...], places: Mapping[tuple[str, ...], Position])
     return places[where]
 
 
-def _explain(key: str, item: Any) -> str:
+def _explain(key: str, item: Any, model: type[BaseModel]) -> str:
     kind, given = item["type"], item.get("input")
     if kind == "extra_forbidden":
-        hint = did_you_mean(key.rsplit(".", 1)[-1], _keys_beside(key))
-        known = f"known here: {', '.join(_keys_beside(key))}"
+        hint = did_you_mean(key.rsplit(".", 1)[-1], _keys_beside(key, model))
+        known = f"known here: {', '.join(_keys_beside(key, model))}"
         return f"unknown key {key!r}; {hint or known}"
     if kind == "missing":
         return f"{key!r} is missing"
@@ -196,9 +226,8 @@ def _explain(key: str, item: Any) -> str:
     return f"{key}: {start}{shown}" if key else f"{start}{shown}"
 
 
-def _keys_beside(key: str) -> list[str]:
+def _keys_beside(key: str, model: type[BaseModel]) -> list[str]:
     """The keys that would be right next to an unknown one."""
-    model: type[BaseModel] = Spec
     for name in key.split(".")[:-1]:
         info = model.model_fields.get(name)
         if info is None:

@@ -16,6 +16,7 @@ GATES: dict[str, Policy] = {
     "slice": "block",
     "baseline": "block",
     "champion": "block",
+    "recent": "block",
     "parity": "block",
     "data": "block",
     "interval": "block",

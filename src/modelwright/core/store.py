@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
@@ -36,15 +36,19 @@ def from_json(data: bytes, kind: type[Record], *, where: str = "JSON") -> Record
     """
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtefactError(
             f"{where} is not a valid {kind.__name__} record: {error}.",
             hint="It was edited, cut short, or written by another version of modelwright.",
         ) from error
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, or a restart after kill -9, sees the old or the new one."""
+def write_atomic(path: Path, data: bytes, *, mode: int | None = None) -> None:
+    """Write a file so that a reader, or a restart after kill -9, sees the old or the new one.
+
+    Args:
+        mode: rights of the new file; by default those of any new one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
@@ -52,6 +56,8 @@ def write_atomic(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if mode is not None:
+            part.chmod(mode)
         part.replace(path)
         sync_folder(path.parent)
     finally:
@@ -77,9 +83,16 @@ def sync_folder(folder: Path) -> None:
 
 
 def append_line(path: Path, record: object) -> None:
-    """Append one record as a JSON line, on disk when this returns."""
+    """Append one record as a JSON line, on disk when this returns.
+
+    A last line that a kill cut short is ended first, so that it spoils only itself.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
+    with path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
         file.write(msgspec.json.encode(record) + b"\n")
         file.flush()
         os.fsync(file.fileno())
@@ -130,32 +143,66 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def locked_now(path: Path, told: str, hint: str) -> Iterator[None]:
+    """Hold an exclusive lock on a file, or say at once that somebody else does.
+
+    Args:
+        told, hint: of the error.
+
+    Raises:
+        UsageError: another process holds it.
+    """
+    import fcntl  # not there on Windows, where only this call fails
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(told, hint=hint) from error
+        yield
+
+
+def held_file(path: Path) -> BinaryIO:
+    """Open a file that nobody else has, with an exclusive lock on it.
+
+    The lock belongs to the open file: a child process that inherits it holds it on after this
+    process has closed its own, so there is no moment at which it is free.
+    """
+    import fcntl  # not there on Windows, where only this call fails
+
+    file = path.open("ab")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock of a file; any number may ask at the same time."""
+    import fcntl  # not there on Windows, where only this call fails
+
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+@contextlib.contextmanager
 def in_use(folder: Path) -> Iterator[None]:
-    """Mark a run's folder as being written to; the kernel takes the mark away when the process
-    dies.
+    """Mark a run's folder as being written to; see `alone`.
 
     Raises:
         UsageError: another process writes to it.
     """
-    import fcntl  # not there on Windows, where only this call fails
-
-    with (folder / ".lock").open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                f"Run {folder.name} is still going on in another process.",
-                hint="Wait for it, or stop it; without --resume a new run is begun.",
-            ) from error
+    told = f"Run {folder.name} is still going on in another process."
+    hint = "Wait for it, or stop it; without --resume a new run is begun."
+    with locked_now(folder / ".lock", told, hint):
         yield
 
 
 def is_in_use(folder: Path) -> bool:
     """Whether a process writes to a run's folder."""
-    if not (folder / ".lock").exists():
-        return False
-    try:
-        with in_use(folder):
-            return False
-    except UsageError:
-        return True
+    return is_held(folder / ".lock")

@@ -11,23 +11,10 @@ import polars as pl
 
 from modelwright.core.intake import Array
 from modelwright.core.schema import BOOLEAN_PAIRS, MISSING_TIME, parse_time
+from modelwright.core.texts import MISSING_WORDS as MISSING_WORDS
+from modelwright.core.texts import PLAIN as PLAIN
+from modelwright.core.texts import STYLES as STYLES
 
-PLAIN = "1234.5"
-STYLES = {
-    PLAIN: ("", "."),
-    "1,234.5": (",", "."),
-    "1.234,5": (".", ","),
-    "1 234,5": (" ", ","),
-    "1 234.5": (" ", "."),
-    "1'234.5": ("'", "."),
-}
-"""How numbers are written: an example -> (mark between thousands, decimal mark)."""
-MISSING_WORDS = frozenset({
-    "", "na", "n/a", "n.a.", "#n/a", "#na", "nan", "-nan", "null", "(null)", "none", "nil", "\\n",
-    "?", "??", "-", "--", "---", ".", "..", "unknown", "unk", "missing", "not available",
-    "not applicable", "undefined", "tbd", "nd", "n.d.", "k.a.", "#value!", "#div/0!", "#ref!",
-})  # fmt: skip
-"""Words that mean missing in a column that otherwise holds numbers."""
 MOST_SPELLINGS = 40
 """Ways of writing true and false in one column."""
 NUMBER_SHARE = 0.98

@@ -8,25 +8,26 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import polars as pl
-import psutil
 
 from modelwright.core.contract import missing_in
 from modelwright.core.errors import DataError, RowsError
 from modelwright.core.intake import Array, Feeds
 from modelwright.core.records import ColumnBaseline, DatasetRecord
 from modelwright.core.schema import Column, Schema
-from modelwright.core.spec_data import DataSpec
+from modelwright.core.spec_data import DataSpec, SplitSpec
 from modelwright.core.spec_file import SpecFile
 from modelwright.core.table import Table, take_feeds
 from modelwright.data import findings, kinds, split, target
 from modelwright.data.fingerprint import Digest, fingerprint, row_hashes
 from modelwright.data.holdout import SealedHoldout
 from modelwright.data.interpret import Parsed, parse
+from modelwright.data.memory import refuse_if_too_large
 from modelwright.data.origin import origin_of
 from modelwright.data.sources import Source, open_source
 from modelwright.data.streams import without_password
 
 LEDGER = Path(".modelwright") / "holdout-uses.jsonl"
+SEALED_GIVEN = "sealed rows given"
 COPIES_IN_MEMORY = 6
 """How many times the raw table is held at once, at most, while fitting (measured on Adult)."""
 
@@ -127,7 +128,7 @@ def divided(
     labelled = values | {data.target: label_texts(parsed.target)}
     digest = Digest()
     digest.add(labelled)
-    holdout_print = fingerprint(take_feeds(labelled, holdout_rows))
+    holdout_print = fingerprint(take_feeds(_unmarked(labelled, data), holdout_rows))
     sides = findings.Sides(mask, train_rows)
     seen, look = findings.examine(parsed, schema, sides, data, rows, thorough=thorough)
     noted = [*source.findings(), *parsed.notes, *seen, *findings.of_split(schema, sealed)]
@@ -155,25 +156,6 @@ def divided(
     return Dataset(record, train, holdout, ordered=order is not None)
 
 
-def refuse_if_too_large(needed: float, what: str) -> int:
-    """Compare bytes with the free memory before anything is copied; returns the free bytes.
-
-    Args:
-        needed: bytes.
-        what: the beginning of the message, ``{}`` for the size.
-
-    Raises:
-        DataError: there is not that much.
-    """
-    free: int = psutil.virtual_memory().available
-    if needed > free:
-        raise DataError(
-            f"{what.format(f'{needed / 1e9:.1f} GB')}, but {free / 1e9:.1f} GB of memory are free.",
-            hint="Use a larger machine, fewer columns (data.drop), or a sample.",
-        )
-    return free
-
-
 def _split(
     values: Feeds, parsed: Parsed, data: DataSpec
 ) -> tuple[Array, Array | None, Array | None]:
@@ -192,13 +174,19 @@ def _split(
             raise DataError(
                 f"split.by: {how.by!r} has missing values, so not every row has a place in time."
             )
-        mask = split.time_holdout(moments, how.holdout)
-        return mask, np.argsort(moments, kind="stable"), None
+        order = np.argsort(moments, kind="stable")
+        if how.sealed:
+            return _given(values, how), order, None
+        return split.time_holdout(moments, how.holdout), order, None
     if how.method == "group":
         assert how.by is not None
         _, groups = np.unique(values[how.by], return_inverse=True)
+        if how.sealed:
+            return _given(values, how), None, groups
         hashes = row_hashes({how.by: values[how.by]}, salt=salt)
         return split.group_holdout(groups, hashes, how.holdout), None, groups
+    if how.sealed:
+        return _given(values, how), None, None
     hashes = split.parted(row_hashes(values, salt=salt), y)
     classes = parsed.target.target.task != "regression" and how.method != "random"
     if classes:
@@ -208,12 +196,31 @@ def _split(
     return split.random_holdout(hashes, how.holdout), None, None
 
 
+def _unmarked(values: Feeds, data: DataSpec) -> Feeds:
+    """Without the column that says which rows are sealed, so that the same rows are the same."""
+    return {name: column for name, column in values.items() if name != data.split.sealed}
+
+
+def _given(values: Feeds, how: SplitSpec) -> Array:
+    """Mask of the holdout where a column says which rows are sealed."""
+    assert how.sealed is not None
+    given = values[how.sealed]
+    if given.dtype != np.float64 or not np.isin(given, (0.0, 1.0)).all():
+        raise DataError(
+            f"split.sealed: {how.sealed!r} does not say true or false in every row.",
+            hint="Wanted a column of true and false.",
+        )
+    return np.asarray(given == 1.0)
+
+
 def _split_name(data: DataSpec, schema: Schema) -> str:
     method = data.split.method
     if method == "auto":
         method = "random" if schema.target.task == "regression" else "stratified"
     by = f" by {data.split.by}" if data.split.by else ""
     by = " by row order" if method == "time" and not by else by
+    if data.split.sealed:
+        return f"{method}{by}, {SEALED_GIVEN}"
     return f"{method}{by}, {data.split.holdout:.0%} sealed"
 
 

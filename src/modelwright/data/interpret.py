@@ -208,6 +208,8 @@ def _marked(column: Column, series: pl.Series, data: DataSpec) -> tuple[Column, 
     column = msgspec.structs.replace(column, private=private, protected=name in data.protected)
     if name in data.drop:
         column = msgspec.structs.replace(column, unused="data.drop names it")
+    if name == data.split.sealed:
+        column = msgspec.structs.replace(column, unused="data.split.sealed names it")
     return column, notes
 
 
@@ -303,6 +305,7 @@ def _check_named_columns(
         "expect": list(expect),
         "data.accept": [n for names in data.accept.values() for n in names if _is_column(n)],
         "data.split.by": [data.split.by] if data.split.by else [],
+        "data.split.sealed": [data.split.sealed] if data.split.sealed else [],
     }
     for key, names in given.items():
         for name in names:

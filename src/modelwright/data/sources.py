@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import psutil
 
 from modelwright.core.errors import DataError, UsageError
 from modelwright.core.extend import resolve
@@ -17,6 +16,7 @@ from modelwright.core.records import Finding
 from modelwright.core.spec_data import ReadSpec
 from modelwright.data import formats
 from modelwright.data.delimited import DelimitedFile
+from modelwright.data.memory import free_memory
 from modelwright.data.streams import (
     COMPRESSED,
     bare_name,
@@ -85,7 +85,7 @@ class Source:
         for part in self.batches():
             parts.append(part)
             held += part.estimated_size()
-            if held > psutil.virtual_memory().available:
+            if held > free_memory():
                 raise DataError(
                     f"{self.name} does not fit into memory: {held / 1e9:.1f} GB were read so far.",
                     hint="Use a larger machine, fewer columns or a sample; "

@@ -19,7 +19,7 @@ from modelwright.fit.trials import Candidate
 
 NOISE = 1.0
 """Standard errors of the paired difference that a lead must exceed to count."""
-SHRUNK = ("shortened", "distilled")
+SHRUNK = ("shortened", "distilled", "quantised")
 COSTS = ("latency_p95", "throughput", "memory", "size")
 
 
@@ -64,7 +64,7 @@ class Chooser:
         limits: all of the spec.
         measured: candidate number -> the real server's figures, where they were taken.
         bias: how much being the best of all flatters; a smaller lead counts for nothing.
-        drop_at_most: lead that is given up for a shortened or distilled model.
+        drop_at_most: lead that is given up for a shortened, distilled or quantised model.
     """
 
     scorecard: Scorecard
@@ -215,7 +215,7 @@ class Chooser:
 def _simplicity(candidate: Candidate) -> tuple[int, int, int]:
     """(models in it, how much it was tuned, size in doublings of its nodes), the less the simpler.
 
-    A shortened or distilled model is a cheaper stand-in: it is as plain as a default.
+    A shortened, distilled or quantised model is a cheaper stand-in: it is as plain as a default.
     """
     tuned = {"preset": 1, "search": 2}.get(candidate.origin, 0)
     price = candidate.price

@@ -87,6 +87,42 @@ class Affine:
     link: Link
 
 
+Stored = Literal["float64", "float16", "int8"]
+
+
+def scale_of(weights: Array, stored: Stored) -> Array:
+    """The power of two for each column by which weights are divided before they are rounded.
+
+    A power of two, so that dividing and multiplying change no digit: what is stored is then exactly
+    what is computed with.
+    """
+    most = 127.0 if stored == "int8" else 1.0
+    largest = np.abs(weights).max(axis=0, initial=0.0)
+    with np.errstate(divide="ignore"):
+        found = 2.0 ** np.ceil(np.log2(largest / most))
+    return np.where(largest > 0, found, 1.0)
+
+
+def small_of(weights: Array, stored: Stored) -> Array:
+    """Weights as they are kept: float16 or int8, to be multiplied with `scale_of`.
+
+    Example:
+        >>> small_of(np.array([[0.5], [-1.27]]), "int8").ravel().tolist()
+        [32, -81]
+    """
+    scaled = weights / scale_of(weights, stored)
+    if stored == "int8":
+        return np.rint(scaled).astype(np.int8)
+    return scaled.astype(np.float16 if stored == "float16" else np.float64)
+
+
+def rounded(weights: Array, stored: Stored) -> Array:
+    """The float64 weights that come back from how they are kept."""
+    if stored == "float64":
+        return weights
+    return small_of(weights, stored).astype(np.float64) * scale_of(weights, stored)
+
+
 @dataclass(frozen=True)
 class Layers:
     """``h = max(0, x @ coefficients + intercept)``, then each of the `further` layers; the last
@@ -95,12 +131,21 @@ class Layers:
     Attributes:
         coefficients: float64 [features, units] of the first layer; intercept: float64 [units].
         further: (weights, biases) of the layers after it.
+        stored: how weights are kept; they have been `rounded` to that.
     """
 
     coefficients: Array
     intercept: Array
     further: tuple[tuple[Array, Array], ...]
     link: Link
+    stored: Stored = "float64"
+
+    def answer(self, x: Array) -> Array:
+        """Values [rows], or probabilities [rows, classes]."""
+        at = x @ self.coefficients + self.intercept
+        for weights, biases in self.further:
+            at = np.maximum(at, 0.0) @ weights + biases
+        return link_of(self.link, at)
 
 
 @dataclass(frozen=True)
@@ -110,12 +155,16 @@ class Forest:
     A row goes left when ``x[feature] <= threshold``, or when it is NaN and `nan_left`. Children
     of zero or more are nodes; ``~child`` is a leaf.
 
+    A split on a set of levels reads a feature below 0: `-1 - k` is 0 where the category is in
+    `subsets[k]`, else 1, and its threshold is 0.5. `pack` gives each set a column of its own.
+
     Attributes:
         feature, threshold, nan_left, left, right: one entry a node.
         roots: entry of each tree: a node, or ``~leaf`` for a tree without splits.
         tree_output: which output each tree adds to; None when leaves hold all outputs.
         leaves: float64 [leaves, 1], or [leaves, outputs] when `tree_output` is None.
         intercept: float64 [outputs].
+        subsets: (feature, its levels as numbers) of each set that a split looks for.
     """
 
     feature: Array
@@ -128,6 +177,7 @@ class Forest:
     leaves: Array
     intercept: Array
     link: Link
+    subsets: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
     @property
     def outputs(self) -> int:
@@ -150,6 +200,7 @@ class ForestBuilder:
     roots: list[int] = field(default_factory=list)
     tree_output: list[int] = field(default_factory=list)
     leaves: list[Sequence[float]] = field(default_factory=list)
+    subsets: dict[tuple[int, tuple[int, ...]], int] = field(default_factory=dict)
 
     def node(self, feature: int, threshold: float, nan_left: bool) -> int:
         """Add a split whose children are filled in later; returns its number."""
@@ -159,6 +210,11 @@ class ForestBuilder:
         self.left.append(0)
         self.right.append(0)
         return len(self.feature) - 1
+
+    def subset(self, feature: int, levels: Sequence[int]) -> int:
+        """Add a split that goes left for a set of levels of a category; returns its number."""
+        wanted = (feature, tuple(sorted(levels)))
+        return self.node(-1 - self.subsets.setdefault(wanted, len(self.subsets)), 0.5, False)
 
     def leaf(self, values: Sequence[float]) -> int:
         """Add a leaf; returns what a parent stores for it."""
@@ -202,4 +258,5 @@ class ForestBuilder:
             np.array(self.leaves, np.float64).reshape(len(self.leaves), -1),
             intercept,
             link,
+            tuple(self.subsets),
         )

@@ -25,6 +25,7 @@ FAMILIES = {
 }
 BASELINES = ("dummy", "linear")
 TRANSFORM = "target.transform"
+NATIVE = "encoding.native_levels"
 FAMILY_PARTS = ("name", "encoding", "defaults", "space", "fit")
 
 
@@ -49,17 +50,19 @@ class FitJob:
 
     Attributes:
         x: features, float64 [rows, features]; NaN is missing.
-        y: class index (int64), value (float64) or, with `soft`, chance of class 1 a row.
+        y: class index (int64) or value (float64) a row; with `soft` and classes the chance of
+            class 1 of two, or chances [rows, classes] of more.
         x_valid, y_valid: rows for early stopping; None when `rounds` is fixed.
         task: binary, multiclass or regression.
         classes: how many classes; 1 for regression.
         params: hyperparameters in the library's own terms.
-        rounds: exact number of boosting rounds, or None for early stopping.
+        rounds: exact number of boosting rounds, or trees of a forest; None for early stopping.
         patience: rounds without gain before stopping.
-        stop: asked after each round; when it says yes, a booster keeps what it has.
+        stop: asked every few rounds; when it says yes, a booster or forest keeps what it has.
         seed, threads: handed to the library.
         monotone: -1, 0 or 1 a feature: the answer may only fall, do as it likes, or only rise.
-        soft: `y` are chances of class 1, to learn from another model's answers.
+        soft: `y` are chances, or values, of another model that is to be learned from.
+        categories: numbers of the features that are categories (`encoding.native_levels`).
     """
 
     x: Array
@@ -76,13 +79,14 @@ class FitJob:
     stop: Callable[[], bool] = never
     monotone: tuple[int, ...] = ()
     soft: bool = False
+    categories: tuple[int, ...] = ()
 
 
 class Fitted(Protocol):
     """A trained model, alive in this process only."""
 
     rounds: int
-    """Boosting rounds used; 0 where there is no such thing."""
+    """Boosting rounds, or trees of a forest; 0 where there is no such thing."""
     settled: Mapping[str, Any]
     """Parameters that the library chose itself and that a refit must repeat."""
 
@@ -96,9 +100,12 @@ class Fitted(Protocol):
 class Family(Protocol):
     """A kind of model. See CONTRIBUTING.md, "Add a family in 10 minutes".
 
-    Three more attributes are optional. `presets`: settings that are strong on many tables, tried
-    before the search. `monotone`: whether `FitJob.monotone` is kept. `soft`: tasks for which it
-    learns from chances and values of another model (distilling).
+    Six more attributes are optional. `presets`: settings that are strong on many tables, tried
+    before the search. `boosted`: it adds rounds until the validation loss stops falling, so the
+    last fit, which has more rows, gets more of them. `monotone`: whether `FitJob.monotone` is kept.
+    `soft`: tasks for which it learns from chances and values of another model (distilling).
+    `native`: whether it splits on sets of levels of `FitJob.categories`. `storable`: forms in which
+    its models can keep their weights, by a method `kept_as`.
     """
 
     name: str
@@ -117,6 +124,22 @@ class Settings:
     library: dict[str, Any] = field(default_factory=dict)
     encoding: dict[str, Any] = field(default_factory=dict)
     transform: str = "none"
+
+
+def encoding_of(family: Family, settings: Settings) -> Encoding:
+    """How a candidate's columns become features.
+
+    Raises:
+        UsageError: a parameter that does not exist, or that the family cannot use.
+    """
+    found = family.encoding.changed(settings.encoding)
+    if found.native_levels and not getattr(family, "native", False):
+        raise UsageError(
+            f"encoding.native_levels is {found.native_levels}, but {family.name} does not know "
+            "categories.",
+            hint="lightgbm does; the other families get one-hot columns and target means.",
+        )
+    return found
 
 
 def presets_of(family: Family) -> Sequence[Mapping[str, Any]]:

@@ -37,6 +37,8 @@ class Encoding:
         age: days since 1970 as a feature of each date-time. Off: a model that knows the day learns
             the past by heart (default LightGBM on Beijing's newest fifth: RMSE 79.7 with, 74.0
             without).
+        native_levels: a category with at most this many levels is handed to the library as one,
+            for families that split on sets of levels (LightGBM); 0: none is.
         list_items: items of a list column that get a column each, the most frequent first.
     """
 
@@ -49,6 +51,7 @@ class Encoding:
     fold_count: int = 5
     age: bool = False
     list_items: int = 40
+    native_levels: int = 0
 
     def changed(self, settings: dict[str, Any]) -> Encoding:
         """The encoding with some fields set.
@@ -84,11 +87,16 @@ class Scaling:
 
 @dataclass(frozen=True)
 class CategoryTable:
-    """``table[row of the level]``: the last two rows are for missing and for unseen values."""
+    """``table[row of the level]``: the last two rows are for missing and for unseen values.
+
+    `native`: its first feature is the number of the row itself, for a library that knows
+    categories.
+    """
 
     column: str
     levels: tuple[str, ...]
     table: Array
+    native: bool = False
 
     def codes(self, values: Array) -> Array:
         """Row number in `table` for each value."""
@@ -129,6 +137,14 @@ class Encoder:
         extra = len(self.scaling.indicators) if self.scaling else 0
         encoded = sum(int(t.table.shape[1]) for t in self.tables)
         return len(self.sources) + int(extra) + encoded + sum(len(t.items) for t in self.lists)
+
+    @property
+    def categories(self) -> tuple[int, ...]:
+        """Numbers of the features that are categories, for a library that knows them."""
+        widths = [int(t.table.shape[1]) for t in self.tables]
+        starts = self.width - sum(widths) - sum(len(t.items) for t in self.lists)
+        places = starts + np.cumsum([0, *widths])
+        return tuple(int(at) for at, t in zip(places[:-1], self.tables, strict=True) if t.native)
 
     def transform(self, feeds: Feeds) -> Array:
         """Encode rows that were not fitted on."""
@@ -257,6 +273,9 @@ def _category(
     lookup = CategoryTable(column.name, levels, np.empty((len(levels) + 2, 0)))
     codes = lookup.codes(values)
     size = len(levels) + 2
+    if len(levels) <= encoding.native_levels:
+        numbers = np.arange(size, dtype=np.float64)[:, None]
+        return replace(lookup, table=numbers, native=True), numbers[codes]
     onehot = np.eye(size, min(len(levels), encoding.onehot_levels) + 1)
     if targets is None:
         if len(levels) > encoding.onehot_levels:

@@ -109,6 +109,14 @@ class Folds:
             f", {self.repeats} times for the best" if self.repeats > 1 else ""
         )
 
+    @property
+    def growth(self) -> float:
+        """Rows of the whole table for one of a fold; 1 where rows are in time order, since its
+        first folds are short and what they learn ages."""
+        if self.dataset.ordered:
+            return 1.0
+        return self.dataset.train.rows / float(np.mean([len(rows) for rows, _ in self.cuts]))
+
     def valid(self, number: int) -> Array:
         """Places of a fold's validation rows."""
         return self.cuts[number][1]

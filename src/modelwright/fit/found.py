@@ -89,10 +89,14 @@ class Found:
         return all(c.broken or c.price is None for c in complete if c.number not in measured)
 
     def contenders(self) -> list[Candidate]:
-        """Those that may be chosen: complete ones, else the leader alone."""
+        """Those that may be chosen: complete ones; the leader alone where none is, or where all of
+        those are plainly behind one that had no time for all folds."""
         leader = self.ledger.leader
         assert leader is not None
-        return self.ledger.complete() or [_best_on_shared_folds(self.ledger, leader)]
+        complete = self.ledger.complete()
+        best = self.ledger.chooser.ranked(complete)[0] if complete else leader
+        plain = _best_on_shared_folds(self.ledger, best)
+        return [plain] if plain not in complete else complete
 
     def _worth_pricing(self, complete: Sequence[Candidate]) -> list[Candidate]:
         ranked = self.ledger.chooser.ranked(complete)
@@ -204,10 +208,10 @@ class Found:
 
 
 def _best_on_shared_folds(ledger: Ledger, leader: Candidate) -> Candidate:
-    """Where no candidate had the time for all folds, one with fewer may still be plainly better on
-    those that both have run."""
+    """One that had no time for all folds may be plainly better on those that both have run."""
+    count = ledger.folds.count
     for other in [c for c in ledger.candidates if c.outcomes and ledger.may_win(c)]:
         lead, error = ledger.scorecard.lead(other.number, leader.number)
-        if lead > 2 * error:
+        if len(other.outcomes) < count and lead > 2 * error:
             leader = other
     return leader

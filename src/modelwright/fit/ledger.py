@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from modelwright.fit.pipeline import Member, Pipeline, Pricing
 from modelwright.fit.saved import save
 from modelwright.fit.score import gain
 from modelwright.fit.telling import tell
-from modelwright.fit.trials import Budget, Candidate, Trainer
+from modelwright.fit.trials import Budget, Candidate, Task, Trainer
 
 AFTER_SHARE, AFTER_MOST = 0.3, 14.5
 """Part of the budget, and most seconds, kept for packing, measuring and the report."""
@@ -32,7 +33,7 @@ BLEND_MEMBERS = 3
 """Last fits that are kept room for."""
 MODELS_KEPT = 5
 """Best candidates whose models of every fold are kept, to teach."""
-MADE = ("blend", "distilled", "shortened")
+MADE = ("blend", "distilled", "shortened", "quantised")
 """Origins of candidates that are made of others; a budget of trials does not count them."""
 
 
@@ -71,7 +72,7 @@ class Ledger:
         self.chooser = Chooser(self.scorecard, self.limits, {})
         self.bounded = any(limit.metric in COSTS for limit in self.limits)
         for candidate in self.candidates:
-            self.scores.note(candidate)
+            _take_in(self, candidate)
 
     # -- candidates
 
@@ -84,7 +85,7 @@ class Ledger:
         """Take a candidate in; its number must be the next one."""
         assert candidate.number == len(self.candidates)
         self.candidates.append(candidate)
-        self.scores.note(candidate)
+        _take_in(self, candidate)
         return candidate
 
     def complete(self) -> list[Candidate]:
@@ -137,19 +138,14 @@ class Ledger:
     def advance(
         self, candidates: Sequence[Candidate], until: int, *, whatever: bool = False
     ) -> None:
-        """Run the candidates' folds up to number `until`, as many at a time as there are workers.
+        """Run the candidates' folds up to number `until`, those of the first before those of the
+        next, as many at a time as there are workers.
 
         What the budget has no room for is left out, unless it must run `whatever` it costs.
         """
-        tasks = [(c, n) for c in candidates for n in range(len(c.outcomes), until)]
-        size = self.trainer.workers
-        for start in range(0, len(tasks), size):
-            batch = [(c, n) for c, n in tasks[start : start + size] if whatever or self.fits(c)]
-            if batch:
-                self.trainer.run(batch, self.folds, self._seconds_a_fold())
-            for number in dict.fromkeys(c.number for c, _ in batch):
-                self.scores.note(self.candidates[number])
-            tell(self)
+        tasks = _tasks(self, candidates, until, whatever=whatever)
+        self.trainer.run(tasks, self.folds, partial(_noted, self))
+        tell(self)
         for candidate in candidates:
             self._settle(candidate)
         ranked = self.chooser.ranked([c for c in self.candidates if not c.members])
@@ -220,9 +216,33 @@ class Ledger:
         after = min(AFTER_MOST, AFTER_SHARE * self.budget.total)
         return after + (REFIT_COST * refits + self.later()) / self.trainer.workers
 
-    def _seconds_a_fold(self) -> float:
+    def seconds_a_fold(self) -> float:
         """Most time for one fold: what is left, shared with the families that have not run yet."""
         if self.budget.trials is not None:
             return float("inf")
         waiting = sum(not c.outcomes for c in self.candidates)
         return max(0.5, (self.budget.left - self.reserve) / max(1, waiting))
+
+
+def _take_in(ledger: Ledger, candidate: Candidate) -> None:
+    boosted = getattr(candidate.family, "boosted", False) and candidate.fixed_rounds is None
+    if boosted and ledger.schema.target.task != "multiclass":  # more rounds did not help there
+        candidate.growth = ledger.folds.growth
+    ledger.scores.note(candidate)
+
+
+def _tasks(
+    ledger: Ledger, candidates: Sequence[Candidate], until: int, *, whatever: bool
+) -> Iterator[Task]:
+    """Each is thought about when its turn comes; after the first fold that does not fit, the
+    candidate's others would leave a gap."""
+    for candidate in candidates:
+        for fold in range(len(candidate.outcomes), until):
+            if not whatever and not ledger.fits(candidate):
+                break
+            yield Task(candidate, fold, ledger.seconds_a_fold())
+
+
+def _noted(ledger: Ledger, candidate: Candidate) -> None:
+    ledger.scores.note(candidate)
+    tell(ledger)

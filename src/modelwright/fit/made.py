@@ -1,12 +1,16 @@
-"""Candidates made of others: blends, a student of the best blend, shortened copies."""
+"""Candidates made of others: blends, a student of the best blend, shortened and rounded copies."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from modelwright.core.spec import Spec
 from modelwright.data.dataset import Dataset
 from modelwright.fit.blend import blended, recipes
+from modelwright.fit.choose import NOISE
+from modelwright.fit.decision import Stored
 from modelwright.fit.family import Family
 from modelwright.fit.ledger import MADE, Ledger
 from modelwright.fit.trials import Candidate
@@ -14,9 +18,12 @@ from modelwright.fit.trials import Candidate
 SHORTER = (0.5, 0.25)
 """Parts of the rounds that shortened models keep."""
 
-
+SMALLER: tuple[Stored, ...] = ("float16", "int8")
+"""How the weights of networks are tried to be kept."""
 STUDENT_COST = 2.5
 """Soft answers can be learned for longer: a student runs more rounds than its model did."""
+STUDENT_SHARE = 0.08
+"""Most of a budget in seconds that a student may take: candidates of their own bring more."""
 
 
 def make_more(ledger: Ledger, spec: Spec, dataset: Dataset, families: Sequence[Family]) -> None:
@@ -40,29 +47,42 @@ def make_more(ledger: Ledger, spec: Spec, dataset: Dataset, families: Sequence[F
         _distil(ledger, dataset, families, ledger.chooser.ranked(made)[0])
     if spec.pack.drop_at_most is not None or ledger.bounded:
         _shorten(ledger, ledger.chooser.ranked(singles)[0])
+        best = ledger.chooser.ranked([*singles, *made])[0]
+        for stored in SMALLER:
+            _quantise(ledger, dataset, best, stored)
 
 
 def cost_of_more(ledger: Ledger, spec: Spec, dataset: Dataset) -> float:
     """Training seconds that `make_more` will need, as far as candidates so far tell."""
     ranked = ledger.chooser.ranked(ledger.complete())
-    able = [c.seconds for c in ranked if _can_learn(c, dataset)][:1] if spec.fit.blend else []
-    pupils = [STUDENT_COST * seconds for seconds in able]
+    able = [c for c in ranked if _can_learn(ledger, c, dataset)][:1] if spec.fit.blend else []
+    pupils = [STUDENT_COST * c.seconds for c in able]
     shrink = spec.pack.drop_at_most is not None or ledger.bounded
     shorter = [c.seconds * sum(SHORTER) for c in ranked][:1] if shrink else []
     return sum([*pupils, *shorter])
 
 
-def _can_learn(candidate: Candidate, dataset: Dataset) -> bool:
-    return dataset.schema.target.task in getattr(candidate.family, "soft", ())
+def _can_learn(ledger: Ledger, candidate: Candidate, dataset: Dataset) -> bool:
+    """Whether its family learns from answers, and this one fast enough."""
+    if dataset.schema.target.task not in getattr(candidate.family, "soft", ()):
+        return False
+    seconds = STUDENT_COST * candidate.seconds / ledger.trainer.workers
+    return ledger.budget.trials is not None or seconds <= STUDENT_SHARE * ledger.budget.total
 
 
 def _distil(
     ledger: Ledger, dataset: Dataset, families: Sequence[Family], teacher: Candidate
 ) -> None:
-    """One model that learns the blend's out-of-fold answers (Hinton et al. 2015)."""
-    able = [c for c in ledger.chooser.ranked(ledger.complete()) if c.family in families]
-    able = [c for c in able if _can_learn(c, dataset)]
-    if not able or not ledger.fits(able[0]):
+    """One model that learns the blend's out-of-fold answers (Hinton et al. 2015).
+
+    A blend that does not lead by more than its noise is not chosen, and has nothing to teach but
+    where limits on cost are set: what it knows may fit into less.
+    """
+    ranked = [c for c in ledger.chooser.ranked(ledger.complete()) if c.origin not in MADE]
+    lead, error = ledger.scorecard.lead(teacher.number, ranked[0].number)
+    able = [c for c in ranked if c.family in families and _can_learn(ledger, c, dataset)]
+    in_vain = lead <= NOISE * error and not ledger.bounded
+    if in_vain or not able or not ledger.fits(able[0]):
         return
     parts = [member for member, _ in teacher.members]
     if any(o.member is None for part in parts for o in part.outcomes[: ledger.folds.count]):
@@ -86,3 +106,53 @@ def _shorten(ledger: Ledger, source: Candidate) -> None:
                 note=f"{part:.0%} of the rounds of candidate {source.number}",
             )  # fmt: skip
             ledger.advance([ledger.add(short)], ledger.folds.count)
+
+
+def _quantise(ledger: Ledger, dataset: Dataset, source: Candidate, stored: Stored) -> None:
+    """The best model with the weights of its networks in fewer bytes; nothing is trained again,
+    but where a network's models were dropped."""
+    parts = source.members or ((source, 1.0),)
+    if not any(stored in getattr(part.family, "storable", ()) for part, _ in parts):
+        return
+    smaller = []
+    for part, weight in parts:
+        made: Candidate | None = part
+        if stored in getattr(part.family, "storable", ()):
+            made = _rounded(ledger, dataset, part, stored)
+        if made is None:
+            return
+        smaller.append((made, weight))
+    if source.members:
+        whole = blended(len(ledger.candidates), tuple(smaller))
+        whole.origin = "quantised"
+        whole.note = f"candidate {source.number} with weights in {stored}"
+        ledger.add(whole)
+        if ledger.bounded:
+            ledger.price(whole)
+
+
+def _rounded(
+    ledger: Ledger, dataset: Dataset, source: Candidate, stored: Stored
+) -> Candidate | None:
+    """A single network with rounded weights; None where there is no time for it."""
+    made = Candidate(
+        len(ledger.candidates), source.family, "quantised", {**source.params, "stored": stored},
+        note=f"candidate {source.number} with weights in {stored}",
+    )  # fmt: skip
+    folds = source.outcomes[: ledger.folds.count]
+    if any(o.member is None for o in folds):
+        if not ledger.fits(source):
+            return None
+        ledger.advance([ledger.add(made)], ledger.folds.count)
+        return made if made.outcome == "complete" else None
+    for number, outcome in enumerate(folds):
+        assert outcome.member is not None
+        model: Any = outcome.member.model
+        member = replace(outcome.member, model=model.kept_as(stored))
+        answers = member.answer(dataset.train.take(ledger.folds.valid(number)).feeds)
+        made.outcomes.append(replace(outcome, answers=answers, member=member, seconds=0.0))
+    made.outcome = "complete"
+    ledger.add(made)
+    if ledger.bounded:
+        ledger.price(made)
+    return made

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from modelwright.core.schema import Schema
-from modelwright.data.dataset import Dataset, refuse_if_too_large
+from modelwright.data.dataset import Dataset
+from modelwright.data.memory import refuse_if_too_large
 from modelwright.fit.features import Encoding
 
 COPIES = 3

@@ -11,7 +11,7 @@ import itertools
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,15 @@ from modelwright.core.schema import Schema
 from modelwright.core.spec import FitSpec, Spec
 from modelwright.data.dataset import Dataset
 from modelwright.fit.choose import excess
-from modelwright.fit.family import BASELINES, TRANSFORM, Family, Range, family_of, presets_of
+from modelwright.fit.family import (
+    BASELINES,
+    NATIVE,
+    TRANSFORM,
+    Family,
+    Range,
+    family_of,
+    presets_of,
+)
 from modelwright.fit.finish import cost_matrix
 from modelwright.fit.folds import folds_for
 from modelwright.fit.found import Found, StoppedBy
@@ -32,6 +40,7 @@ from modelwright.fit.made import cost_of_more, make_more
 from modelwright.fit.memory import workers_that_fit
 from modelwright.fit.outputs import is_skewed
 from modelwright.fit.pipeline import Pricing
+from modelwright.fit.plan import best_start, by_default, comparable, is_dear, next_family
 from modelwright.fit.saved import STUDIES, restore
 from modelwright.fit.trials import Budget, Candidate, Trainer
 from modelwright.fit.tune import Tuner
@@ -42,6 +51,8 @@ REPEATED = 6
 """How many of the best candidates run the further repeats on small tables."""
 CERTAIN = 4
 """Families whose first fold runs however small the budget is: the baselines and two more."""
+NATIVE_LEVELS = 255
+"""Most levels of a category that is tried as such; one with more has target means."""
 SIDE_BY_SIDE = 2
 """Optuna's suggestions that are tried at a time."""
 
@@ -115,6 +126,7 @@ class _Search:
     space: Mapping[str, Mapping[str, Any]]
     ledger: Ledger
     tuner: Tuner
+    dear: list[Candidate] = field(default_factory=list)
 
     def run(self) -> StoppedBy:
         stopped_by: StoppedBy = "done"
@@ -123,6 +135,8 @@ class _Search:
             self._defaults()
             self._transforms()
             self._presets()
+            self._natives()
+            self._the_dear()
             stopped_by = self._tune()
             self._repeat()
             self.ledger.later = float
@@ -139,37 +153,69 @@ class _Search:
         return stopped_by
 
     def _defaults(self) -> None:
-        """One fold of every family first, so that they can be compared early; then the rest."""
-        known = {c.name for c in self.ledger.candidates if c.origin == "default"}
+        """One fold of every family first, so that they can be compared early; then the rest of the
+        best, of those that it has not left far behind, and of the baselines. What would take a
+        large part of the time waits until what is cheap has its folds."""
+        ledger, every = self.ledger, self.ledger.folds.count
+        known = {c.name for c in ledger.candidates if c.origin == "default"}
         for family in self.families:
             if family.name not in known:
-                self.ledger.open(family, "default", {})
-        defaults = [c for c in self.ledger.candidates if c.origin == "default"]
-        self.ledger.advance(defaults[:CERTAIN], 1, whatever=True)
-        self.ledger.advance(defaults, 1)
-        for candidate in defaults:
-            if candidate.name in BASELINES or not self.ledger.is_hopeless(
-                candidate, spreads=FAR_BEHIND
-            ):
+                ledger.open(family, "default", {})
+        defaults = [c for c in ledger.candidates if c.origin == "default"]
+        ledger.advance(defaults[:CERTAIN], 1, whatever=True)
+        ledger.advance(defaults, 1)
+        ranked = ledger.chooser.ranked([c for c in defaults if c.outcomes])
+        leader = ledger.leader
+        self.dear = [c for c in ranked if c.name not in BASELINES and is_dear(ledger, c)]
+        cheap = [c for c in ranked if c not in self.dear]
+        ledger.advance([c for c in cheap if c is leader], every)
+        alive = [c for c in cheap if not ledger.is_hopeless(c, spreads=FAR_BEHIND)]
+        ledger.advance(alive, every)
+        if leader in self.dear:  # better than all that is cheap, so before their presets
+            self.dear.remove(leader)
+            ledger.advance([leader], every)
+        ledger.advance([c for c in cheap if c.name in BASELINES], every)
+
+    def _the_dear(self) -> None:
+        """The defaults that waited until what is cheap had its turn."""
+        for candidate in self.dear:
+            if not self.ledger.is_hopeless(candidate):
                 self.ledger.advance([candidate], self.ledger.folds.count)
 
     def _transforms(self) -> None:
         """The defaults again on a logarithmic scale, where the target has a long tail."""
         if self.dataset.schema.target.levels or not is_skewed(self.dataset.train.target):
             return
+        families = by_default(self.ledger, self._searched())
+        waiting = [f for f in families if TRANSFORM not in self.ledger.fixed[f.name]]
+        while waiting and not self._is_over():
+            size = self._room_for(self.ledger.trainer.workers)
+            self._compete([(family, "default", {TRANSFORM: "log"}) for family in waiting[:size]])
+            waiting = waiting[size:]
+
+    def _natives(self) -> None:
+        """The defaults again with categories handed over as such, to families that know them."""
+        wide = [c for c in self.dataset.schema.features if c.kind == "category"]
+        if not any(len(column.levels) > 2 for column in wide):
+            return
         for family in self._searched():
-            if not self._is_over() and TRANSFORM not in self.ledger.fixed[family.name]:
-                self._compete([(family, "default", {TRANSFORM: "log"})])
+            known = (
+                getattr(family, "native", False) and NATIVE not in self.ledger.fixed[family.name]
+            )
+            if known and not self._is_over():
+                scale = best_start(self.ledger, family)
+                self._compete([(family, "default", {**scale, NATIVE: NATIVE_LEVELS})])
 
     def _presets(self) -> None:
-        """The settings of each family that are strong on many tables, the families in turns."""
-        turns = itertools.zip_longest(
-            *[[(family, preset) for preset in presets_of(family)] for family in self._searched()]
-        )
-        for family, preset in filter(None, itertools.chain.from_iterable(turns)):
-            if self._is_over():
-                return
-            self._compete([(family, "preset", preset)])
+        """The settings of each family that are strong on many tables, the families in turns and the
+        better first, as many at a time as there are workers."""
+        families = by_default(self.ledger, self._searched())
+        turns = itertools.zip_longest(*[[(f, p) for p in presets_of(f)] for f in families])
+        waiting = list(filter(None, itertools.chain.from_iterable(turns)))
+        while waiting and not self._is_over():
+            size = self._room_for(self.ledger.trainer.workers)
+            self._compete([(family, "preset", preset) for family, preset in waiting[:size]])
+            waiting = waiting[size:]
 
     def _tune(self) -> StoppedBy:
         """Optuna's suggestions, two at a time, the leading family every second time."""
@@ -180,10 +226,9 @@ class _Search:
             families = [f for f in self._searched() if self._space_of(f) and f.name in able]
             if not families:
                 return "budget"
-            family = self._next_family(families, turn)
+            family = next_family(self.ledger, families, turn)
             turn += 1
-            trials = self.ledger.budget.trials
-            count = SIDE_BY_SIDE if trials is None else min(SIDE_BY_SIDE, trials - self._counted())
+            count = self._room_for(SIDE_BY_SIDE)
             binding = self.ledger.chooser.binding(self.ledger.complete())
             space = self._space_of(family)
             asked = [self.tuner.ask(family.name, space, binding=binding) for _ in range(count)]
@@ -193,7 +238,7 @@ class _Search:
                 if candidate.price is not None:
                     over = excess(self.ledger.limits, candidate.price)
                     cost = math.log(candidate.price.in_process)
-                self.tuner.tell(trial, self._comparable(candidate), over, cost)
+                self.tuner.tell(trial, comparable(self.ledger, candidate), over, cost)
         return "budget" if self.ledger.budget.trials is None else "trials"
 
     def _repeat(self) -> None:
@@ -221,19 +266,12 @@ class _Search:
 
     def _opened(self, family: Family, origin: Origin, params: Mapping[str, Any]) -> Candidate:
         """A new candidate, or the same one as a killed search left it."""
-        scale = {} if origin == "default" else self._best_scale(family)
+        scale = {} if origin == "default" else best_start(self.ledger, family)
         wanted = {**family.defaults, **scale, **params, **self.ledger.fixed[family.name]}
         for known in self.ledger.candidates:
             if (known.name, known.origin, known.params) == (family.name, origin, wanted):
                 return known
         return self.ledger.open(family, origin, {**scale, **params})
-
-    def _best_scale(self, family: Family) -> dict[str, Any]:
-        """The scale of the target on which the family's default scored best."""
-        own = [c for c in self.ledger.candidates if c.name == family.name]
-        own = [c for c in own if c.origin == "default" and c.outcome == "complete"]
-        found = self.ledger.chooser.ranked(own)[0].params.get(TRANSFORM) if own else None
-        return {TRANSFORM: found} if found else {}
 
     # -- what may still be tried
 
@@ -261,32 +299,16 @@ class _Search:
     def _counted(self) -> int:
         return sum(c.origin not in MADE for c in self.ledger.candidates)
 
+    def _room_for(self, count: int) -> int:
+        """So many candidates, or as many as a budget of trials has left."""
+        trials = self.ledger.budget.trials
+        return count if trials is None else min(count, trials - self._counted())
+
     def _is_over(self) -> bool:
         trials = self.ledger.budget.trials
         if trials is not None:
             return self._counted() >= trials
         return self.ledger.budget.left <= self.ledger.reserve
-
-    def _next_family(self, families: Sequence[Family], turn: int) -> Family:
-        """The leading family every second time, the others in turns."""
-        leader = self.ledger.leader
-        leading = [f for f in families if leader is not None and f.name == leader.name]
-        others = [f for f in families if f not in leading]
-        if leading and (turn % 2 == 0 or not others):
-            return leading[0]
-        return others[(turn // 2) % len(others)]
-
-    def _comparable(self, candidate: Candidate) -> float | None:
-        """A candidate's mean as if it had run all folds: those it lacks differ as they do for the
-        leader."""
-        scorecard, leader = self.ledger.scorecard, self.ledger.leader
-        own = scorecard.mean(candidate.number)
-        if math.isnan(own) or leader is None:
-            return None
-        run = len(candidate.outcomes)
-        if run >= len(leader.outcomes):
-            return own
-        return own + scorecard.mean(leader.number) - scorecard.mean(leader.number, run)
 
 
 def check_settings(spec: Spec, dataset: Dataset) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import re
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -20,7 +22,7 @@ from modelwright.core.records import Origin, Price, Trial
 from modelwright.core.schema import Schema
 from modelwright.core.spec import FitSpec
 from modelwright.data.dataset import Dataset
-from modelwright.fit.family import Family, FitJob, Fitted, Settings, split_params
+from modelwright.fit.family import Family, FitJob, Fitted, Settings, encoding_of, split_params
 from modelwright.fit.features import Encoder, fit_encoder, monotone_of
 from modelwright.fit.folds import Folds
 from modelwright.fit.outputs import TINY, Transform, transform_for
@@ -74,9 +76,9 @@ class Candidate:
         members: (candidate, weight) of a blend.
         outcomes: of its folds, in their order.
         teacher: whose answers it learns, for a distilled one.
-        lesson: those answers on all training rows, for the last fit: the chance of class 1, or the
-            value.
+        lesson: those answers on all training rows, for the last fit; see `lesson_of`.
         fixed_rounds: of a shortened one, which does not stop early.
+        growth: how many times the rounds of a fold the last fit gets, for it has more rows.
     """
 
     number: int
@@ -87,6 +89,7 @@ class Candidate:
     teacher: Candidate | None = None
     lesson: Array | None = None
     fixed_rounds: int | None = None
+    growth: float = 1.0
     outcomes: list[Outcome] = field(default_factory=list)
     outcome: Literal["complete", "pruned", "failed", "stopped"] = "stopped"
     note: str = ""
@@ -116,11 +119,11 @@ class Candidate:
 
     @property
     def rounds(self) -> int:
-        """Boosting rounds for the last fit: the mean over the folds."""
+        """Boosting rounds for the last fit: the mean over the folds, more for more rows."""
         if self.fixed_rounds is not None:
             return self.fixed_rounds
         rounds = [outcome.rounds for outcome in self.outcomes]
-        return round(float(np.mean(rounds))) if rounds else 0
+        return round(self.growth * float(np.mean(rounds))) if rounds else 0
 
     @property
     def settled(self) -> dict[str, Any]:
@@ -157,6 +160,15 @@ class Candidate:
         )
 
 
+@dataclass(frozen=True)
+class Task:
+    """A fold of a candidate to train, in about `seconds` at most."""
+
+    candidate: Candidate
+    fold: int
+    seconds: float = float("inf")
+
+
 @dataclass
 class Trainer:
     """Trains candidates on folds, several at once with a thread or two each, or on everything.
@@ -181,24 +193,39 @@ class Trainer:
         self.halt.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def run(self, tasks: Sequence[tuple[Candidate, int]], folds: Folds, seconds: float) -> None:
-        """Fit the candidates' next folds side by side, each in about `seconds` at most.
+    def run(self, tasks: Iterable[Task], folds: Folds, noted: Callable[[Candidate], None]) -> None:
+        """Fit folds side by side; the next begins as soon as a worker is free.
+
+        Args:
+            tasks: asked for the next one each time; a candidate's folds come in their order.
+            folds: of the training rows.
+            noted: told about a candidate after each fold that is kept, in the order of its folds.
 
         Raises:
             UsageError: a parameter that the library does not know.
         """
-        made = self._all(
-            [
-                lambda c=candidate, n=number: self._fold(c, folds, n, seconds)
-                for candidate, number in tasks
-            ]
-        )
-        for (candidate, _), outcome in zip(tasks, made, strict=True):
-            candidate.outcomes.append(outcome)
+        waiting, running = iter(tasks), dict[Future[Outcome], Task]()
+        early: dict[tuple[int, int], Outcome] = {}
+        with warnings.catch_warnings(), self._ended_by_errors(running):
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            while True:
+                for task in itertools.islice(waiting, self.workers - len(running)):
+                    running[self._pool.submit(self._fold, task, folds)] = task
+                if not running:
+                    return
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    task = running.pop(future)
+                    candidate = task.candidate
+                    early[candidate.number, task.fold] = future.result()
+                    while (candidate.number, len(candidate.outcomes)) in early:
+                        place = candidate.number, len(candidate.outcomes)
+                        candidate.outcomes.append(early.pop(place))
+                        noted(candidate)
 
     def first_fold(self, candidate: Candidate, folds: Folds) -> Outcome:
         """The first fold again, with its model, of a candidate that was restored without it."""
-        [outcome] = self._all([lambda: self._fold(candidate, folds, 0, float("inf"))])
+        [outcome] = self._all([lambda: self._fold(Task(candidate, 0), folds)])
         candidate.outcomes[0] = replace(candidate.outcomes[0], member=outcome.member)
         return candidate.outcomes[0]
 
@@ -215,7 +242,7 @@ class Trainer:
         kept = rows[-count:] if dataset.ordered else shuffled[:count]
         table, valid = dataset.train.take(kept), dataset.train.take(valid_rows)
         settings = split_params(candidate.params)
-        encoding = candidate.family.encoding.changed(settings.encoding)
+        encoding = encoding_of(candidate.family, settings)
         encoder, x = fit_encoder(self.schema, table, encoding, self.seed)
         transform = self._transform(settings, table.target)
         x_valid = encoder.transform(valid.feeds)
@@ -232,31 +259,37 @@ class Trainer:
 
     def _all(self, calls: Sequence[Any]) -> list[Any]:
         """Results in order; Ctrl-C asks the calls to end and goes on up."""
-        with warnings.catch_warnings():
+        futures = dict.fromkeys(self._pool.submit(call) for call in calls)
+        with warnings.catch_warnings(), self._ended_by_errors(futures):
             warnings.simplefilter("ignore", ConvergenceWarning)
-            futures = [self._pool.submit(call) for call in calls]
-            try:
-                return [future.result() for future in futures]
-            except (KeyboardInterrupt, ModelwrightError):
-                self.halt.set()
-                for future in futures:
-                    future.cancel()
-                wait(futures, timeout=5.0)
-                self.halt.clear()
-                raise
+            return [future.result() for future in futures]
 
-    def _fold(self, candidate: Candidate, folds: Folds, number: int, seconds: float) -> Outcome:
+    @contextlib.contextmanager
+    def _ended_by_errors(self, futures: Mapping[Future[Any], Any]) -> Iterator[None]:
+        """Ctrl-C or an error of one ends all of them and goes on up."""
+        try:
+            yield
+        except (KeyboardInterrupt, ModelwrightError):
+            self.halt.set()
+            for future in futures:
+                future.cancel()
+            wait(futures, timeout=5.0)
+            self.halt.clear()
+            raise
+
+    def _fold(self, task: Task, folds: Folds) -> Outcome:
+        candidate, number = task.candidate, task.fold
         started = time.monotonic()
         assert candidate.family is not None
         settings = split_params(candidate.params)
-        encoding = candidate.family.encoding.changed(settings.encoding)
+        encoding = encoding_of(candidate.family, settings)
         fold = folds.get(number, encoding)
         transform = self._transform(settings, fold.y)
         taught = fold.y
         if candidate.teacher is not None:
             taught = taught_by(candidate.teacher, folds.training(number), number)
         job = self._job(settings, fold.encoder, fold.x, transform.forward(taught))
-        end = time.monotonic() + seconds
+        end = time.monotonic() + task.seconds
         job = replace(
             job,
             x_valid=fold.x_valid,
@@ -274,7 +307,7 @@ class Trainer:
     def _everything(self, candidate: Candidate, dataset: Dataset) -> Member:
         assert candidate.family is not None
         settings = split_params({**candidate.params, **candidate.settled})
-        encoding = candidate.family.encoding.changed(settings.encoding)
+        encoding = encoding_of(candidate.family, settings)
         encoder, x = fit_encoder(self.schema, dataset.train, encoding, self.seed)
         transform = self._transform(settings, dataset.train.target)
         taught = dataset.train.target if candidate.lesson is None else candidate.lesson
@@ -299,6 +332,7 @@ class Trainer:
             threads=self.threads,
             patience=self.spec.patience,
             monotone=monotone_of(encoder, self.monotone),
+            categories=encoder.categories,
         )
 
 
@@ -316,8 +350,12 @@ def taught_by(teacher: Candidate, feeds: Feeds, number: int) -> Array:
 
 
 def lesson_of(answers: Array) -> Array:
-    """The chance of class 1, or the value, one a row."""
-    return np.clip(answers[:, 1], TINY, 1 - TINY) if answers.ndim == 2 else answers
+    """The chance of class 1 of two, chances of all of more [rows, classes], or the value."""
+    if answers.ndim == 1:
+        return answers
+    if answers.shape[1] > 2:
+        return np.asarray(answers / answers.sum(axis=1, keepdims=True))
+    return np.clip(answers[:, 1], TINY, 1 - TINY)
 
 
 def _fit(family: Family, job: FitJob) -> Fitted:

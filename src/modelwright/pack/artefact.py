@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
+import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,13 @@ MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 ROWS_A_RUN = 1024
 """Rows in one run of the graph: bounds memory, and longer runs are no faster (measured)."""
+MOST_BYTES, MOST_MANIFEST = 2**31, 2**28
+"""Of one file, since no ONNX model can be larger; and of the manifest."""
+_CAREFULLY = (
+    getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+)
 _FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-_ORT_ERRORS = (
+ORT_ERRORS = (
     ort_errors.Fail,
     ort_errors.InvalidArgument,
     ort_errors.InvalidGraph,
@@ -43,8 +50,7 @@ class _Format(msgspec.Struct):
     format: int = 0
 
 
-@dataclass(frozen=True)
-class Answers:
+class Answers(msgspec.Struct, frozen=True, eq=False):
     """What the model says about some rows.
 
     Attributes:
@@ -186,12 +192,14 @@ def verified(folder: Path, digest: str | None = None) -> tuple[Manifest, str, by
     Raises:
         ArtefactError: a file is absent, changed or foreign.
     """
-    data = _read(folder, MANIFEST)
+    data = _read(folder, MANIFEST, MOST_MANIFEST)
     found = sha256(data)
     if digest is not None and found != digest:
         raise ArtefactError(
             f"{folder} is not the model that was released: its manifest has sha256 "
-            f"{found[:12]}, wanted {digest[:12]}."
+            f"{found[:12]}, wanted {digest[:12]}.",
+            rule="artifact_immutable",
+            evidence={"found": found, "wanted": digest},
         )
     given = from_json(data, _Format, where=str(folder / MANIFEST)).format
     if given != FORMAT:
@@ -200,11 +208,15 @@ def verified(folder: Path, digest: str | None = None) -> tuple[Manifest, str, by
             hint="Run again, or serve it with the version that made it.",
         )
     manifest = from_json(data, Manifest, where=str(folder / MANIFEST))
-    contents = {name: _verified(folder, name, sha) for name, sha in manifest.files.items()}
-    if MODEL not in contents:
+    if MODEL not in manifest.files:
         raise ArtefactError(f"{folder / MANIFEST} names no {MODEL}.")
-    check_onnx(contents[MODEL])
-    return manifest, found, contents[MODEL]
+    for name, sha in manifest.files.items():
+        if name != MODEL:
+            _check(folder, name, sha)
+    model = _read(folder, MODEL)
+    _compare(folder, MODEL, sha256(model), manifest.files[MODEL])
+    check_onnx(model)
+    return manifest, found, model
 
 
 def frame_column(series: Any) -> Any:
@@ -230,29 +242,50 @@ def session_of(model: bytes) -> ort.InferenceSession:
     options.log_severity_level = 3
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except _ORT_ERRORS as error:
+    except ORT_ERRORS as error:
         first = str(error).splitlines()[0][:200]
         raise ArtefactError(f"ONNX Runtime cannot load the model: {first}.") from error
 
 
-def _read(folder: Path, name: str) -> bytes:
+def _read(folder: Path, name: str, most: int = MOST_BYTES) -> bytes:
+    with os.fdopen(_open(folder, name, most), "rb") as file:
+        return file.read(os.fstat(file.fileno()).st_size)  # room is made for as much as is asked
+
+
+def _open(folder: Path, name: str, most: int = MOST_BYTES) -> int:
+    """A descriptor of a plain file, never of a link, a pipe or something too large."""
     path = folder / name
-    if path.is_symlink() or not path.is_file():
+    try:
+        handle = os.open(path, os.O_RDONLY | _CAREFULLY)
+    except OSError as error:
+        is_link = path.is_symlink()
         raise ArtefactError(
-            f"No file {path}." if not path.is_symlink() else f"{path} is a link, which is refused.",
+            f"{path} is a link, which is refused." if is_link else f"No file {path}.",
             hint="Wanted a model folder such as runs/<id>/artefact.",
-        )
-    return path.read_bytes()
+        ) from error
+    about = os.fstat(handle)
+    if stat.S_ISREG(about.st_mode) and about.st_size <= most:
+        return handle
+    os.close(handle)
+    if not stat.S_ISREG(about.st_mode):
+        raise ArtefactError(f"No file {path}: it is a folder, a pipe or a device.")
+    raise ArtefactError(f"{path} has {about.st_size:,} bytes, at most {most:,} are read.")
 
 
-def _verified(folder: Path, name: str, wanted: str) -> bytes:
-    if not _FILE_NAME.match(name):
+def _check(folder: Path, name: str, wanted: str) -> None:
+    """Hold a file against its hash, without having it in memory."""
+    if not _FILE_NAME.fullmatch(name):
         raise ArtefactError(f"The manifest names the file {name[:80]!r}, which is refused.")
-    data = _read(folder, name)
-    if sha256(data) != wanted:
+    with os.fdopen(_open(folder, name), "rb") as file:
+        _compare(folder, name, hashlib.file_digest(file, "sha256").hexdigest(), wanted)
+
+
+def _compare(folder: Path, name: str, found: str, wanted: str) -> None:
+    if found != wanted:
         raise ArtefactError(
             f"{folder / name} was changed after it was packed: its sha256 is "
-            f"{sha256(data)[:12]}, wanted {wanted[:12]}.",
+            f"{found[:12]}, wanted {wanted[:12]}.",
             hint="Restore it from the registry, or run again.",
+            rule="artifact_immutable",
+            evidence={"file": name, "found": found, "wanted": wanted},
         )
-    return data

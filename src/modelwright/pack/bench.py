@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +87,7 @@ def measure(
         asyncio.run(_load(server.port, bodies, 1, min(0.5, spec.seconds / 8)))
         alone = _until_steady(server.port, bodies, spec.seconds / 2, rate)
         together = _sustained(server.port, bodies, spec.seconds / 2, bounds.get("latency_p95"))
-        memory = server.rss()
+        memory = server.memory()
     p95 = alone.quantile(0.95)
     return Measured(
         **common,
@@ -186,8 +186,19 @@ class _Server:
     process: psutil.Process
     cold_start: float
 
-    def rss(self) -> float:
-        return float(self.process.memory_info().rss)
+    def memory(self) -> float:
+        """Bytes of the supervisor and its workers; what they share counts once."""
+        whole = [self.process, *self.process.children(recursive=True)]
+        return float(sum(_bytes_of(one) for one in whole))
+
+
+def _bytes_of(process: psutil.Process) -> int:
+    """Its proportional share of memory, or where the system does not tell, all that it maps."""
+    try:
+        found = process.memory_full_info()
+        return int(getattr(found, "pss", found.rss))
+    except psutil.AccessDenied:
+        return int(process.memory_info().rss)
 
 
 @contextmanager
@@ -197,7 +208,7 @@ def _server(artefact: Artefact, body: bytes) -> Iterator[_Server]:
     command = [
         sys.executable, "-m", "modelwright.serve", "--artefact", str(artefact.folder),
         "--name", artefact.manifest.model, "--version", "0", "--port", "0", "--quiet",
-        "--until-stdin-closes",
+        "--until-stdin-closes", "--tried",
     ]  # fmt: skip
     # a candidate is not signed yet, and is measured without a token
     kept = {k: v for k, v in os.environ.items() if k not in ("MODELWRIGHT_TOKEN", TRUSTED_KEYS)}
@@ -219,7 +230,13 @@ def _server(artefact: Artefact, body: bytes) -> Iterator[_Server]:
         cold = time.perf_counter() - started
         yield _Server(port, psutil.Process(process.pid), cold)
     finally:
+        workers: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):
+            workers = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
+        for worker in workers:  # there is nobody left to drain for, and the budget runs on
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
         try:
             process.communicate(timeout=START_SECONDS)
         except subprocess.TimeoutExpired:
@@ -311,12 +328,14 @@ async def _answer(reader: asyncio.StreamReader) -> None:
 
 
 def _blocks(latencies: Array, statistic: Callable[[Array], float]) -> Interval:
-    """A statistic over everything, with the range over blocks of requests."""
+    """A statistic over everything, with the range over blocks of requests; one bad block can put
+    the whole beyond that range, and then widens it."""
     if not len(latencies):
         raise PackError("No request was answered in time.", hint="Set a larger pack.seconds.")
     parts = [part for part in np.array_split(latencies, BLOCKS) if len(part)]
     spread = _spread(np.array([statistic(part) for part in parts]))
-    return Interval(statistic(latencies), spread.low, spread.high, spread.confidence)
+    whole = statistic(latencies)
+    return Interval(whole, min(whole, spread.low), max(whole, spread.high), spread.confidence)
 
 
 def _spread(values: Array) -> Interval:

@@ -22,6 +22,7 @@ from modelwright.data.dataset import Dataset
 from modelwright.fit.pipeline import Pipeline
 from modelwright.pack.artefact import FORMAT, MANIFEST, MODEL, Artefact
 from modelwright.pack.convert import Converted, convert
+from modelwright.pack.golden import GOLDEN, likely_size, probe_rows, record, rows_of
 from modelwright.pack.parity import TOLERANCE, prove
 
 LIBRARIES = (
@@ -57,15 +58,25 @@ class Maker:
         converted = convert(pipeline)
         write_atomic(folder / MODEL, converted.model.SerializeToString(deterministic=True))
         write_atomic(folder / "spec.json", to_json(self.spec_file.spec.model_dump(mode="json")))
+        write_atomic(folder / GOLDEN, self._golden(trial, pipeline, converted, folder))
         files = {path.name: sha256(path.read_bytes()) for path in sorted(folder.iterdir())}
         manifest = self._manifest(trial, pipeline, converted, files)
         write_atomic(folder / MANIFEST, to_json(manifest))
         return Artefact.load(folder)
 
+    def _golden(
+        self, trial: Trial | None, pipeline: Pipeline, converted: Converted, folder: Path
+    ) -> bytes:
+        manifest = self._manifest(trial, pipeline, converted, {})
+        rows = probe_rows(manifest.schema, manifest.baseline, rows_of(manifest.schema))
+        model = Artefact(folder, manifest, "", (folder / MODEL).read_bytes())
+        return msgspec.json.encode(record(manifest.schema, rows, model.answer(rows)))
+
     def size_around(self, pipeline: Pipeline, converted: Converted) -> int:
         """Bytes of a model folder beside the model file."""
         manifest = self._manifest(None, pipeline, converted, {})
-        return len(to_json(manifest)) + len(to_json(self.spec_file.spec.model_dump(mode="json")))
+        spec = self.spec_file.spec.model_dump(mode="json")
+        return len(to_json(manifest)) + len(to_json(spec)) + likely_size(manifest)
 
     def seal(self, artefact: Artefact, pipeline: Pipeline, target: Path) -> Artefact:
         """Prove a written folder equal to its pipeline and give it its name.
@@ -125,13 +136,13 @@ COMPARED = ("spec_digest", "data_fingerprint", "split", "seed", "code", "params"
             "outputs", "schema", "versions")  # fmt: skip
 
 
-def compared(then: Artefact, now: Artefact, run: str) -> Reproduced:
+def compared(then: Manifest, now: Manifest, run: str) -> Reproduced:
     """Two models of the same recipe: equal when their model files are, byte by byte."""
-    digests = (then.manifest.files[MODEL], now.manifest.files[MODEL])
+    digests = (then.files[MODEL], now.files[MODEL])
     differences = [
-        f"{name}: {_shown(getattr(then.manifest, name), getattr(now.manifest, name))}"
+        f"{name}: {_shown(getattr(then, name), getattr(now, name))}"
         for name in COMPARED
-        if getattr(then.manifest, name) != getattr(now.manifest, name)
+        if getattr(then, name) != getattr(now, name)
     ]
     same = digests[0] == digests[1]
     if not same and not differences:

@@ -18,7 +18,7 @@ from modelwright.core.errors import PackError
 from modelwright.core.schema import MISSING_TIME, Column, Schema
 from modelwright.fit import calendar as cal
 from modelwright.fit.calendar import Part
-from modelwright.fit.decision import Affine, Decision, Forest, Layers
+from modelwright.fit.decision import Affine, Decision, Forest, Layers, Stored, scale_of, small_of
 from modelwright.fit.features import Encoder, ListTable, Scaling
 from modelwright.fit.pipeline import Pipeline
 from modelwright.pack.answers import linked, mixed, transformed_back, written
@@ -27,6 +27,7 @@ from modelwright.pack.graph import ML, GraphWriter
 from modelwright.pack.inputs import NUMBERS, TEXTS, TIMES, inputs_of
 from modelwright.pack.narrow import narrowed
 from modelwright.pack.shrink import nodes_of, smallest
+from modelwright.pack.subsets import spelled_out
 
 ELEMENT_OF = {NUMBERS: "float64", TEXTS: "string", TIMES: "int64"}
 INPUT_TYPE = {
@@ -64,7 +65,7 @@ def convert(pipeline: Pipeline, *, with_features: bool = False) -> Converted:
     inputs = _Inputs(writer, schema)
     answers, nodes = [], 0
     encoded = {}
-    parts = [(member.encoder, smallest(member.decision())) for member in pipeline.members]
+    parts = [spelled_out(m.encoder, smallest(m.decision())) for m in pipeline.members]
     if not with_features:
         parts = narrowed(parts)
     for number, (member, (encoder, decision)) in enumerate(
@@ -74,7 +75,11 @@ def convert(pipeline: Pipeline, *, with_features: bool = False) -> Converted:
         nodes += nodes_of(decision)
         answer = linked(writer, _decide(writer, decision, features), decision.link)
         answers.append(transformed_back(writer, member.transform, answer))
-        encoded[number] = (features, member.encoder.width)
+        if with_features:
+            shown = features if encoder.width == member.encoder.width else _encode(
+                writer, member.encoder, inputs
+            )  # fmt: skip
+            encoded[number] = (shown, member.encoder.width)
     whole = mixed(writer, answers, pipeline.weights)
     outputs = written(writer, schema.target, whole, pipeline.outputs)
     if with_features:
@@ -308,11 +313,20 @@ def _through_layers(writer: GraphWriter, layers: Layers, features: str) -> str:
     steps = [(layers.coefficients, layers.intercept), *layers.further]
     at = features
     for number, (weights, biases) in enumerate(steps):
-        product = writer.add("MatMul", at, writer.constant(weights, np.float64))
+        product = writer.add("MatMul", at, _weights(writer, weights, layers.stored))
         at = writer.add("Add", product, writer.constant(biases, np.float64))
         if number < len(steps) - 1:
             at = writer.add("Max", at, zero)
     return at
+
+
+def _weights(writer: GraphWriter, weights: np.ndarray, stored: Stored) -> str:
+    """Weights as they are kept, and the steps back to float64, which ONNX Runtime does at load."""
+    if stored == "float64":
+        return writer.constant(weights, np.float64)
+    kept = writer.constant(small_of(weights, stored))
+    whole = writer.add("Cast", kept, to=onnx.TensorProto.DOUBLE)
+    return writer.add("Mul", whole, writer.constant(scale_of(weights, stored), np.float64))
 
 
 def _vector_leaves(writer: GraphWriter, forest: Forest, features: str) -> str:

@@ -121,23 +121,16 @@ def edge_rows(pipeline: Pipeline, base: Feeds, seed: int) -> Feeds:
     odd = {c.name: _odd_values(c, thresholds.get(c.name)) for c in pipeline.schema.features}
     longest = max(len(values) for values in odd.values())
     generator = np.random.default_rng(seed)
-    together = _sampled(base, longest, generator)
-    for name, values in odd.items():
-        place = generator.permutation(longest)[: len(values)]
-        together[name][place] = values
     each = max(4, min(64, MOST_SINGLE_ROWS // len(odd)))
-    parts = [together]
+    few = {name: values[:each] for name, values in odd.items()}
+    count = longest + sum(len(values) for values in few.values())
+    rows = take_feeds(base, generator.integers(0, _count(base), count))  # copies
+    start = longest
     for name, values in odd.items():
-        few = values[:each]
-        rows = _sampled(base, len(few), generator)
-        rows[name][:] = few
-        parts.append(rows)
-    return {name: np.concatenate([part[name] for part in parts]) for name in odd}
-
-
-def _sampled(base: Feeds, count: int, generator: np.random.Generator) -> Feeds:
-    index = generator.integers(0, _count(base), count)
-    return {name: values.copy() for name, values in take_feeds(base, index).items()}
+        rows[name][generator.permutation(longest)[: len(values)]] = values
+        rows[name][start : start + len(few[name])] = few[name]
+        start += len(few[name])
+    return rows
 
 
 def _count(feeds: Feeds) -> int:

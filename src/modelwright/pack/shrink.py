@@ -33,6 +33,10 @@ def merged(forest: Forest) -> Forest:
     return _compact(forest, alias)
 
 
+BYTES = {"float64": 1, "float16": 4, "int8": 8}
+"""How many weights are kept in the room of one."""
+
+
 def smallest(decision: Decision) -> Decision:
     """The same function with as few nodes as can be found."""
     return merged(decision) if isinstance(decision, Forest) else decision
@@ -45,6 +49,7 @@ def nodes_of(decision: Decision) -> int:
     own = int(np.count_nonzero(decision.coefficients))
     if isinstance(decision, Layers):
         own += sum(int(np.count_nonzero(weights)) for weights, _ in decision.further)
+        own //= BYTES[decision.stored]
     return own
 
 

@@ -63,6 +63,7 @@ def attest(
         parent=parent,
         verdict=release.verdict,
         created=release.at,
+        baseline=release.baseline,
     )
     write_atomic(run / ATTESTATION, to_json(attestation))
     trust.sign(run)
@@ -89,6 +90,7 @@ def must_be_as_judged(run: Path, artefact: str, release: ReleaseRecord) -> None:
             f"The records of run {run.name} are not those that it was judged by: release.json or "
             "the model was changed since.",
             hint="Run again.",
+            rule="artifact_immutable",
         )
 
 

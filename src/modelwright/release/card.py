@@ -35,6 +35,8 @@ _LICENSES = """
 """
 LICENSES = frozenset(_LICENSES.split())
 """Licences that Hugging Face knows by name; any other is written as `other` with its name."""
+MOST_DUMPED = 16
+_DUMPED: dict[str, str] = {}
 
 
 def missing_from_card(spec: Spec) -> tuple[str, ...]:
@@ -92,12 +94,18 @@ def _sections(given: RunRecords) -> list[Section]:
 
 
 def _yaml(content: dict[str, Any]) -> str:
+    """The block as text; the last ones are kept, since writing it takes most of a card's time."""
+    known = _DUMPED.get(repr(content))
+    if known is not None:
+        return known
     yaml = YAML()
     yaml.width = 2**20
     yaml.indent(mapping=2, sequence=4, offset=2)
     text = io.StringIO()
     yaml.dump(content, text)
-    return text.getvalue()
+    if len(_DUMPED) >= MOST_DUMPED:
+        _DUMPED.clear()
+    return _DUMPED.setdefault(repr(content), text.getvalue())
 
 
 def _metadata(given: RunRecords) -> dict[str, Any]:

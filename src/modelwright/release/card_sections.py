@@ -124,6 +124,7 @@ def _training_data(run: RunRecords) -> list[Block]:
             f"{dataset.train_rows:,} of {dataset.rows:,} rows of {dataset.source}. Target: "
             f"{target.name}: {kinds}. Fingerprint {dataset.fingerprint}."
         ),
+        *(Paragraph(f"Retrained: {f.measured}.") for f in run.gates("retrained")),
         Grid(("column", "kind", "missing", "note"), rows),
     ]
     more = len(dataset.schema.columns) - MOST_COLUMNS
@@ -147,7 +148,7 @@ def _analyses(run: RunRecords) -> list[Block]:
     else:
         blocks.append(Paragraph("The spec sets no limits."))
     blocks += _slices(run)
-    compared = run.gates("baseline", "champion", "fairness", "calibration", "robustness",
+    compared = run.gates("baseline", "champion", "recent", "fairness", "calibration", "robustness",
                          "agreement", "interval")  # fmt: skip
     if compared:
         rows = [(f.check, run.named(f), _open(run, f), f.verdict) for f in compared]

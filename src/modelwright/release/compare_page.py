@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from html import escape
 
 from modelwright.core.limits import METRICS, show
 from modelwright.core.records import Interval
-from modelwright.release.html import page, table
-from modelwright.release.report import anchor, sections
+from modelwright.release.evidence import led
+from modelwright.release.html import anchor, page, table
+from modelwright.release.report import sections
 from modelwright.release.run_records import RunRecords
+from modelwright.release.standings import kept_standings
 from modelwright.release.verdict import headline
 
 
@@ -30,35 +33,75 @@ def compare_page(one: RunRecords, other: RunRecords) -> str:
             f"<section id='{anchor(name)}'><h2>{name}</h2><div class='columns'>"
             f"<div>{left}</div><div>{right}</div></div></section>"
         )
-    return page(title, "".join(body))
+    return page(title, "".join(body), wide=True)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing in which two runs differ.
+
+    Attributes:
+        what: a metric, a cost, or what made the model.
+        texts: as people read it, of the one and of the other.
+        better: which is better, in words; empty where that cannot be said.
+        measured: the figures with their intervals; None for what is no figure.
+        lead: how much better the first is on the same rows (paired); None where the runs were not
+            judged on the same rows, or it is no metric of quality.
+    """
+
+    what: str
+    texts: tuple[str, str]
+    better: str = ""
+    measured: tuple[Interval | None, Interval | None] = (None, None)
+    lead: Interval | None = None
 
 
 def differences(one: RunRecords, other: RunRecords, names: list[str]) -> str:
     """What differs, a line each: quality with intervals, costs, what made the model."""
     rows = [
-        f"<tr><th scope='row'>{escape(what)}</th><td>{escape(left)}</td><td>{escape(right)}</td>"
-        f"<td>{escape(word)}</td></tr>"
-        for what, left, right, word in lines(one, other)
+        f"<tr><th scope='row'>{escape(line.what)}</th><td>{escape(line.better)}</td>"
+        f"<td>{escape(line.texts[0])}</td><td>{escape(line.texts[1])}</td></tr>"
+        for line in lines(one, other)
     ]
     note = ""
     if one.dataset.holdout_fingerprint != other.dataset.holdout_fingerprint:
         note = "<p class='warning'>The two were judged on different holdout rows.</p>"
-    return note + table(("", names[0], names[1], ""), rows)
+    return note + table(("", "which is better", names[0], names[1]), rows)
 
 
-def lines(one: RunRecords, other: RunRecords) -> list[tuple[str, str, str, str]]:
-    """(what, its value in the one, in the other, which is better as far as intervals tell)."""
+def lines(one: RunRecords, other: RunRecords) -> list[Line]:
+    """Every difference; quality is compared row by row where both were judged on the same rows."""
     found = []
     left, right = _measured(one), _measured(other)
+    leads = _leads(one, other)
     for metric in dict.fromkeys([*left, *right]):
-        a, b = left.get(metric), right.get(metric)
-        known = a is not None and b is not None and metric in METRICS
-        word = _better(metric, a, b) if known and a is not None and b is not None else ""
-        found.append((metric, _shown(metric, a), _shown(metric, b), word))
+        a, b, lead = left.get(metric), right.get(metric), leads.get(metric)
+        word = ""
+        if a is not None and b is not None and metric in METRICS:
+            word = _paired(metric, lead) if lead is not None else _better(metric, a, b)
+        texts = (_shown(metric, a), _shown(metric, b))
+        found.append(Line(metric, texts, word, (a, b), lead))
     for what, values in _made_of(one, other).items():
         if values[0] != values[1]:
-            found.append((what, *values, ""))
+            found.append(Line(what, values))
     return found
+
+
+def _leads(one: RunRecords, other: RunRecords) -> dict[str, Interval]:
+    mine, theirs = kept_standings(one.folder), kept_standings(other.folder)
+    return mine.leads(theirs) if mine is not None and theirs is not None else {}
+
+
+def _paired(metric: str, lead: Interval) -> str:
+    """Which is better on the same rows, and by how much."""
+    if lead.low > 0:
+        return f"the first is better: {led(metric, lead)}, on the same rows"
+    if lead.high < 0:
+        turned = Interval(-lead.value, -lead.high, -lead.low, lead.confidence)
+        return f"the second is better: {led(metric, turned)}, on the same rows"
+    if lead.low == lead.high == 0:
+        return "equal on every row"
+    return "no difference beyond chance, on the same rows"
 
 
 def _measured(records: RunRecords) -> dict[str, Interval]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from modelwright.core.evaluation import Confusion, Curve
+from modelwright.core.limits import METRICS, Limit
+from modelwright.core.records import Finding
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 420, 260, 58, 42, 12
 TICKS = 4
+DASHES = ("solid", "dashed", "dotted", "dashed and dotted")
+"""How the lines of a plot are told apart, in their order."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +24,13 @@ class Frame:
     Attributes:
         x, y: lowest and highest value of each axis.
         names: what the axes show.
+        written: how a number of the lower axis is written; None for `short`.
     """
 
     x: tuple[float, float]
     y: tuple[float, float]
     names: tuple[str, str]
+    written: Callable[[float], str] | None = None
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Place of a point."""
@@ -81,11 +87,43 @@ def plot(
         shapes.append(_line(line, f"front dash{number}"))
         if points:
             shapes += [f"<circle cx='{x:.1f}' cy='{y:.1f}' r='3' class='dot'/>" for x, y in line]
-    named = [curve.of for curve in curves if curve.of]
+    named = [
+        f"{curve.of} ({DASHES[n % len(DASHES)]})" for n, curve in enumerate(curves) if curve.of
+    ]
     key = f" <span class='key'>{escape(', '.join(named))}</span>" if len(named) > 1 else ""
     return (
         f"<figure><svg viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='{escape(title)}'>"
         f"{''.join(shapes)}</svg><figcaption>{escape(title)}{key}</figcaption></figure>"
+    )
+
+
+def overlaid(
+    edges: Sequence[float], now: Sequence[float], then: Sequence[float], frame: Frame, title: str
+) -> str:
+    """Two distributions over the same steps: a line before a shaded area; the SVG alone.
+
+    Args:
+        edges: ends of the steps, one more than there are steps.
+        now: height of each step of the line.
+        then: of the area.
+        frame: holds both.
+        title: for screen readers.
+    """
+    floor = frame.at(frame.x[0], 0.0)[1]
+    shapes = [_axes(frame)]
+    for step, height in enumerate(then):
+        left, top = frame.at(edges[step], height)
+        right, _ = frame.at(edges[step + 1], height)
+        if floor - top >= 0.05:
+            shapes.append(f"<path d='M{left:.1f} {floor:.1f}V{top:.1f}H{right:.1f}V{floor:.1f}z' "
+                          "class='then'/>")  # fmt: skip
+    line = [frame.at(edges[0], 0.0)]
+    for step, height in enumerate(now):
+        line += [frame.at(edges[step], height), frame.at(edges[step + 1], height)]
+    shapes.append(_line([*line, frame.at(edges[-1], 0.0)], "now"))
+    return (
+        f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='{escape(title)}'>"
+        f"{''.join(shapes)}</svg>"
     )
 
 
@@ -94,7 +132,7 @@ def _axes(frame: Frame) -> str:
     parts = [f"<path d='M{LEFT} {TOP}V{floor}H{WIDTH - 12}' class='axis'/>"]
     for value in ticks(*frame.x):
         x, _ = frame.at(value, frame.y[0])
-        parts.append(_text(x, floor + 15, "middle", short(value)))
+        parts.append(_text(x, floor + 15, "middle", (frame.written or short)(value)))
     for value in ticks(*frame.y):
         _, y = frame.at(frame.x[0], value)
         parts.append(_text(LEFT - 6, y + 4, "end", short(value)))
@@ -180,4 +218,31 @@ def confusion_table(found: Confusion) -> str:
         "columns what the model says; percent of the true class</caption>"
         f"<thead><tr><th scope='col'>true \\ predicted</th>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def limit_bar(finding: Finding, limit: Limit) -> str:
+    """The interval as a bar and the limit as a line, on a scale that holds both."""
+    if finding.interval is None:
+        return ""
+    found = finding.interval
+    unit = METRICS[limit.metric].unit
+    top = max(found.high, limit.bound) * 1.15 or 1.0
+    bottom = 0.0
+    if unit == "score":
+        span = max(abs(found.value - limit.bound), found.high - found.low, 0.005)
+        bottom = min(found.low, limit.bound) - span
+        top = max(found.high, limit.bound) + span
+
+    def place(value: float) -> float:
+        return max(0.0, min(220.0, 220 * (value - bottom) / (top - bottom)))
+
+    low, high = place(found.low), place(found.high)
+    label = escape(f"{finding.measured}; {finding.wanted}")
+    return (
+        f"<svg width='220' height='18' role='img' aria-label='{label}'>"
+        "<rect x='0' y='8' width='220' height='2' class='rail'/>"
+        f"<rect x='{low:.1f}' y='5' width='{max(2.0, high - low):.1f}' height='8' "
+        f"class='span {finding.verdict}'/>"
+        f"<rect x='{place(limit.bound) - 1:.1f}' y='0' width='2' height='18' class='line'/></svg>"
     )

@@ -20,16 +20,16 @@ def evaluate(evidence: Evidence, seconds: float = 4.0) -> Evaluation:
 
     Args:
         evidence: the rows and everybody's answers.
-        seconds: about how long importance and Shapley values may take; the rest takes less than a
-            second on ten thousand rows.
+        seconds: about how long disturbed rows, importance and Shapley values may take; the rest
+            takes less than a second on ten thousand rows.
     """
     started = time.monotonic()
     slices, weak = weak_slices(evidence)
-    findings = [weak, *fairness(evidence), *robustness(evidence)]
+    findings = [weak, *fairness(evidence), *robustness(evidence, 0.25 * seconds)]
     if evidence.answers.ndim == 2:
         findings.insert(0, calibration_finding(evidence))
-    columns, notes = importance(evidence, 0.75 * seconds)
-    together = groups(evidence, 0.25 * seconds)
+    columns, notes = importance(evidence, 0.55 * seconds)
+    together = groups(evidence, 0.2 * seconds)
     return Evaluation(
         goal=evidence.goal,
         rows=evidence.holdout.rows,

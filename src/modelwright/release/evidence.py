@@ -15,8 +15,9 @@ from modelwright.core.records import Finding, Interval, Measured, Parity
 from modelwright.core.schema import Schema
 from modelwright.core.spec_release import ReleaseSpec
 from modelwright.core.table import Table
+from modelwright.fit.certainty import interval, paired_gain
 from modelwright.fit.folds import time_blocks
-from modelwright.fit.score import decided, interval, paired_gain
+from modelwright.fit.score import decided
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from modelwright.core.intake import Array
 from modelwright.core.limits import QUALITY, Limit, show
 from modelwright.core.records import ACCEPTED, Finding, Interval, Override, Parity, Verdict
 from modelwright.core.spec_release import ALWAYS, GATES, ReleaseSpec
-from modelwright.fit.score import decided, gain, interval, score
+from modelwright.fit.certainty import interval
+from modelwright.fit.score import decided, gain, score
 from modelwright.release.calibration import expected_error_interval, stated_and_true
 from modelwright.release.evidence import Evidence, led, written
 
@@ -34,7 +35,8 @@ def judge(evidence: Evidence, more: Sequence[Finding] = ()) -> tuple[Finding, ..
 
     Args:
         evidence: what is looked at.
-        more: findings of the evaluation (calibration, slices, fairness, robustness) and the card.
+        more: findings of the evaluation (calibration, slices, fairness, robustness), of the card,
+            and of a retraining's recent rows.
     """
     findings = [_goal(evidence), *_metrics(evidence), *_other_figures(evidence)]
     for limit in evidence.limits:
@@ -53,7 +55,8 @@ def judge(evidence: Evidence, more: Sequence[Finding] = ()) -> tuple[Finding, ..
         margin = evidence.policy.champion_margin
         margin = _default_margin(evidence) if margin is None else margin
         wanted = f"{evidence.goal} at most {show(evidence.goal, margin)} worse"
-        findings.append(_against_champion(evidence, evidence.goal, margin, wanted))
+        found = _against_champion(evidence, evidence.goal, margin, wanted)
+        findings.append(_beside(found, more))
     if evidence.ends is not None:
         findings.append(_coverage(evidence, *evidence.ends))
     if evidence.out_of_fold is not None:
@@ -137,18 +140,21 @@ def _coverage(evidence: Evidence, low: Array, high: Array) -> Finding:
 
 def _agreement(evidence: Evidence, seen: Array) -> Finding:
     """Whether the model answers alike on training rows it had not seen and on the holdout; no label
-    is needed for that. Two-sample test of Kolmogorov and Smirnov, with a floor on its size."""
+    is needed for that. Two-sample test of Kolmogorov and Smirnov, with floors on its size."""
     seen = seen[~np.isnan(seen if seen.ndim == 1 else seen[:, 0])]
     columns = [(seen, evidence.answers)] if seen.ndim == 1 else [
         (seen[:, code], evidence.answers[:, code]) for code in range(1, seen.shape[1])
     ]  # fmt: skip
     tests = [stats.ks_2samp(a, b, method="asymp") for a, b in columns]
     worst = max(tests, key=lambda test: test.statistic)
-    apart = worst.statistic > AGREEMENT_FLOOR and worst.pvalue < 0.001 / len(tests)
+    moved = max(  # ranks alone would call a thousandth a difference, where answers are alike
+        stats.wasserstein_distance(a, b) / (np.concatenate([a, b]).std() or 1.0) for a, b in columns
+    )
+    apart = min(worst.statistic, moved) > AGREEMENT_FLOOR and worst.pvalue < 0.001 / len(tests)
     return Finding(
         "agreement", "train and holdout", "fail" if apart else "pass",
-        f"answers differ by {worst.statistic:.3f} (Kolmogorov-Smirnov)",
-        f"at most {AGREEMENT_FLOOR}, or no more than chance on these rows",
+        f"answers differ by {worst.statistic:.3f} (Kolmogorov-Smirnov), {moved:.2f} deviations",
+        f"either at most {AGREEMENT_FLOOR}, or no more than chance on these rows",
         "answers on unseen training rows against answers on the holdout, without any label",
         "the holdout is another population: look at modelwright check, or split by time"
         if apart else "", "warning",
@@ -314,6 +320,16 @@ def _against_champion(evidence: Evidence, metric: str, margin: float, wanted: st
         led(metric, found), wanted, "paired on the same sealed rows",
         advice, "error", found,
     )  # fmt: skip
+
+
+def _beside(champion: Finding, more: Sequence[Finding]) -> Finding:
+    """A model that is better on the rows of today may be worse on sealed rows of long ago."""
+    if champion.verdict == "pass" or not any(
+        f.check == "recent" and f.verdict == "pass" for f in more
+    ):
+        return champion
+    why = f"{champion.why}; it is better on recent rows, which it is made for"
+    return msgspec.structs.replace(champion, severity="warning", why=why)
 
 
 def _incomparable(evidence: Evidence) -> Finding:

@@ -17,6 +17,7 @@ from modelwright.core.errors import ArtefactError, RegistryError, UsageError
 from modelwright.core.records import ReleaseRecord
 from modelwright.core.runs import RELEASE, RUN_NAME
 from modelwright.core.store import from_json, in_use, is_in_use, locked
+from modelwright.release.approvals import gate
 from modelwright.release.audit import AuditLog
 from modelwright.release.cache import CACHE, CACHE_LOCK
 from modelwright.release.registry import HOME, Registry, Version
@@ -25,6 +26,7 @@ from modelwright.release.unfinished import finish
 KEEP = 3
 FRESH = 3600
 """Seconds in which a folder without a lock, or a half-written file, may belong to somebody."""
+KEEP_JOBS = 50
 _LOCK, _PART, _REMOVED = ".lock", "*.part", ".removed."
 
 
@@ -33,7 +35,8 @@ class Garbage:
     """Something that nothing refers to.
 
     Attributes:
-        kind: `run`, `artefact` (a cached copy of no version) or `part` (left by a kill).
+        kind: `run`, `artefact` (a cached copy of no version), `job` (what an old one left) or
+            `part` (left by a kill).
         bytes: that its removal frees.
     """
 
@@ -57,13 +60,33 @@ def gc(folder: str | Path = ".", *, apply: bool = False, keep: int = KEEP) -> li
 
     Raises:
         RegistryError: the registry cannot be asked, or it is gone: then nothing is removed.
+        Refused: an agent needs a person's approval for it, or may not do it.
     """
     project = Path(folder)
     versions = _versions(project)
-    found = [*_runs(project, versions, keep), *_cached(project, versions), *_parts(project)]
+    found = [*_runs(project, versions, keep), *_cached(project, versions), *_jobs(project)]
+    found += _parts(project)
     if not apply:
         return found
-    return [one for one in found if _remove(project, one)]
+    return [one for one in _approved(project, found, keep) if _remove(project, one)]
+
+
+def _approved(project: Path, found: list[Garbage], keep: int) -> list[Garbage]:
+    """What may be removed: for an agent only what was there when a person was asked."""
+    if not found:
+        return found
+    named = {str(one.path.relative_to(project)): one for one in found}
+    request = gate(
+        project, "gc", {"apply": True, "keep": keep}, model="", version="", why="", champion="",
+        evidence={
+            "bytes": sum(one.bytes for one in found),
+            "remove": {name: f"{one.kind}, {one.why}" for name, one in named.items()},
+        },
+    )  # fmt: skip
+    if request is None:
+        return found
+    AuditLog(project).record("gc", "", "", replaces="", why=f"{len(found)} things to remove")
+    return [one for name, one in named.items() if name in request.evidence["remove"]]
 
 
 def _versions(project: Path) -> list[Version]:
@@ -113,10 +136,20 @@ def _verdict(run: Path) -> str | None:
 
 def _cached(project: Path, versions: list[Version]) -> Iterator[Garbage]:
     """Fetched copies of models that no version has."""
-    known = {version.digest for version in versions}
+    known = {digest for version in versions for digest in (version.digest, version.baseline)}
     for copy in sorted((project / HOME / CACHE).glob("*/")):
         if copy.name not in known:
             yield Garbage(copy, "artefact", "no version has it", _size(copy))
+
+
+def _jobs(project: Path) -> Iterator[Garbage]:
+    """What jobs left that ended long ago, but for the newest; their runs are runs like others."""
+    jobs = sorted((project / HOME / "jobs").glob("*/job.json"), reverse=True)
+    for path in jobs[KEEP_JOBS:]:
+        if not _is_used(path.parent):
+            yield Garbage(
+                path.parent, "job", f"the newest {KEEP_JOBS} are kept", _size(path.parent)
+            )
 
 
 def _parts(project: Path) -> Iterator[Garbage]:
@@ -145,12 +178,12 @@ def _is_fresh(path: Path) -> bool:
 def _remove(project: Path, one: Garbage) -> bool:
     """Remove one thing whole; False when somebody has begun to use it, or was faster."""
     with contextlib.ExitStack() as held:
-        if one.kind == "run":
+        if one.kind in ("run", "job"):
             try:
                 held.enter_context(in_use(one.path))
             except (OSError, UsageError):
                 return False
-            if _verdict(one.path) is None:
+            if one.kind == "run" and _verdict(one.path) is None:
                 return False  # it was registered since
         else:
             held.enter_context(locked(project / HOME / CACHE_LOCK))

@@ -13,23 +13,46 @@ def table(head: Sequence[str], rows: Sequence[str]) -> str:
     return f"<div class='scroll' tabindex='0'><table>{inside}</table></div>"
 
 
-def page(title: str, body: str) -> str:
-    """A whole document; `body` is finished HTML."""
+def anchor(name: str) -> str:
+    """The id of a section.
+
+    Example:
+        >>> anchor("Weak slices")
+        'weak-slices'
+    """
+    return name.lower().replace(" ", "-")
+
+
+def contents(parts: Sequence[tuple[str, str]], what: str) -> str:
+    """Links to all parts, then the parts: each a name and finished HTML; `what` they are parts
+    of."""
+    links = "".join(f"<li><a href='#{anchor(name)}'>{name}</a></li>" for name, _ in parts)
+    body = "".join(
+        f"<section id='{anchor(name)}'><h2>{name}</h2>{content}</section>"
+        for name, content in parts
+    )
+    return f"<nav aria-label='Parts of this {what}'><ul>{links}</ul></nav>{body}"
+
+
+def page(title: str, body: str, *, wide: bool = False) -> str:
+    """A whole document; `body` is finished HTML. `wide`: uses more of a large screen."""
+    kind = " class='wide'" if wide else ""
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>"
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main{kind}>"
         f"{body}</main></body></html>\n"
     )
 
 
 STYLE = """
 :root{color-scheme:light dark;--ink:#1c2126;--soft:#5b6670;--page:#fff;--rule:#dde2e7;
---good:#17724a;--bad:#b3261e;--open:#8a5a00;--chosen:#eef5f0;--bar:#5b7f9e}
+--good:#17724a;--bad:#b3261e;--open:#8a5a00;--chosen:#eef5f0;--bar:#507594}
 @media (prefers-color-scheme:dark){:root{--ink:#e7ebee;--soft:#9aa7b2;--page:#14181c;--rule:#2c343b;
 --good:#5fcf9a;--bad:#ff8a80;--open:#f2c464;--chosen:#1b2a22;--bar:#86aecf}}
 *{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);
 font:16px/1.5 system-ui,sans-serif}main{max-width:1100px;margin:0 auto;padding:32px 20px 64px}
+main.wide{max-width:1760px}
 h1{font-size:1.7rem;line-height:1.25;margin:.2em 0 1em;border-left:6px solid;padding-left:16px}
 h2{font-size:1.15rem;margin:2.2em 0 .6em}h3{font-size:1rem;margin:1.4em 0 .4em}
 .eyebrow{color:var(--soft);margin:0}
@@ -47,17 +70,21 @@ stroke-width:1.5}.dot{fill:var(--bar);stroke:var(--page)}.dot.chosen{fill:var(--
 .dot.fail{fill:var(--page);stroke:var(--bad);stroke-width:2}.limit{stroke:var(--ink);
 stroke-dasharray:4 3}.key{color:var(--soft);font-size:.88rem;margin:.2em 0 1.4em}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));gap:20px}
-figure{margin:0}figure svg{width:100%;height:auto;display:block}figure text{fill:var(--soft);
+.figures>*{max-width:560px;min-width:0}figure{margin:0}
+figure svg{width:100%;height:auto;display:block}figure text{fill:var(--soft);
 font-size:12px}figcaption{font-size:.92rem}.grid{stroke:var(--rule);fill:none}
 .band{fill:var(--bar);opacity:.22}.dash1{stroke-dasharray:6 3}.dash2{stroke-dasharray:2 3}
-.dash3{stroke-dasharray:8 3 2 3}.rail-svg{width:200px;height:18px;display:block}
+.dash3{stroke-dasharray:8 3 2 3}.now{fill:none;stroke:var(--ink);stroke-width:1.8}
+.then{fill:var(--bar);opacity:.35}.levels svg{width:84px;height:16px;display:block}
+.levels th,.levels td{padding-right:8px}.levels td{white-space:nowrap}.levels tbody th{
+min-width:6em;overflow-wrap:anywhere}.rail-svg{width:200px;height:18px;display:block}
 .confusion{width:auto}.cell{background:color-mix(in srgb,var(--bar) calc(var(--share)*55%),
 transparent);padding:8px 14px}.cell small{color:inherit}caption{text-align:left;color:var(--soft);
 font-size:.88rem;padding-bottom:4px}details{border-bottom:1px solid var(--rule);padding:8px 0}
 summary{cursor:pointer}nav ul{display:flex;flex-wrap:wrap;gap:4px 16px;list-style:none;padding:0;
 margin:0;font-size:.92rem}a{color:var(--bar)}:focus-visible{outline:2px solid var(--bar);
 outline-offset:2px}.columns{display:grid;grid-template-columns:1fr 1fr;gap:32px}
-.columns>*{min-width:0}@media (max-width:800px){.columns{grid-template-columns:1fr}}
+.columns>*{min-width:0}@media (max-width:1000px){.columns{grid-template-columns:1fr}}
 h1,h2,h3,p,li,summary,figcaption{overflow-wrap:anywhere}
 code{font-size:.88em;overflow-wrap:anywhere}
 @media print{main{padding:0}.scroll{overflow:visible}nav{display:none}section{break-inside:auto}

@@ -16,7 +16,9 @@ from modelwright.core.intake import Array, Feeds
 from modelwright.core.records import Interval
 from modelwright.core.schema import Schema
 from modelwright.core.table import Table, take_feeds
-from modelwright.fit.score import decided, paired_gain
+from modelwright.fit.certainty import paired_gain
+from modelwright.fit.score import decided
+from modelwright.pack.shapley import gains, joined
 from modelwright.release.evidence import Evidence
 
 ROWS, FEWEST_ROWS = 2000, 100
@@ -24,6 +26,8 @@ REPEATS = 2
 EXPLAINED = 60
 ORDERS = 6
 """Orders of the columns a row is explained by; each also runs backwards (antithetic)."""
+MOST_VALUES = 4_000_000
+"""Values of one run of the model that answers an order; a wide table is explained on fewer rows."""
 RELATED = 0.6
 """Rank correlation from which two columns belong to one group."""
 
@@ -47,7 +51,8 @@ def importance(evidence: Evidence, seconds: float) -> tuple[tuple[Importance, ..
         found.append(Importance(name, (name,), _loss(evidence, table, (name,), rng)))
     if found and table.rows < min(ROWS, evidence.holdout.rows):
         notes.append(f"importance is of {table.rows:,} rows, for want of time")
-    shares = contributions(evidence, take_feeds(table.feeds, slice(0, EXPLAINED)), rng, end)
+    explained = min(EXPLAINED, 1 + MOST_VALUES // (len(names) * (len(names) + 1)))
+    shares = contributions(evidence, take_feeds(table.feeds, slice(0, explained)), rng, end)
     if shares is None:
         notes.append("Shapley values were not taken: no time")
         shares = {}
@@ -152,13 +157,15 @@ def contributions(
     names = [column.name for column in evidence.schema.features]
     rows = len(next(iter(feeds.values())))
     totals = np.zeros((len(names), rows))
+    started = time.monotonic()
     plain = evidence.answer(feeds)
+    an_order = (time.monotonic() - started) * (len(names) + 1)
     code = plain.argmax(axis=1) if plain.ndim == 2 and plain.shape[1] > 2 else None
     done = 0
     for _ in range(ORDERS):
         order = rng.permutation(len(names))
         for way in (order, order[::-1]):
-            if time.monotonic() > end:
+            if time.monotonic() + an_order / 2 > end:
                 return dict(zip(names, _means(totals, done), strict=True)) if done else None
             totals += _one_order(evidence, feeds, names, way, code, rng)
             done += 1
@@ -180,20 +187,9 @@ def _one_order(
     """What each column adds when it joins those before it, [columns, rows]; one run of the model
     answers all steps."""
     rows = len(next(iter(feeds.values())))
-    others = rng.integers(0, evidence.train.rows, rows)
-    place = np.empty(len(names), np.int64)
-    place[order] = np.arange(len(names))
-    steps = np.arange(len(names) + 1)
-    mixed = {}
-    for number, name in enumerate(names):
-        own, other = feeds[name], evidence.train.feeds[name][others]
-        joined = (steps > place[number])[:, None]
-        mixed[name] = np.where(joined, own[None, :], other[None, :]).reshape(-1)
-    answers = evidence.answer(mixed)
+    others = take_feeds(evidence.train.feeds, rng.integers(0, evidence.train.rows, rows))
+    answers = evidence.answer(joined(feeds, others, names, order))
     if answers.ndim == 2:
         chosen = np.ones(rows, np.int64) if code is None else code
-        answers = answers[np.arange(len(answers)), np.tile(chosen, len(steps))]
-    gained = np.diff(answers.reshape(len(steps), rows), axis=0)
-    found = np.empty_like(gained)
-    found[order] = gained
-    return np.asarray(found)
+        answers = answers[np.arange(len(answers)), np.tile(chosen, len(names) + 1)]
+    return gains(answers.reshape(-1, rows), order)

@@ -55,7 +55,10 @@ def learning_in_words(found: Evaluation) -> str:
     """Whether more rows would help."""
     curve = found.curve("learning")
     if curve is None:
-        return ""
+        return (
+            "Whether more rows would help was not measured: the search left no time for it (a "
+            "larger fit.budget does), or the rows are too few, or the model was taught by another."
+        )
     half, whole = curve.y[-2], curve.y[-1]
     better = (whole - half) * (1 if METRICS[found.goal].better == "higher" else -1)
     noise = (curve.high[-1] - curve.low[-1]) / 2

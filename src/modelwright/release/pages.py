@@ -17,11 +17,16 @@ CARD, CARD_PAGE = "card.md", "card.html"
 
 def write_pages(given: RunRecords) -> Path:
     """Write report and card to the run's folder; returns the report's path."""
-    project = given.folder.resolve().parents[1]
-    whole = replace(given, audit=tuple(AuditLog(project).lines(given.release.model)))
+    whole = replace(given, audit=tuple(AuditLog(given.project).lines(given.release.model)))
     whole = replace(whole, practices=score_practices(whole))
-    write_atomic(given.folder / CARD, card_markdown(whole).encode())
-    write_atomic(given.folder / CARD_PAGE, card_html(whole).encode())
+    _keep(given.folder / CARD, card_markdown(whole).encode())
+    _keep(given.folder / CARD_PAGE, card_html(whole).encode())
     path = given.folder / given.release.report
-    write_atomic(path, render(whole).encode())
+    _keep(path, render(whole).encode())
     return path
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Write what is not there yet: whoever only looks waits for no disk."""
+    if not path.exists() or path.read_bytes() != data:
+        write_atomic(path, data)

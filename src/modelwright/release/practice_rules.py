@@ -6,7 +6,9 @@ not tested again by itself. Each reason says what the evidence is, or what would
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 from modelwright.core.limits import METRICS, QUALITY, show
@@ -24,6 +26,36 @@ class Points(NamedTuple):
 ENOUGH_TRIALS = 10
 """Candidates of a search from which it counts as tuned; fewer are a look around."""
 MOST_NAMED = 5
+
+
+LEAST_WORDS = 4
+_PLACE = re.compile(r"https?://\S+|\S+@\S+\.\S+|[\w.-]*/[\w./-]+|[\w-]+\.\w{2,5}\b")
+"""A link, an address, a path or a file: where something is written down."""
+_FILE = re.compile(r"(?<![\w:/.-])[\w-][\w./-]*\.(?:md|rst|txt|py|ya?ml|ipynb|pdf|html|json|csv)\b")
+
+
+def objection(told: str, project: Path) -> str:
+    """Why a declaration is worth nothing; empty where it is worth half a point.
+
+    What people do cannot be checked here. That the words say something, and that a file of the
+    project that they name is there, can.
+
+    Example:
+        >>> objection("all is well", Path("."))
+        'says neither what is done nor where that is written down'
+        >>> objection("drills twice a year, see https://wiki.example/drills", Path("."))
+        ''
+    """
+    if len(re.findall(r"\w{2,}", told)) < LEAST_WORDS and not _PLACE.search(told):
+        return "says neither what is done nor where that is written down"
+    named = [name for name in _FILE.findall(told) if not (project / name).exists()]
+    return f"names {_listed(named)}, which is not in the project" if named else ""
+
+
+def declared(run: RunRecords, code: str) -> str:
+    """What the spec says is done for a test by hand; empty where that is nothing."""
+    told = run.spec.practices.get(code, "")
+    return "" if objection(told, run.project) else told
 
 
 def schema_of_features(run: RunRecords) -> Points:
@@ -69,7 +101,7 @@ def features_are_beneficial(run: RunRecords) -> Points:
 
 def forbidden_features(run: RunRecords) -> Points:
     """D4: a list of what may not be read is enforced, and somebody says that it is complete."""
-    dropped, told = run.spec.data.drop, "D4" in run.spec.practices
+    dropped, told = run.spec.data.drop, declared(run, "D4")
     proxies = [f for f in run.dataset.findings if f.check == "proxy" and f.verdict != "pass"]
     held = f"data.drop keeps {_listed(dropped)} out of every model" if dropped else ""
     if proxies:
@@ -100,7 +132,7 @@ def privacy(run: RunRecords) -> Points:
     private = [c.name for c in run.dataset.schema.columns if c.private]
     held = f"; values of {_listed(private)} are kept out of reports" if private else ""
     done = f"every column was scanned for personal data{held}"
-    if "D5" in run.spec.practices:
+    if declared(run, "D5"):
         return Points(1.0, f"{done}; retention and access are declared")
     return Points(
         0.5, f"{done}; state who may read the table and for how long in practices: {{D5: ...}}"
@@ -130,7 +162,7 @@ def feature_code(run: RunRecords) -> Points:
 
 def model_spec_reviewed(run: RunRecords) -> Points:
     """MD1: the spec is in version control, and somebody says who reviews it."""
-    code, told = run.manifest.code, "MD1" in run.spec.practices
+    code, told = run.manifest.code, declared(run, "MD1")
     if not code:
         return Points(
             0.0, "the project is not in git: git init, commit modelwright.yaml, review changes"

@@ -11,10 +11,15 @@ import msgspec
 from modelwright.core.errors import NoSuchModel, UsageError
 from modelwright.core.records import AuditLine, ReleaseRecord
 from modelwright.core.store import locked
+from modelwright.core.writer import must_still_hold
 from modelwright.pack.artefact import Artefact
 from modelwright.release import trust
-from modelwright.release.audit import AuditLog
+from modelwright.release.approvals import gate, waits_for_a_person
+from modelwright.release.audit import AuditLog, previous
+from modelwright.release.grounds import grounds
+from modelwright.release.ready import must_be_ready
 from modelwright.release.registry import CHALLENGER, CHAMPION, Registry, Version
+from modelwright.release.requests import STANDS
 from modelwright.release.smoke import try_out
 from modelwright.release.unfinished import (
     LOCK,
@@ -53,6 +58,7 @@ def promote(
 
     Raises:
         RegistryError: there is no such version, it did not pass its gates, or it is the champion.
+        Refused: an agent needs a person's approval for it, or may not do it.
         ArtefactError: its files are not those that were released, no trusted key vouches for them,
             or they cannot answer.
     """
@@ -72,7 +78,10 @@ def promote(
             raise NoSuchModel(f"Version {wanted.number} of {model} is the champion already.")
         if wanted.verdict != "pass":
             raise NoSuchModel(
-                f"Version {wanted.number} of {model} did not pass its gates: {wanted.verdict!r}."
+                f"Version {wanted.number} of {model} did not pass its gates: {wanted.verdict!r}.",
+                hint=f"Look at modelwright report {model}/{wanted.number}; then run again.",
+                rule="gates_all_pass",
+                evidence={"version": wanted.number, "verdict": wanted.verdict},
             )
         now = champion.number if champion else ""
         been = {e.version for e in AuditLog(folder).lines(model) if e.action == "promote"}
@@ -83,6 +92,8 @@ def promote(
                 f"{wanted.against or 'none'}; now it is {now or 'none'}.",
                 hint="Run again to compare the two, or say with --why why it may replace it.",
             )
+        must_be_ready(folder, registry.fetch(wanted), wanted, has_champion=champion is not None)
+        _must_be_approved(folder, "promote", wanted, champion, why)
         return _move(registry, folder, "promote", wanted, champion, why)
 
 
@@ -91,7 +102,7 @@ def rollback(registry: Registry, folder: Path, model: str, *, why: str = "") -> 
 
     Raises:
         RegistryError: there was none before.
-        ArtefactError: as for `promote`.
+        Refused, ArtefactError: as for `promote`.
     """
     with locked(folder / LOCK):
         finish_locked(registry, folder)
@@ -99,13 +110,14 @@ def rollback(registry: Registry, folder: Path, model: str, *, why: str = "") -> 
         if champion is None:
             registry.resolve(model)
             raise NoSuchModel(f"{model} has no champion to roll back from.")
-        before = _before(champion.number, _stack(AuditLog(folder).lines(model)))
+        before = previous(AuditLog(folder).lines(model), champion.number)
         if not before:
             raise NoSuchModel(
                 f"{model} had no champion before version {champion.number}.",
                 hint=f"Promote another version: modelwright history {model}",
             )
-        earlier = registry.version(model, before[-1])
+        earlier = registry.version(model, before)
+        _must_be_approved(folder, "rollback", earlier, champion, why)
         return _move(registry, folder, "rollback", earlier, champion, why)
 
 
@@ -114,6 +126,8 @@ def register(
 ) -> ReleaseRecord:
     """Make a version of a logged run: the first becomes champion, later ones challenger.
 
+    The first one of an agent that may not promote by itself is a challenger too.
+
     Returns:
         The record with version and alias, which is on disk too.
 
@@ -121,13 +135,18 @@ def register(
         RegistryError: MLflow refused or cannot be reached; the next command ends what was begun.
         ArtefactError: the model cannot answer, or no trusted key vouches for it.
     """
-    try_out(artefact.folder, artefact.digest)
+    must_still_hold(folder)
     trust.verify(artefact.folder, artefact.digest, release.model)
+    try_out(artefact.folder, artefact.digest)
     with locked(folder / LOCK):
         finish_locked(registry, folder)
         if any(v.run == release.run for v in registry.versions(release.model)):
             raise UsageError(f"Run {release.run} is released already.")
-        intent = Intent("release", release.model, run=release.run, mlflow_run=mlflow_run)
+        must_still_hold(folder)
+        intent = Intent(
+            "release", release.model, run=release.run, mlflow_run=mlflow_run,
+            waits=waits_for_a_person(folder, "promote"),
+        )  # fmt: skip
         begin(folder, intent)
         version = registry.register(artefact, release, mlflow_run)
         alias = settle_release(registry, folder, intent, version)
@@ -135,37 +154,22 @@ def register(
     return msgspec.structs.replace(release, version=version, alias=alias)
 
 
-def _stack(lines: list[AuditLine]) -> list[str]:
-    """Champions that a rollback can go back through: a rollback takes the last one off."""
-    stack: list[str] = []
-    for line in _in_force(lines):
-        if line.action == "rollback":
-            while stack and stack[-1] != line.version:
-                stack.pop()
-        elif line.action == "promote":
-            stack.append(line.version)
-    return stack
-
-
-def _in_force(lines: list[AuditLine]) -> list[AuditLine]:
-    """Changes without those that a later line says never came about."""
-    kept: list[AuditLine] = []
-    for line in lines:
-        if line.action == "void":
-            cut = next((e for e in reversed(kept) if e.version == line.version), None)
-            kept = [e for e in kept if e is not cut]
-        else:
-            kept.append(line)
-    return kept
-
-
-def _before(champion: str, stack: list[str]) -> list[str]:
-    """Champions before the present one; a promotion that a crash cut off lies above it."""
-    while champion in stack and stack[-1] != champion:
-        stack.pop()
-    while stack and stack[-1] == champion:
-        stack.pop()
-    return stack
+def _must_be_approved(
+    folder: Path,
+    action: Literal["promote", "rollback"],
+    to: Version,
+    before: Version | None,
+    why: str,
+) -> None:
+    """Nothing where a person acts; else see `gate`."""
+    arguments = {"model": to.model}
+    if action == "promote":
+        arguments["version"] = to.number
+    gate(
+        folder, action, arguments, model=to.model, version=to.number, why=why,
+        champion=before.number if before else "",
+        evidence={**grounds(folder, to), STANDS: {"digest": to.digest}},
+    )  # fmt: skip
 
 
 def _move(
@@ -181,6 +185,6 @@ def _move(
     intent = Intent(action, to.model, to.number, replaced, why)
     begin(folder, intent)
     line = AuditLog(folder).record(action, to.model, to.number, replaces=replaced, why=why)
-    move(registry, intent)
+    move(registry, folder, intent)
     done(folder)
     return Change(to.model, to.number, replaced, line)

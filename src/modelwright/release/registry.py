@@ -51,6 +51,7 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 HOME = Path(".modelwright")
 DIGEST, RUN, VERDICT = "modelwright.digest", "modelwright.run", "modelwright.verdict"
 GOAL, AGAINST = "modelwright.goal", "modelwright.against"
+BASELINE = "modelwright.baseline"
 _REFERENCE = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})(?:@([a-z]+)|/(\d+))?$")
 
 
@@ -71,6 +72,7 @@ class Version:
     created: int
     aliases: tuple[str, ...]
     against: str | None = None
+    baseline: str = ""
 
 
 class Registry:
@@ -83,6 +85,7 @@ class Registry:
     def __init__(self, folder: Path) -> None:
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
+        self.folder = folder
         self._home = folder / HOME
         self._runs = folder / "runs"
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or self._local_uri()
@@ -208,16 +211,7 @@ class Registry:
             RegistryError: it cannot be downloaded.
             ArtefactError: what came is not what was released, or no trusted key vouches for it.
         """
-        cached = self._home / CACHE / version.digest
-        for folder in (self._runs / version.run / "artefact", cached):
-            with contextlib.suppress(ArtefactError):
-                return checked(folder, version.digest, version.model)
-        with locked(self._home / CACHE_LOCK):
-            with contextlib.suppress(ArtefactError):  # another process may have been faster
-                return checked(cached, version.digest, version.model)
-            with scratch(self._home) as place, _quiet(self.uri):
-                keep(_download(self._client, version.mlflow_run, place), version.digest, cached)
-        return checked(cached, version.digest, version.model)
+        return _brought(self, version, version.digest, "artefact")
 
     @property
     def shown_uri(self) -> str:
@@ -265,14 +259,39 @@ def end_abandoned(registry: Registry, model: str, runs: Path) -> int:
     return len(left)
 
 
-def _download(client: Any, mlflow_run: str, place: Path) -> Path:
-    """A run's model folder, with what vouches for it inside."""
-    client.download_artifacts(mlflow_run, "artefact", str(place))
+def fetch_baseline(registry: Registry, version: Version) -> Path:
+    """The baseline beside a version, as `Registry.fetch` brings the version itself.
+
+    Raises:
+        RegistryError: its run made none, or it cannot be downloaded.
+        ArtefactError: as for `Registry.fetch`.
+    """
+    if not version.baseline:
+        raise NoSuchModel(f"Version {version.number} of {version.model} has no baseline.")
+    return _brought(registry, version, version.baseline, "baseline")
+
+
+def _brought(registry: Registry, version: Version, digest: str, what: str) -> Path:
+    home, cached = registry._home, registry._home / CACHE / digest
+    for folder in (registry._runs / version.run / what, cached):
+        with contextlib.suppress(ArtefactError):
+            return checked(folder, digest, version.model)
+    with locked(home / CACHE_LOCK):
+        with contextlib.suppress(ArtefactError):  # another process may have been faster
+            return checked(cached, digest, version.model)
+        with scratch(home) as place, _quiet(registry.uri):
+            keep(_download(registry._client, version.mlflow_run, place, what), digest, cached)
+    return checked(cached, digest, version.model)
+
+
+def _download(client: Any, mlflow_run: str, place: Path, what: str) -> Path:
+    """A model folder of a run, with what vouches for it inside."""
+    client.download_artifacts(mlflow_run, what, str(place))
     there = {item.path for item in client.list_artifacts(mlflow_run)}
     for name in (ATTESTATION, SIGNATURE, BOM):
         if name in there:
-            client.download_artifacts(mlflow_run, name, str(place / "artefact"))
-    return place / "artefact"
+            client.download_artifacts(mlflow_run, name, str(place / what))
+    return place / what
 
 
 def _made(folder: Path) -> Path:
@@ -314,6 +333,7 @@ def _version(found: Any) -> Version:
         int(found.creation_timestamp),
         tuple(found.aliases),
         tags.get(AGAINST),
+        tags.get(BASELINE, ""),
     )
 
 
@@ -325,10 +345,11 @@ def _name(model: str) -> str:
 
 def tags_of(artefact: Artefact, release: ReleaseRecord) -> dict[str, str]:
     """What ties a run or version in MLflow to a run folder and the bytes in it."""
-    return {
+    tags = {
         DIGEST: artefact.digest, RUN: release.run, VERDICT: release.verdict,
         AGAINST: release.replaces,
     }  # fmt: skip
+    return tags | ({BASELINE: release.baseline} if release.baseline else {})
 
 
 def description_of(release: ReleaseRecord) -> str:

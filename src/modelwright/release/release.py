@@ -13,8 +13,11 @@ import msgspec
 
 from modelwright.core.errors import ModelwrightError, UsageError
 from modelwright.core.evaluation import Evaluation
+from modelwright.core.intake import Array, Feeds
+from modelwright.core.principal import acting
 from modelwright.core.records import (
     DatasetRecord,
+    Finding,
     FitRecord,
     Measured,
     Override,
@@ -24,19 +27,26 @@ from modelwright.core.spec_file import SpecFile
 from modelwright.core.spec_release import ALWAYS
 from modelwright.core.store import timestamp, to_json, write_atomic
 from modelwright.core.table import Table
-from modelwright.data.dataset import Dataset
+from modelwright.data.dataset import SEALED_GIVEN, Dataset
 from modelwright.fit.pipeline import Fit, Pipeline
-from modelwright.pack.artefact import Answers, Artefact
-from modelwright.release.attest import attest, must_be_as_judged
-from modelwright.release.audit import AuditLog, who
+from modelwright.fit.score import decided
+from modelwright.pack.artefact import Artefact
+from modelwright.release.approvals import gate
+from modelwright.release.attest import attest
+from modelwright.release.audit import AuditLog
 from modelwright.release.card import card_finding
 from modelwright.release.evaluate import evaluate
 from modelwright.release.evidence import Evidence
 from modelwright.release.gates import judge, ruling
+from modelwright.release.grounds import in_words
 from modelwright.release.pages import write_pages
 from modelwright.release.promote import register
+from modelwright.release.recent import Recent, recent_finding
 from modelwright.release.registry import CHAMPION, Registry, Version
+from modelwright.release.requests import STANDS
 from modelwright.release.run_records import EVALUATION, REPORT, RunRecords
+from modelwright.release.sealed import all_sealed, keep_sealed
+from modelwright.release.standings import keep_standings, standings_of
 from modelwright.release.tracking import log_run
 
 EVALUATION_SHARE, EVALUATION_SECONDS = 0.06, 4.0
@@ -45,7 +55,11 @@ EVALUATION_SHARE, EVALUATION_SECONDS = 0.06, 4.0
 
 @dataclass(frozen=True)
 class Judged:
-    """What a release is made from: the run's records and its packed model."""
+    """What a release is made from: the run's records and its packed model.
+
+    `baseline`: digest of the packed baseline beside it, where there is one. `recent`: of a
+    retraining, the rows that judge it beside the sealed ones; `notes`: what it was made of.
+    """
 
     spec_file: SpecFile
     dataset: DatasetRecord
@@ -53,6 +67,9 @@ class Judged:
     measured: Measured
     artefact: Artefact
     run: Path
+    baseline: str = ""
+    recent: Recent | None = None
+    notes: tuple[Finding, ...] = ()
 
 
 def judge_and_register(
@@ -69,9 +86,13 @@ def judge_and_register(
     spec = judged.spec_file.spec
     champion = registry.aliased(spec.name, CHAMPION)
     holdout, uses = dataset.holdout.open(judged.run.name)
-    evidence = _evidence(judged, dataset, fit, holdout, champion, registry)
+    keep_sealed(judged.run, holdout)
+    theirs, problem = _comparable_champion(judged, holdout, champion, registry)
+    evidence = _evidence(judged, dataset, fit, holdout, champion, theirs, problem)
     evaluation = evaluate(evidence, _seconds(spec.fit.budget))
-    findings = judge(evidence, [*evaluation.findings, card_finding(spec)])
+    recent = _on_recent_rows(judged, champion, theirs, evidence.confidence)
+    more = [*evaluation.findings, *recent, *judged.notes, card_finding(spec)]
+    findings = judge(evidence, more)
     release = ReleaseRecord(
         model=spec.name,
         run=judged.run.name,
@@ -82,8 +103,10 @@ def judge_and_register(
         replaces=champion.number if champion else "",
         report=REPORT,
         holdout_uses=uses,
+        baseline=judged.baseline,
     )
     write_atomic(judged.run / EVALUATION, to_json(evaluation))
+    keep_standings(judged.run, standings_of(evidence))
     return _log_and_register(judged, evaluation, registry, release, champion)
 
 
@@ -102,7 +125,10 @@ def release_anyway(
     gates: Sequence[str],
     why: str,
 ) -> ReleaseRecord:
-    """Release a run whose gates left it undecided, on a person's word.
+    """Release a run whose gates left it undecided, on a person's word; an agent's is not enough.
+
+    Whoever calls this has seen that the records are those that it was judged by
+    (`attest.must_be_as_judged`), before the model was loaded.
 
     Args:
         judged, evaluation, release: the run's records.
@@ -112,11 +138,11 @@ def release_anyway(
     Raises:
         UsageError: a gate failed, is not undecided, still blocks, or no reason is given; the
             champion is another one now.
+        Refused: an agent needs a person's approval for it, or may not do it.
     """
     spec = judged.spec_file.spec
     if not why.strip():
         raise UsageError("An override needs a reason.", hint="Give it with --why.")
-    must_be_as_judged(judged.run, judged.artefact.digest, release)
     if release.version:
         raise UsageError(f"Run {release.run} is released already: version {release.version}.")
     blocking = [f for f in release.evidence if f.blocks]
@@ -125,6 +151,8 @@ def release_anyway(
         raise UsageError(
             f"Gates failed: {', '.join(failed)}. Nobody can override that.",
             hint="A better model, other limits, or release.policy in the spec; then run again.",
+            rule="gates_all_pass",
+            evidence={"failed": failed},
         )
     champion = registry.aliased(spec.name, CHAMPION)
     if (champion.number if champion else "") != release.replaces:
@@ -133,22 +161,47 @@ def release_anyway(
             f"{champion.number if champion else 'none'}.",
             hint="Run again, so that the two are compared.",
         )
-    certain = sorted(set(gates) & set(ALWAYS))
-    if certain:
-        raise UsageError(f"{', '.join(certain)}: nobody can let that through.")
-    unknown = sorted(set(gates) - {f.check for f in blocking})
-    if unknown:
-        known = ", ".join(sorted({f.check for f in blocking})) or "none"
-        raise UsageError(f"Not undecided here: {', '.join(unknown)}.", hint=f"Undecided: {known}.")
-    overrides = tuple(
-        Override(f.check, f.subject, who(), why, timestamp()) for f in blocking if f.check in gates
-    )
+    _must_be_undecided(gates, blocking)
+    let = [f for f in blocking if f.check in gates]
+    overrides = tuple(Override(f.check, f.subject, acting().name, why, timestamp()) for f in let)
     verdict = ruling(release.evidence, spec.release, overrides).verdict
     if verdict != "pass":
         left = ", ".join(f"{f.check} {f.subject}" for f in blocking if f.check not in gates)
         raise UsageError(f"Still undecided: {left}.", hint="Name each gate with --allow.")
+    who = _on_whose_word(judged, release, let, why)
+    overrides = tuple(msgspec.structs.replace(one, who=who) for one in overrides)
     released = msgspec.structs.replace(release, verdict=verdict, overrides=overrides)
     return _log_and_register(judged, evaluation, registry, released, champion)
+
+
+def _must_be_undecided(gates: Sequence[str], blocking: Sequence[Finding]) -> None:
+    certain = sorted(set(gates) & set(ALWAYS))
+    if certain:
+        raise UsageError(
+            f"{', '.join(certain)}: nobody can let that through.", rule="baseline_required"
+        )
+    unknown = sorted(set(gates) - {f.check for f in blocking})
+    if unknown:
+        known = ", ".join(sorted({f.check for f in blocking})) or "none"
+        raise UsageError(f"Not undecided here: {', '.join(unknown)}.", hint=f"Undecided: {known}.")
+
+
+def _on_whose_word(judged: Judged, release: ReleaseRecord, let: list[Finding], why: str) -> str:
+    """The person who lets gates through; where an agent asked for it, with whoever approved."""
+    request = gate(
+        judged.spec_file.folder, "release",
+        {"run": release.run, "allow": sorted({f.check for f in let})},
+        model=release.model, version="", why=why, champion=release.replaces,
+        evidence={
+            "let through": [in_words(f) for f in let],
+            "gates": [in_words(f) for f in release.evidence if f.severity == "error"],
+            "report": str(Path("runs") / release.run / release.report),
+            STANDS: {"artefact": release.artefact},
+        },
+    )  # fmt: skip
+    if request is None:
+        return acting().name
+    return f"{acting().name}, approved by {request.decided_by} ({request.id})"
 
 
 def _log_and_register(
@@ -206,7 +259,8 @@ def _evidence(
     fit: Fit,
     holdout: Table,
     champion: Version | None,
-    registry: Registry,
+    theirs: Artefact | None,
+    problem: str,
 ) -> Evidence:
     feeds = holdout.feeds
     chosen = fit.best
@@ -216,7 +270,7 @@ def _evidence(
         if name == "dummy" or not _same(pipeline, chosen)
     }
     answered = judged.artefact.answer(feeds)
-    theirs, problem = _champion_answers(judged, holdout, champion, registry)
+    said = None if theirs is None else theirs.answer(_read_by(theirs, feeds))
     ends = None
     if answered.low is not None and answered.high is not None:
         ends = answered.low, answered.high
@@ -230,7 +284,7 @@ def _evidence(
         answers=answered.raw,
         answer=lambda rows: judged.artefact.answer(rows).raw,
         baselines=baselines,
-        champion=theirs.raw if theirs is not None else None,
+        champion=said.raw if said is not None else None,
         champion_version=champion.number if champion else "",
         champion_problem=problem,
         parity=judged.artefact.manifest.parity,
@@ -239,7 +293,7 @@ def _evidence(
         ordered=dataset.ordered,
         data=judged.dataset.findings,
         labels=answered.codes,
-        champion_labels=theirs.codes if theirs is not None else None,
+        champion_labels=said.codes if said is not None else None,
         ends=ends,
         out_of_fold=fit.out_of_fold,
         search=judged.fit.findings,
@@ -252,10 +306,10 @@ def _same(one: Pipeline, other: Pipeline) -> bool:
     return len(other.members) == 1 and other.members[0] is one.members[0]
 
 
-def _champion_answers(
+def _comparable_champion(
     judged: Judged, holdout: Table, champion: Version | None, registry: Registry
-) -> tuple[Answers | None, str]:
-    """The champion's answers on the same rows, or why there can be none."""
+) -> tuple[Artefact | None, str]:
+    """The champion, or why it cannot be compared with on the same rows."""
     if champion is None:
         return None, ""
     try:
@@ -265,15 +319,41 @@ def _champion_answers(
     now, then = judged.dataset.schema, model.schema
     if (now.target.name, now.target.levels) != (then.target.name, then.target.levels):
         return None, "it predicts another target or other classes"
-    ours = (judged.dataset.split, judged.dataset.seed)
-    if (model.manifest.split, model.manifest.seed) != ours:
-        return None, "it was trained under another split, so it may know the sealed rows"
     kinds = {column.name: column.kind for column in now.features}
     changed = [c.name for c in then.features if kinds.get(c.name) != c.kind]
     if changed:
         named = ", ".join(changed[:5])
         return None, f"columns it reads are gone or of another kind: {named}"
-    return model.answer({c.name: holdout.feeds[c.name] for c in then.features}), ""
+    ours = (judged.dataset.split, judged.dataset.seed)
+    same = (model.manifest.split, model.manifest.seed) == ours
+    if not same or judged.dataset.split.endswith(SEALED_GIVEN):
+        run = judged.spec_file.folder / "runs" / champion.run
+        if not all_sealed(run, holdout, [column.name for column in then.features]):
+            return None, "it was trained under another split, so it may know the sealed rows"
+    return model, ""
+
+
+def _on_recent_rows(
+    judged: Judged, champion: Version | None, theirs: Artefact | None, confidence: float
+) -> list[Finding]:
+    """Of a retraining: whether it is better than the champion on the newest labelled rows."""
+    recent, metric = judged.recent, judged.fit.goal
+    if recent is None or champion is None:
+        return []
+    ours: Array | None = None
+    champions: Array | None = None
+    if theirs is not None and not recent.problem and recent.rows.rows:
+        said = [m.answer(_read_by(m, recent.rows.feeds)) for m in (judged.artefact, theirs)]
+        ours, champions = (decided(metric, one.raw, one.codes) for one in said)
+    found = recent_finding(
+        metric, recent, ours, champions, champion.number,
+        confidence=confidence, seed=judged.dataset.seed,
+    )  # fmt: skip
+    return [found]
+
+
+def _read_by(model: Artefact, feeds: Feeds) -> Feeds:
+    return {column.name: feeds[column.name] for column in model.schema.features}
 
 
 def _write(judged: Judged, evaluation: Evaluation, release: ReleaseRecord) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from modelwright.core.limits import METRICS, Limit, show
+from modelwright.core.limits import Limit, show
 from modelwright.core.records import (
     ACCEPTED,
     Finding,
@@ -14,7 +14,8 @@ from modelwright.core.records import (
 from modelwright.release.candidates_page import candidates_page
 from modelwright.release.card import missing_from_card
 from modelwright.release.data_page import data_page
-from modelwright.release.html import page, table
+from modelwright.release.drawing import limit_bar
+from modelwright.release.html import contents, page, table
 from modelwright.release.model_page import curves_page, failures_page, uses_page, weak_page
 from modelwright.release.practices import practices_html, score_practices
 from modelwright.release.run_records import RunRecords
@@ -29,18 +30,11 @@ def render(given: RunRecords) -> str:
     """The whole page."""
     release = given.release
     title = f"{release.model} {release.version or release.run}"
-    parts = sections(given)
-    links = "".join(f"<li><a href='#{anchor(name)}'>{name}</a></li>" for name, _ in parts)
-    body = "".join(
-        f"<section id='{anchor(name)}'><h2>{name}</h2>{content}</section>"
-        for name, content in parts
-    )
     head = (
         f"<p class='eyebrow'>{escape(title)} &middot; {escape(release.at)}</p>"
         f"<h1 class='{release.verdict}'>{escape(headline(release))}</h1>{_purpose(given)}"
-        f"<nav aria-label='Parts of this report'><ul>{links}</ul></nav>"
     )
-    return page(title, head + body)
+    return page(title, head + contents(sections(given), "report"))
 
 
 def sections(given: RunRecords) -> list[tuple[str, str]]:
@@ -57,20 +51,10 @@ def sections(given: RunRecords) -> list[tuple[str, str]]:
         ("Weak slices", weak_page(found)),
         ("Worst errors", failures_page(found)),
         ("Cost", _cost(given.measured)),
-        ("Data", data_page(given.dataset)),
+        ("Data", _retrained(given) + data_page(given.dataset)),
         ("ML Test Score", practices_html(given.practices or score_practices(given))),
         ("How to get this again", _reproduce(given)),
     ]
-
-
-def anchor(name: str) -> str:
-    """The id of a section.
-
-    Example:
-        >>> anchor("Weak slices")
-        'weak-slices'
-    """
-    return name.lower().replace(" ", "-")
 
 
 def to_judge(given: RunRecords) -> list[str]:
@@ -127,13 +111,14 @@ def _limits(given: RunRecords) -> str:
     rows = []
     for finding, limit in _paired(given.release.evidence, given.manifest.limits):
         rows.append(
-            f"<tr><th scope='row'>{escape(finding.subject)}</th><td>{escape(finding.measured)}</td>"
-            f"<td>{escape(finding.wanted)}</td><td>{_bar(finding, limit)}</td>"
-            f"<td class='{finding.verdict}'>{SIGN[finding.verdict]}</td></tr>"
+            f"<tr><th scope='row'>{escape(finding.subject)}</th>"
+            f"<td class='{finding.verdict} sign'>{SIGN[finding.verdict]}</td>"
+            f"<td>{escape(finding.measured)}</td><td>{escape(finding.wanted)}</td>"
+            f"<td>{limit_bar(finding, limit)}</td></tr>"
         )
     if not rows:
         return "<p>The spec sets no limits. Add some under <code>limits:</code>.</p>"
-    return table(("limit", "measured", "wanted", "", "verdict"), rows)
+    return table(("limit", "verdict", "measured", "wanted", ""), rows)
 
 
 def _paired(evidence: Sequence[Finding], limits: Iterable[Limit]) -> list[tuple[Finding, Limit]]:
@@ -145,43 +130,22 @@ def _paired(evidence: Sequence[Finding], limits: Iterable[Limit]) -> list[tuple[
     ]
 
 
-def _bar(finding: Finding, limit: Limit) -> str:
-    """The interval as a bar and the limit as a line, on a scale that holds both."""
-    if finding.interval is None:
-        return ""
-    found = finding.interval
-    unit = METRICS[limit.metric].unit
-    top = max(found.high, limit.bound) * 1.15 or 1.0
-    bottom = 0.0
-    if unit == "score":
-        span = max(abs(found.value - limit.bound), found.high - found.low, 0.005)
-        bottom = min(found.low, limit.bound) - span
-        top = max(found.high, limit.bound) + span
-
-    def place(value: float) -> float:
-        return max(0.0, min(220.0, 220 * (value - bottom) / (top - bottom)))
-
-    low, high = place(found.low), place(found.high)
-    label = escape(f"{finding.measured}; {finding.wanted}")
-    return (
-        f"<svg width='220' height='18' role='img' aria-label='{label}'>"
-        "<rect x='0' y='8' width='220' height='2' class='rail'/>"
-        f"<rect x='{low:.1f}' y='5' width='{max(2.0, high - low):.1f}' height='8' "
-        f"class='span {finding.verdict}'/>"
-        f"<rect x='{place(limit.bound) - 1:.1f}' y='0' width='2' height='18' class='line'/></svg>"
-    )
-
-
 def _gates(evidence: Sequence[Finding]) -> str:
     rows = [
-        f"<tr><th scope='row'>{escape(f.check)}</th><td>{escape(f.subject)}</td>"
-        f"<td>{escape(f.measured)}</td><td>{escape(f.wanted)}</td>"
+        f"<tr><th scope='row'>{escape(f.check)}</th>"
         f"<td class='{_weight(f)} sign'>{SIGN[f.verdict]}{_warns(f)}</td>"
+        f"<td>{escape(f.subject)}</td><td>{escape(f.measured)}</td><td>{escape(f.wanted)}</td>"
         f"<td>{escape('. '.join(filter(None, (f.why, f.advice))))}</td></tr>"
         for f in evidence
         if f.severity != "info"
     ]
-    return table(("gate", "of", "measured", "wanted", "verdict", "why, and what to do"), rows)
+    return table(("gate", "verdict", "of", "measured", "wanted", "why, and what to do"), rows)
+
+
+def _retrained(given: RunRecords) -> str:
+    """Of a retraining: what rows it was made of, and why."""
+    notes = [". ".join(filter(None, (f.measured, f.why))) for f in given.gates("retrained")]
+    return "".join(f"<p>Retrained: {escape(note)}.</p>" for note in notes)
 
 
 def _weight(finding: Finding) -> str:

@@ -8,7 +8,8 @@ judged by it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,9 @@ from modelwright.core.schema import MISSING_TIME, Column
 from modelwright.core.table import take_feeds
 from modelwright.release.evidence import Evidence
 
-ROWS = 300
+ROWS, FEWEST_ROWS = 300, 30
+LEAST = 10
+"""Disturbances of a kind that are tried however little time there is."""
 UNSEEN = "\u2603 never seen"
 EXTREMES = (-sys.float_info.max, -1e15, 0.0, 5e-324, 1e15, sys.float_info.max)
 MOMENTS = (-62_135_596_800_000_000, 253_402_300_799_000_000)
@@ -40,31 +43,53 @@ class _Tried:
     flips: float
 
 
-def robustness(evidence: Evidence) -> list[Finding]:
-    """One finding a kind of disturbance."""
+def robustness(evidence: Evidence, seconds: float = 2.0) -> list[Finding]:
+    """One finding a kind of disturbance.
+
+    Args:
+        evidence: the sealed rows and the packed model.
+        seconds: to spend at most, shared by the kinds. A table of many columns is looked at on
+            fewer rows, then in part, its columns in random order; the findings say so.
+    """
     rng = np.random.default_rng(evidence.seed)
-    rows = rng.permutation(evidence.holdout.rows)[:ROWS]
+    columns = [evidence.schema.features[n] for n in rng.permutation(len(evidence.schema.features))]
+    rows = _enough_rows(evidence, rng.permutation(evidence.holdout.rows)[:ROWS], seconds)
     feeds = take_feeds(evidence.holdout.feeds, rows)
     plain = evidence.answers[rows]
-    tried = {
-        "missing values": _worst(evidence, plain, _missing(evidence, feeds)),
-        "unseen values": _worst(evidence, plain, _unseen(evidence, feeds)),
-        "extreme values": _worst(evidence, plain, _extreme(evidence, feeds)),
-        "shuffled columns": _worst(evidence, plain, _shuffled(evidence, feeds, rng)),
+    kinds = {
+        "missing values": _missing(columns, feeds),
+        "unseen values": _unseen(columns, feeds),
+        "extreme values": _extreme(columns, feeds),
+        "shuffled columns": _shuffled(columns, feeds, rng),
     }
-    found = [_finding(what, *one) for what, one in tried.items() if one is not None]
-    return [*found, *_nudged(evidence, take_feeds(feeds, slice(0, NUDGED_ROWS)))]
+    start, share = time.monotonic(), seconds / (len(kinds) + 1)
+    found = []
+    for done, (what, disturbed) in enumerate(kinds.items(), 1):
+        tried = _worst(evidence, plain, disturbed, start + done * share)
+        if tried is not None:
+            found.append(_finding(what, tried, len(rows)))
+    some = take_feeds(feeds, slice(0, NUDGED_ROWS))
+    return [*found, *_nudged(evidence, columns, some, start + seconds)]
+
+
+def _enough_rows(evidence: Evidence, rows: Array, seconds: float) -> Array:
+    """As many of these rows as can be answered for every disturbance within that time."""
+    started = time.monotonic()
+    evidence.answer(take_feeds(evidence.holdout.feeds, rows))
+    a_row = (time.monotonic() - started) / max(1, len(rows))
+    many = 8 * len(evidence.schema.features)
+    return rows[: max(FEWEST_ROWS, int(seconds / (a_row * many + 1e-9)))]
 
 
 Disturbed = Iterator[tuple[str, Feeds]]
 
 
-def _missing(evidence: Evidence, feeds: Feeds) -> Disturbed:
-    """Each column absent from all rows, then all columns at once."""
-    nothing = {c.name: _filled(c, feeds, None) for c in evidence.schema.features}
-    for column in evidence.schema.features:
-        yield column.name, {**feeds, column.name: nothing[column.name]}
+def _missing(columns: Sequence[Column], feeds: Feeds) -> Disturbed:
+    """All columns absent from all rows at once, then each."""
+    nothing = {c.name: _filled(c, feeds, None) for c in columns}
     yield "all columns", nothing
+    for column in columns:
+        yield column.name, {**feeds, column.name: nothing[column.name]}
 
 
 def _filled(column: Column, feeds: Feeds, value: object) -> Array:
@@ -75,14 +100,14 @@ def _filled(column: Column, feeds: Feeds, value: object) -> Array:
     return np.full(len(like), value, dtype=like.dtype)
 
 
-def _unseen(evidence: Evidence, feeds: Feeds) -> Disturbed:
-    for column in evidence.schema.features:
+def _unseen(columns: Sequence[Column], feeds: Feeds) -> Disturbed:
+    for column in columns:
         if column.kind in ("category", "list"):
             yield column.name, {**feeds, column.name: _filled(column, feeds, UNSEEN)}
 
 
-def _extreme(evidence: Evidence, feeds: Feeds) -> Disturbed:
-    for column in evidence.schema.features:
+def _extreme(columns: Sequence[Column], feeds: Feeds) -> Disturbed:
+    for column in columns:
         ends = {"number": EXTREMES, "datetime": MOMENTS}.get(column.kind, ())
         for value in ends:
             yield f"{column.name} {value:.3g}", {
@@ -90,24 +115,35 @@ def _extreme(evidence: Evidence, feeds: Feeds) -> Disturbed:
             }  # fmt: skip
 
 
-def _shuffled(evidence: Evidence, feeds: Feeds, rng: np.random.Generator) -> Disturbed:
+def _shuffled(columns: Sequence[Column], feeds: Feeds, rng: np.random.Generator) -> Disturbed:
     """Each column with the values of other rows."""
-    for column in evidence.schema.features:
+    for column in columns:
         order = rng.permutation(len(feeds[column.name]))
         yield column.name, {**feeds, column.name: feeds[column.name][order]}
 
 
-def _worst(
-    evidence: Evidence, plain: Array, disturbed: Disturbed
-) -> tuple[int, str, _Tried] | None:
-    """(how many were tried, which moved the answers most, what it did); insane ones first."""
-    count, name, worst = 0, "", _Tried("", -1.0, 0.0)
+@dataclass(frozen=True)
+class _Worst:
+    """What moved the answers most of a kind of disturbance; insane answers come first."""
+
+    count: int
+    name: str
+    tried: _Tried
+    cut_short: bool
+
+
+def _worst(evidence: Evidence, plain: Array, disturbed: Disturbed, end: float) -> _Worst | None:
+    """Try one disturbance after the other until that moment; None where there is none."""
+    count, name, worst, cut_short = 0, "", _Tried("", -1.0, 0.0), False
     for what, feeds in disturbed:
+        if count >= LEAST and time.monotonic() > end:
+            cut_short = True
+            break
         found = _tried(evidence, plain, evidence.answer(feeds))
         count += 1
         if (bool(found.insane), found.moved) > (bool(worst.insane), worst.moved):
             name, worst = what, found
-    return (count, name, worst) if count else None
+    return _Worst(count, name, worst, cut_short) if count else None
 
 
 def _tried(evidence: Evidence, plain: Array, answers: Array) -> _Tried:
@@ -133,30 +169,37 @@ def _insane(evidence: Evidence, answers: Array) -> str:
     return f"{int(far.sum())} answers far beyond {low:g} to {high:g}" if far.any() else ""
 
 
-def _finding(what: str, count: int, name: str, worst: _Tried) -> Finding:
-    moved = f"{name} moves them most, by {worst.moved:.2g}"
-    flips = f" ({worst.flips:.0%} of labels)" if worst.flips else ""
+def _finding(what: str, worst: _Worst, rows: int) -> Finding:
+    tried, part = worst.tried, ", in the time there was" if worst.cut_short else ""
+    moved = f"{worst.name} moves them most, by {tried.moved:.2g}"
+    flips = f" ({tried.flips:.0%} of labels)" if tried.flips else ""
     return Finding(
-        "robustness", what, "fail" if worst.insane else "pass",
-        f"{worst.insane} ({name})" if worst.insane else f"all answers sane; {moved}{flips}",
+        "robustness", what, "fail" if tried.insane else "pass",
+        f"{tried.insane} ({worst.name})" if tried.insane else f"all answers sane; {moved}{flips}",
         "sane answers",
-        f"{count} disturbances of up to {ROWS} rows, which the world will send sooner or later",
+        f"{worst.count:,} disturbances of {rows} rows{part}, which the world will send "
+        "sooner or later",
         "fit.families without the linear ones, or expect: ranges that refuse such rows"
-        if worst.insane else "", "error",
+        if tried.insane else "", "error",
     )  # fmt: skip
 
 
-def _nudged(evidence: Evidence, feeds: Feeds) -> list[Finding]:
+def _nudged(
+    evidence: Evidence, columns: Sequence[Column], feeds: Feeds, end: float
+) -> list[Finding]:
     """Every number moved by a hundredth of its deviation, whichever way pushes a row's answer
     furthest: a greedy adversary, one column after the other."""
-    numbers = [c.name for c in evidence.schema.features if c.kind == "number" and not c.integer]
+    numbers = [c.name for c in columns if c.kind == "number" and not c.integer]
     if not numbers:
         return []
     plain = at = evidence.answer(feeds)
     current, rows = dict(feeds), np.arange(len(at))
     code = plain.argmax(axis=1) if plain.ndim == 2 else None
-    insane = ""
+    insane, nudged = "", 0
     for name in numbers:
+        if nudged >= LEAST and time.monotonic() > end:
+            break
+        nudged += 1
         step = NUDGE * float(np.nanstd(evidence.train.feeds[name]) or 0.0)
         for sign in (-1.0, 1.0):
             moved = {**current, name: feeds[name] + sign * step}
@@ -172,7 +215,7 @@ def _nudged(evidence: Evidence, feeds: Feeds) -> list[Finding]:
     told = f"labels of {found.flips:.0%} of rows flip, " if code is not None else ""
     return [Finding(
         "robustness", "nudged numbers", "fail" if insane else "pass",
-        insane or f"{len(rows)} rows, {len(numbers)} numbers nudged by {NUDGE:.0%} of their "
+        insane or f"{len(rows)} rows, {nudged} numbers nudged by {NUDGE:.0%} of their "
         f"deviation: {told}answers move by {found.moved:.3g} on average",
         "finite and sane answers", "a greedy adversary, one column after the other", "", "error",
     )]  # fmt: skip

@@ -77,6 +77,11 @@ class RunRecords:
         return self.spec_file.spec
 
     @property
+    def project(self) -> Path:
+        """The project that the run belongs to."""
+        return self.folder.resolve().parents[1]
+
+    @property
     def private(self) -> frozenset[str]:
         """Columns whose values must not be shown."""
         marked = (column.name for column in self.dataset.schema.columns if column.private)
@@ -120,5 +125,6 @@ def _read(path: Path, kind: type[Record]) -> Record:
         raise ArtefactError(
             f"{path} cannot be read: {error.strerror}.",
             hint="Was the run judged to its end, by this version? Else run again.",
+            rule="repro_required",
         ) from error
     return from_json(data, kind, where=str(path))

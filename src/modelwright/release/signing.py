@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from modelwright.core.attestation import (
@@ -49,30 +49,41 @@ def new_keys(folder: Path) -> tuple[Path, Path, str]:
     Raises:
         UsageError: there are keys already, or the folder cannot be written.
     """
-    private, public = folder / PRIVATE, folder / PUBLIC
+    key = write_pair(folder / PRIVATE, folder / PUBLIC)
+    return folder / PRIVATE, folder / PUBLIC, key_id(key)
+
+
+def write_pair(private: Path, public: Path, passphrase: bytes = b"") -> Ed25519PublicKey:
+    """Write a new key pair to two files, the private one under a passphrase where there is one.
+
+    Raises:
+        UsageError: the private file exists already, or the folder cannot be written.
+    """
     key = Ed25519PrivateKey.generate()
     secret = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.BestAvailableEncryption(passphrase)
+        if passphrase
+        else serialization.NoEncryption(),
     )
     shown = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
         raise UsageError(
             f"{private} exists already.",
-            hint="Models that it signed need it: name another folder.",
+            hint="What it signed needs it: name another folder.",
         ) from error
     except OSError as error:
         raise UsageError(f"Cannot write {private}: {error.strerror}.") from error
     with os.fdopen(handle, "wb") as file:
         file.write(secret)
     write_atomic(public, shown)
-    return private, public, key_id(key.public_key())
+    return key.public_key()
 
 
 def sign(run: Path) -> str:
@@ -181,7 +192,7 @@ def signed_words(place: Path, folder: Path) -> Attestation:
 
 def _is_about(found: Attestation, folder: Path, digest: str, model: str) -> None:
     """A valid signature of another model, or of one that did not pass, says nothing for this."""
-    if (found.artefact, found.model) != (digest, model):
+    if digest not in (found.artefact, found.baseline) or found.model != model:
         raise ArtefactError(
             f"The signature of {folder} is for {found.model} {found.artefact[:12]}, wanted "
             f"{model} {digest[:12]}."
@@ -199,28 +210,44 @@ def signing_key() -> Ed25519PrivateKey:
         UsageError: it is absent, others may read it, or it is no Ed25519 key.
     """
     path = Path(os.environ.get(SIGNING_KEY, ""))
+    return private_key(path, f"The signing key {path} of {SIGNING_KEY}", _HINT)
+
+
+def private_key(
+    path: Path, named: str, hint: str, passphrase: Callable[[], bytes] | None = None
+) -> Ed25519PrivateKey:
+    """A private key's file.
+
+    Args:
+        path: of the PEM file.
+        named: how messages call it.
+        hint: what to do where there is no such key.
+        passphrase: asked for where the key has one; without it such a key is refused.
+
+    Raises:
+        UsageError: it is absent, others may read it, or it is no Ed25519 key.
+    """
     try:
         mode = path.stat().st_mode
         data = path.read_bytes()
     except OSError as error:
-        raise UsageError(
-            f"The signing key {path} of {SIGNING_KEY} cannot be read: {error.strerror}.",
-            hint=_HINT,
-        ) from error
+        raise UsageError(f"{named} cannot be read: {error.strerror}.", hint=hint) from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise UsageError(
-            f"The signing key {path} can be used by others (mode {stat.S_IMODE(mode):04o}, wanted "
-            "0600).",
+            f"{named} can be used by others (mode {stat.S_IMODE(mode):04o}, wanted 0600).",
             hint=f"chmod 600 {path}; if others had access, make a new pair.",
         )
+    secret = passphrase() if passphrase and b"BEGIN ENCRYPTED PRIVATE KEY" in data else None
     try:
-        key = serialization.load_pem_private_key(data, password=None)
+        key = serialization.load_pem_private_key(data, password=secret)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        if secret is not None:
+            raise UsageError(f"The passphrase does not open {path}.") from error
         raise UsageError(
-            f"{path} is not a PEM private key without a password.", hint=_HINT
+            f"{path} is not a PEM private key without a password.", hint=hint
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise UsageError(f"{path} is no Ed25519 key.", hint=_HINT)
+        raise UsageError(f"{path} is no Ed25519 key.", hint=hint)
     return key
 
 

@@ -13,12 +13,12 @@ import msgspec
 
 from modelwright.core.errors import MissingExtra
 from modelwright.core.limits import METRICS, QUALITY
+from modelwright.core.principal import acting
 from modelwright.core.records import DatasetRecord, FitRecord, Measured, ReleaseRecord, Trial
-from modelwright.core.runs import SEARCH_STATE
+from modelwright.core.runs import OF_ROWS, SEARCH_STATE
 from modelwright.core.schema import Column
 from modelwright.pack.artefact import Artefact
 from modelwright.pack.convert import input_type
-from modelwright.release.audit import who
 from modelwright.release.flat import flat_graph
 from modelwright.release.registry import Registry, description_of, tags_of
 
@@ -72,7 +72,7 @@ def log_run(
 def _usual_tags(artefact: Artefact, release: ReleaseRecord) -> dict[str, str]:
     """Tags that MLflow's page has places for: user, commit, description."""
     tags = {
-        "mlflow.user": who(),
+        "mlflow.user": acting().name,
         "mlflow.source.name": "modelwright run",
         "mlflow.source.type": "LOCAL",
         "mlflow.note.content": description_of(release),
@@ -169,7 +169,7 @@ def _log_trial(
         run_name=f"{trial.number} {trial.family}",
         tags={
             "mlflow.parentRunId": parent,
-            "mlflow.user": who(),
+            "mlflow.user": acting().name,
             "modelwright.trial": str(trial.number),
             "modelwright.origin": trial.origin,
             "modelwright.outcome": trial.outcome,
@@ -252,13 +252,15 @@ def _json(content: object) -> str:
 
 
 def _log_files(client: Any, run_id: str, artefact: Artefact, folder: Path) -> None:
-    """The model in MLflow's own flavour, and the run's folder without what only a resumed search
-    needs; the report and the card are pages that MLflow shows."""
+    """The model in MLflow's own flavour, and the run's folder without rows and without what only a
+    resumed search needs; the report and the card are pages that MLflow shows."""
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / "model"
         _save_flavour(artefact, model)
         records = Path(scratch) / "run"
-        shutil.copytree(folder, records, ignore=shutil.ignore_patterns(*SEARCH_STATE, ".*"))
+        shutil.copytree(
+            folder, records, ignore=shutil.ignore_patterns(*SEARCH_STATE, *OF_ROWS, ".*")
+        )
         client.log_artifacts(run_id, str(model), "model")
         client.log_artifacts(run_id, str(records))
 

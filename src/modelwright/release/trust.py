@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from modelwright.core.attestation import SIGNATURE, SIGNING_KEY, TRUSTED_KEYS
+from modelwright.pack.artefact import Artefact, verified
 
 
 def check_keys() -> None:
@@ -60,3 +61,19 @@ def verify(folder: Path, digest: str, model: str) -> None:
         from modelwright.release import signing
 
         signing.verify(folder, digest, model)
+
+
+def load_trusted(folder: Path, *, digest: str | None = None, model: str = "") -> Artefact:
+    """Load a model folder whose bytes and signature are checked before ONNX Runtime sees them.
+
+    Args:
+        folder: with manifest.json and model.onnx.
+        digest: the sha256 that its manifest must have, when it is known.
+        model: the name that it must have been signed under; default its own.
+
+    Raises:
+        ArtefactError: it was changed, is foreign, or no trusted key vouches for it.
+    """
+    manifest, found, data = verified(folder, digest)
+    verify(folder, found, model or manifest.model)
+    return Artefact(folder, manifest, found, data)

@@ -15,12 +15,15 @@ from typing import Literal
 
 import msgspec
 
-from modelwright.core.errors import ArtefactError, NoSuchModel
+from modelwright.core.errors import ArtefactError, ModelwrightError, NoSuchModel
 from modelwright.core.records import Alias, ReleaseRecord
 from modelwright.core.runs import RELEASE
 from modelwright.core.store import from_json, locked, to_json, write_atomic
+from modelwright.core.traffic import Traffic, read_traffic, write_traffic
 from modelwright.release.audit import AuditLog
+from modelwright.release.pages import write_pages
 from modelwright.release.registry import CHALLENGER, CHAMPION, HOME, Registry
+from modelwright.release.run_records import RunRecords
 
 LOCK, PENDING = HOME / "promote.lock", HOME / "pending.json"
 FIRST = "first release that passed its gates"
@@ -30,10 +33,11 @@ class Intent(msgspec.Struct, frozen=True):
     """A change that was begun.
 
     `lines`: how many the audit log had. A release has `run` and `mlflow_run`, and no version: the
-    registry gives it one.
+    registry gives it one; `waits`: even a first one does not become champion by itself. A change of
+    traffic has the rule that is to be in force.
     """
 
-    action: Literal["promote", "rollback", "release"]
+    action: Literal["promote", "rollback", "release", "canary", "ab", "shadow", "stop"]
     model: str
     version: str = ""
     replaces: str = ""
@@ -41,6 +45,8 @@ class Intent(msgspec.Struct, frozen=True):
     run: str = ""
     mlflow_run: str = ""
     lines: int = 0
+    traffic: Traffic | None = None
+    waits: bool = False
 
 
 def begin(folder: Path, intent: Intent) -> None:
@@ -75,30 +81,41 @@ def finish_locked(registry: Registry, folder: Path) -> None:
         made = [v for v in registry.versions(intent.model) if v.mlflow_run == intent.mlflow_run]
         if made:
             settle_release(registry, folder, intent, made[0].number)
+            with contextlib.suppress(ModelwrightError):  # pages must not hold up the rest
+                write_pages(RunRecords.read(folder / "runs" / intent.run))
     elif is_recorded(folder, intent):
-        _finish_move(registry, folder, intent)
+        if intent.traffic is not None:
+            write_traffic(folder, intent.traffic)
+        else:
+            _finish_move(registry, folder, intent)
     done(folder)
 
 
-def move(registry: Registry, intent: Intent) -> None:
-    """Point champion at the version; it is no challenger any more."""
+def move(registry: Registry, folder: Path, intent: Intent) -> None:
+    """Point champion at the version; it is no challenger, canary or shadow any more."""
     registry.set_alias(intent.model, CHAMPION, intent.version)
     challenger = registry.aliased(intent.model, CHALLENGER)
     if challenger and challenger.number == intent.version:
         registry.remove_alias(intent.model, CHALLENGER)
+    with contextlib.suppress(ArtefactError):  # a damaged rule must not hold up a way back
+        rule = read_traffic(folder, intent.model)
+        if rule is not None and (after := rule.after_promotion(intent.version)) != rule:
+            write_traffic(folder, after)
 
 
 def settle_release(registry: Registry, folder: Path, intent: Intent, version: str) -> Alias:
     """Give a registered version its alias, and the run's record its version.
 
-    The first version becomes champion, later ones become challenger.
+    The first version becomes champion, later ones become challenger, and so does a first one that
+    waits for a person.
     """
     champion = registry.aliased(intent.model, CHAMPION)
     alias: Alias = "challenger"
-    if champion is None or champion.number == version:
+    first = champion is None and not intent.waits
+    if first or (champion is not None and champion.number == version):
         alias = "champion"
-        first = msgspec.structs.replace(intent, action="promote", version=version, why=FIRST)
-        if not is_recorded(folder, first):
+        made = msgspec.structs.replace(intent, action="promote", version=version, why=FIRST)
+        if not is_recorded(folder, made):
             AuditLog(folder).record("promote", intent.model, version, replaces="", why=FIRST)
     registry.set_alias(intent.model, alias, version)
     path = folder / "runs" / intent.run / RELEASE
@@ -122,7 +139,7 @@ def _finish_move(registry: Registry, folder: Path, intent: Intent) -> None:
     champion = registry.aliased(intent.model, CHAMPION)
     now = champion.number if champion else ""
     if now in (intent.replaces, intent.version) and _is_there(registry, intent):
-        move(registry, intent)
+        move(registry, folder, intent)
         return
     why = f"{intent.action} was cut off, and the champion is now {now or 'none'}"
     AuditLog(folder).record("void", intent.model, intent.version, replaces=now, why=why)

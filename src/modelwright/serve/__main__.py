@@ -4,58 +4,69 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-import threading
 from pathlib import Path
 
-from modelwright.core.errors import ModelwrightError
-from modelwright.serve.app import Settings
-from modelwright.serve.server import Bind, serve, token_from
+import msgspec
+
+from modelwright.core.errors import ModelwrightError, UsageError
+from modelwright.core.store import from_json
+from modelwright.serve.server import serve
+from modelwright.serve.settings import Settings, Source, Token
+
+EVERYTHING = frozenset({"predict", "labels", "admin"})
 
 
 def main() -> int:
     """Parse the command line and serve; 2 or 3 on errors, with one line that says why."""
     parser = argparse.ArgumentParser(prog="modelwright.serve", description=__doc__)
-    parser.add_argument("--artefact", type=Path, required=True, help="model folder")
+    parser.add_argument("--config", type=Path, help="settings as JSON; the other options go first")
+    parser.add_argument("--artefact", type=Path, help="model folder")
     parser.add_argument("--digest", help="sha256 that its manifest.json must have")
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--version", required=True)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--max-body", type=int, default=16 * 2**20)
-    parser.add_argument("--max-rows", type=int, default=100_000)
+    parser.add_argument("--tried", action="store_true", help="the folder was made here")
+    parser.add_argument("--name", default="model")
+    parser.add_argument("--version", default="0")
+    parser.add_argument("--host")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--grpc-port", type=int)
+    parser.add_argument("--metrics-port", type=int)
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--max-body", type=int)
+    parser.add_argument("--max-rows", type=int)
     parser.add_argument("--token-env", default="MODELWRIGHT_TOKEN")
     parser.add_argument("--quiet", action="store_true")
     parser.add_argument(
         "--until-stdin-closes", action="store_true", help="end with the process that started this"
     )
     given = parser.parse_args()
-    settings = Settings(
-        given.name, given.version, given.max_body, given.max_rows, token_from(given.token_env)
-    )
-    if given.until_stdin_closes:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        serve(
-            given.artefact,
-            settings,
-            Bind(given.host, given.port),
-            digest=given.digest,
-            quiet=given.quiet,
-        )
+        return serve(_settings(given), until_stdin_closes=given.until_stdin_closes)
     except KeyboardInterrupt:
         return 130
     except ModelwrightError as error:
         print(f"modelwright: {error}", file=sys.stderr)
         return error.exit_code
-    return 0
 
 
-def _end_with_parent() -> None:
-    """The pipe closes however the parent ends, kill -9 included."""
-    sys.stdin.read()
-    os.kill(os.getpid(), signal.SIGTERM)
+def _settings(given: argparse.Namespace) -> Settings:
+    if given.config is not None:
+        found = from_json(given.config.read_bytes(), Settings, where=str(given.config))
+    else:
+        found = Settings(models=())
+    if given.artefact is not None:
+        source = Source(
+            name=given.name, folder=str(given.artefact), version=given.version,
+            digest=given.digest, tried=given.tried,
+        )  # fmt: skip
+        found = msgspec.structs.replace(found, models=(source,))
+    if not found.models:
+        raise UsageError("Nothing to serve.", hint="Name a model folder with --artefact.")
+    names = ("host", "port", "grpc_port", "metrics_port", "workers", "max_body", "max_rows")
+    said = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
+    secret = os.environ.get(given.token_env)
+    if secret and not found.tokens:
+        said["tokens"] = (Token("everything", secret, EVERYTHING),)
+    return msgspec.structs.replace(found, quiet=found.quiet or given.quiet, **said)
 
 
 if __name__ == "__main__":

@@ -1,236 +1,198 @@
-"""The ASGI application: one model behind `/predict`, OIP v2, `/metrics` and `/openapi.json`."""
+"""Requests to answers: what `serve.http` hands every request to."""
 
 from __future__ import annotations
 
-import asyncio
-import hmac
-import logging
-import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import msgspec
+from modelwright.serve.access_log import Log, new_ids
+from modelwright.serve.dispatch import INLINE_BYTES, Models
+from modelwright.serve.doors import INFER, INVOCATIONS, LABELS, PREDICT, Door, door_of, is_plain
+from modelwright.serve.exchange import Exchange
+from modelwright.serve.http import Connections, Slot
+from modelwright.serve.journal import OFF, Journal
+from modelwright.serve.label_desk import CLOSED, Desk
+from modelwright.serve.messages import Answered, Call, ProtocolError, Request, Response
+from modelwright.serve.metrics import Counts
+from modelwright.serve.pages import Pages
+from modelwright.serve.settings import Settings
+from modelwright.serve.tokens import Gate
+from modelwright.serve.tracing import Tracer
+from modelwright.serve.typed_rows import TypedRows
 
-from modelwright.core.intake import Feeds
-from modelwright.core.schema import Schema
-from modelwright.core.version import __version__
-from modelwright.pack.artefact import Answers, Artefact
-from modelwright.serve.metrics import Metrics
-from modelwright.serve.openapi import openapi
-from modelwright.serve.protocol import (
-    ProtocolError,
-    Question,
-    error_body,
-    model_metadata,
-    read_infer,
-    read_predict,
-    write_infer,
-    write_predict,
-)
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Reader = Callable[[Schema, bytes, int], Question]
-Writer = Callable[[str, str, Question, Answers], bytes]
-JSON = b"application/json"
-OPEN_ROUTES = frozenset({"/v2/health/live", "/v2/health/ready"})
-BODY_SECONDS = 10.0
-_LOG = logging.getLogger("modelwright.serve")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a server answers.
-
-    Attributes:
-        name, version: what the model is called in answers and routes.
-        max_body: bytes of the largest body.
-        max_rows: most rows in one request.
-        token: bearer token, or None on loopback without one.
-    """
-
-    name: str
-    version: str
-    max_body: int = 16 * 2**20
-    max_rows: int = 100_000
-    token: str | None = None
-
-
-@dataclass(frozen=True)
-class Reply:
-    """Status, body and content type of an answer."""
-
-    status: int
-    body: bytes
-    kind: bytes = JSON
-    allow: str = ""
+Route = tuple[str, str, str | None]
+"""Door, model and version of a path that asks a model."""
 
 
 class App:
-    """A model as an ASGI application.
+    """Everything that a request can ask for, over the models of this process.
 
-    Example:
-        app = App(Artefact.load("runs/<id>/artefact"), Settings("income", "1"))
+    Args:
+        models: the dispatcher.
+        pages: what predicts nothing.
+        settings: of the server.
+        counts: of this process.
+        gate: lets requests in.
+        log, tracer: are told of each.
+        journal: is told of each answer.
+        desk: takes labels.
     """
 
-    def __init__(self, artefact: Artefact, settings: Settings) -> None:
-        self.artefact = artefact
-        self.settings = settings
-        self.metrics = Metrics(settings.name, settings.version, artefact.manifest.limits)
-        self._levels = {
-            column.name: frozenset([*column.levels, ""])
-            for column in artefact.schema.features
-            if column.kind == "category"
-        }
-        self._pages = self._fixed_pages()
-        self._posts = self._post_routes()
+    def __init__(
+        self,
+        models: Models,
+        pages: Pages,
+        settings: Settings,
+        counts: Counts,
+        gate: Gate,
+        log: Log,
+        tracer: Tracer,
+        journal: Journal = OFF,
+        desk: Desk = CLOSED,
+    ) -> None:
+        self.counts, self.log, self.tracer, self.journal = counts, log, tracer, journal
+        self.new_id, self._desk = new_ids(), desk
+        self.shared = Connections(self, settings.max_body)
+        self.models, self._pages, self.settings, self._gate = models, pages, settings, gate
+        self._routes: dict[str, Route] = {}
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        path = scope["path"]
-        reply = await self._reply(scope, path, receive)
-        known = path in self._pages or path in self._posts or path == "/metrics"
-        self.metrics.request(path if known else "other", reply.status)
-        headers = [
-            (b"content-type", reply.kind),
-            (b"content-length", str(len(reply.body)).encode()),
-            (b"x-content-type-options", b"nosniff"),
-        ]
-        if reply.allow:
-            headers.append((b"allow", reply.allow.encode()))
-        if reply.status == 401:
-            headers.append((b"www-authenticate", b"Bearer"))
-        start = {"type": "http.response.start", "status": reply.status, "headers": headers}
-        await send(start)
-        body = b"" if scope["method"] == "HEAD" else reply.body
-        await send({"type": "http.response.body", "body": body})
+    def refresh(self) -> None:
+        """Learn the routes of the models and versions that are served now."""
+        routes: dict[str, Route] = {}
+        for name, served in self.models.served.items():
+            versions = [None, *served.lanes]
+            for version in versions:
+                place = name if version is None else f"{name}/versions/{version}"
+                routes[f"/models/{place}/predict"] = (PREDICT, name, version)
+                routes[f"/v2/models/{place}/infer"] = (INFER, name, version)
+                routes[f"/v2/models/{place}/labels"] = (LABELS, name, version)
+        if self.models.served:
+            first = next(iter(self.models.served))
+            routes["/predict"] = (PREDICT, first, None)
+            routes["/invocations"] = (INVOCATIONS, first, None)
+        self._routes = routes
 
-    async def _reply(self, scope: MutableMapping[str, Any], path: str, receive: Receive) -> Reply:
+    def handle(self, request: Request, reply: Slot) -> None:
+        """Answer a request; see `http.Handler`."""
+        route = self._routes.get(request.path)
+        exchange = Exchange(self, request, reply, route[0] if route else "other")
         try:
-            if path not in OPEN_ROUTES:
-                self._check_token(scope)
-            method = scope["method"]
-            if path in self._posts:
-                if method != "POST":
-                    return _refused(405, f"{path} takes POST.", allow="POST")
-                _check_kind(scope)
-                started = time.perf_counter()
-                body = await _read_body(receive, self.settings.max_body)
-                return Reply(200, self._posts[path](body, started))
-            if path in self._pages or path == "/metrics":
-                if method not in ("GET", "HEAD"):
-                    return _refused(405, f"{path} takes GET.", allow="GET, HEAD")
-                if path == "/metrics":
-                    return Reply(200, self.metrics.page(), b"text/plain; version=0.0.4")
-                return Reply(200, self._pages[path])
-            return _refused(404, self._no_route(path))
-        except ProtocolError as error:
-            return Reply(error.status, error_body(error.message, error.problems))
-        except Exception:  # noqa: BLE001  the request handler: a fault of ours, details in the log only
-            _LOG.exception("fault in %s %s", scope["method"], path)
-            return _refused(500, "The server met a fault of its own; see its log.")
+            exchange.token = self._gate.admit(
+                request.method, request.path, request.headers, request.received
+            )
+            if route is not None and request.method == "POST":
+                self._ask(exchange, route)
+            else:
+                found = self._pages.answer(request)
+                if inspect.isawaitable(found):
+                    self.models.spawn(self._later(exchange, found))
+                else:
+                    assert isinstance(found, Response)
+                    exchange.page(found)
+        except Exception as error:  # noqa: BLE001  refuse() logs and answers
+            exchange.refuse(error)
 
-    def _check_token(self, scope: MutableMapping[str, Any]) -> None:
-        if self.settings.token is None:
+    async def _later(self, exchange: Exchange, work: Awaitable[Response]) -> None:
+        try:
+            exchange.page(await work)
+        except Exception as error:  # noqa: BLE001  refuse() logs and answers
+            exchange.refuse(error)
+
+    def _ask(self, exchange: Exchange, route: Route) -> None:
+        if self.shared.in_flight > self.settings.queue:
+            raise ProtocolError(
+                503, f"{self.settings.queue} requests are under way; try again.", retry_after=1
+            )
+        name, model, version = route
+        exchange.model = model
+        request = exchange.request
+        if name == LABELS:
+            target = self.models.live(model, version).schema.target
+            seconds = self._seconds(request.headers)
+            taken = self._desk.take(request, model, target, seconds)
+            self.models.spawn(self._later(exchange, taken))
             return
-        given = next((v for k, v in scope["headers"] if k == b"authorization"), b"")
-        wanted = f"Bearer {self.settings.token}".encode()
-        if not hmac.compare_digest(given, wanted):
-            raise ProtocolError(401, "Wanted the header 'Authorization: Bearer <token>'.")
+        plain = version is None and name == PREDICT and is_plain(request)
+        if plain and self._typed_rows(exchange, model):
+            return
+        call = self.call(exchange, model, version)
+        door = door_of(name, request, self.settings)
+        if door.explains or len(request.body) > INLINE_BYTES:
+            self.models.spawn(self._at_length(exchange, call, door))
+        else:
+            self.models.ask(call, exchange.timed(door.read), self.then(exchange, door))
 
-    def _predict(self, body: bytes, started: float) -> bytes:
-        return self._answer(read_predict, write_predict, body, started)
+    def call(self, exchange: Exchange, model: str, version: str | None) -> Call:
+        """Which model is asked, and under which conditions.
 
-    def _infer(self, body: bytes, started: float) -> bytes:
-        return self._answer(read_infer, write_infer, body, started)
-
-    def _answer(self, read: Reader, write: Writer, body: bytes, started: float) -> bytes:
-        question = read(self.artefact.schema, body, self.settings.max_rows)
-        answers = self.artefact.answer(question.feeds)
-        reply = write(self.settings.name, self.settings.version, question, answers)
-        self._note(question.feeds, question.rows, started)
-        return reply
-
-    def _note(self, feeds: Feeds, rows: int, started: float) -> None:
-        self.metrics.answered(rows, time.perf_counter() - started)
-        for name, levels in self._levels.items():
-            unseen = sum(value not in levels for value in feeds[name])
-            if unseen:
-                self.metrics.unseen(name, unseen)
-
-    def _post_routes(self) -> dict[str, Callable[[bytes, float], bytes]]:
-        base, version = f"/v2/models/{self.settings.name}", self.settings.version
-        return {
-            "/predict": self._predict,
-            f"{base}/infer": self._infer,
-            f"{base}/versions/{version}/infer": self._infer,
-        }
-
-    def _fixed_pages(self) -> dict[str, bytes]:
-        name, version = self.settings.name, self.settings.version
-        base = f"/v2/models/{name}"
-        about = model_metadata(name, version, self.artefact.schema)
-        server = {"name": "modelwright", "version": __version__, "extensions": []}
-        ready = {"name": name, "ready": True}
-        pages: dict[str, Any] = {
-            "/": {"model": name, "version": version, "openapi": "/openapi.json"},
-            "/openapi.json": openapi(name, version, self.artefact.manifest),
-            "/v2": server,
-            "/v2/health/live": {"live": True},
-            "/v2/health/ready": {"ready": True},
-            base: about,
-            f"{base}/ready": ready,
-            f"{base}/versions/{version}": about,
-            f"{base}/versions/{version}/ready": ready,
-        }
-        return {path: msgspec.json.encode(page) for path, page in pages.items()}
-
-    def _no_route(self, path: str) -> str:
-        if path.startswith("/v2/models/"):
-            name, version = self.settings.name, self.settings.version
-            return f"No such model or version: this server has {name}, version {version}."
-        return "No such route: see /openapi.json."
-
-
-def _refused(status: int, message: str, *, allow: str = "") -> Reply:
-    return Reply(status, error_body(message), allow=allow)
-
-
-def _check_kind(scope: MutableMapping[str, Any]) -> None:
-    """A missing content type means JSON: tritonclient sends none."""
-    kind = next((v for k, v in scope["headers"] if k == b"content-type"), JSON)
-    if kind.split(b";")[0].strip().lower() not in (JSON, b""):
-        found = kind.decode("latin-1")[:60]
-        raise ProtocolError(
-            415,
-            f"Wanted content type application/json, found {found}; "
-            "with curl add -H 'content-type: application/json'.",
+        Raises:
+            ProtocolError: 400, a time-out that is no number.
+        """
+        headers = exchange.request.headers
+        received = exchange.request.received
+        return Call(
+            model,
+            version if version is not None else headers.get("x-modelwright-version"),
+            headers.get("x-modelwright-key"),
+            received + self._seconds(headers),
+            exchange.id,
+            headers.get("traceparent", ""),
+            received,
+            len(exchange.request.body),
         )
 
+    def _seconds(self, headers: Mapping[str, str]) -> float:
+        asked = headers.get("x-request-timeout-ms")
+        return (
+            self.settings.deadline
+            if asked is None
+            else min(self.settings.deadline, _milliseconds(asked))
+        )
 
-async def _read_body(receive: Receive, limit: int) -> bytes:
-    """The whole body, counted while it comes; what is over the limit is read and dropped."""
-    parts: list[bytes] = []
-    size = 0
+    def _typed_rows(self, exchange: Exchange, model: str) -> bool:
+        """Take the shortest way there is; False where a request cannot."""
+        lane = self.models.served[model].fast
+        request = exchange.request
+        headers = request.headers
+        if lane is None or len(request.body) > INLINE_BYTES or "x-modelwright-version" in headers:
+            return False
+        rows = lane.live.reader.decode(request.body)
+        if not rows or len(rows) > self.settings.max_rows:
+            return False
+        exchange.trace.mark("read")
+        deadline = request.received + self._seconds(headers)
+        lane.batcher.submit(TypedRows(self, exchange, lane, rows, deadline))
+        return True
+
+    def then(self, exchange: Exchange, door: Door) -> Callable[[Any], None]:
+        """What is done with an answer, or with an error."""
+
+        def then(outcome: Answered | BaseException) -> None:
+            try:
+                if not isinstance(outcome, Answered):
+                    raise outcome
+                exchange.answered(self.models.counts_of(outcome), outcome, door.write(outcome))
+            except Exception as error:  # noqa: BLE001  refuse() logs and answers
+                exchange.refuse(error)
+
+        return then
+
+    async def _at_length(self, exchange: Exchange, call: Call, door: Door) -> None:
+        """What takes long to write, explanations and thousands of rows: in a thread."""
+        try:
+            found = await self.models.answer(call, door.read)
+            response = await self.models.in_thread(lambda: door.write(found))
+            exchange.answered(self.models.counts_of(found), found, response)
+        except Exception as error:  # noqa: BLE001  refuse() logs and answers
+            exchange.refuse(error)
+
+
+def _milliseconds(text: str) -> float:
     try:
-        async with asyncio.timeout(BODY_SECONDS):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ProtocolError(400, "The client went away.")
-                chunk = message.get("body", b"")
-                size += len(chunk)
-                if size <= limit:
-                    parts.append(chunk)
-                elif size > 4 * limit:
-                    break
-                if not message.get("more_body", False):
-                    break
-    except TimeoutError as error:
-        raise ProtocolError(408, f"The body took longer than {BODY_SECONDS:g} s.") from error
-    if size > limit:
-        raise ProtocolError(413, f"The body is larger than {limit:,} bytes.")
-    return b"".join(parts)
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 < found < 1e9:
+        raise ProtocolError(400, "x-request-timeout-ms: wanted a number of milliseconds.")
+    return found / 1e3

@@ -1,132 +1,268 @@
-"""OpenAPI 3.1 of a server, with the model's own columns."""
+"""OpenAPI 3.1 of a server: every route, with the models' own columns."""
 
 from __future__ import annotations
 
-from typing import Any
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from modelwright.core.records import Manifest
-from modelwright.serve.protocol import column_type, example_request
+from modelwright.core.version import __version__
+from modelwright.serve.bodies import ARROW_FILE, ARROW_STREAM, CSV, PARQUET
+from modelwright.serve.openapi_models import (
+    Json,
+    columns_schema,
+    label_schema,
+    prediction_schema,
+    row_schema,
+)
+from modelwright.serve.openapi_routes import (
+    ERRORS,
+    LABEL_SCHEMAS,
+    OIP_SCHEMAS,
+    error_responses,
+    json_answer,
+    label_paths,
+    oip_paths,
+    plain_paths,
+)
+
+JSON = "application/json"
 
 
-def openapi(model: str, version: str, manifest: Manifest) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Described:
+    """A model as the document shows it; `versions`: those that can be asked for, champion first."""
+
+    name: str
+    versions: tuple[str, ...]
+    manifest: Manifest
+
+
+def openapi(model: str, version: str, manifest: Manifest) -> Json:
+    """The document of a server with one model; see `document`."""
+    return document([Described(model, (version,), manifest)])
+
+
+def document(
+    models: Sequence[Described],
+    *,
+    protected: bool = False,
+    refuse_unknown: bool = True,
+    max_rows: int = 100_000,
+) -> Json:
     """Describe every route.
 
     Args:
-        model: the name it is served under.
-        version: its version.
-        manifest: of the artefact.
+        models: the default one first; each has `/models/NAME/predict`, the first `/predict` too.
+        protected: whether a token is asked for.
+        refuse_unknown: whether columns that a model never saw are refused.
+        max_rows: most rows in a request.
 
     Returns:
         The document as plain data.
     """
-    row = _row(manifest)
-    answer = _prediction(manifest)
-    return {
+    paths: Json = {}
+    schemas: Json = {"Error": _error(), **OIP_SCHEMAS, **LABEL_SCHEMAS}
+    for number, model in enumerate(models):
+        # with one model the schemas have plain names
+        prefix = "" if number == 0 else f"{model.name}."
+        schemas |= {
+            f"{prefix}Row": row_schema(model.manifest, refuse_unknown=refuse_unknown),
+            f"{prefix}Columns": columns_schema(model.manifest, refuse_unknown=refuse_unknown),
+            f"{prefix}Prediction": prediction_schema(model.manifest),
+        }
+        route = _predict(model, prefix, max_rows)
+        if number == 0:
+            paths["/predict"] = {"post": route}
+            paths["/invocations"] = {"post": _invocations(model, max_rows)}
+        named = {**route, "operationId": f"predict_{model.name}"}
+        paths[f"/models/{model.name}/predict"] = {"post": named}
+    names = [model.name for model in models]
+    versions = sorted({version for model in models for version in model.versions})
+    first = models[0]
+    found: Json = {
         "openapi": "3.1.0",
-        "info": {"title": model, "version": version},
+        "info": {
+            "title": first.name if len(models) == 1 else "Modelwright",
+            "version": first.versions[0] if len(models) == 1 else __version__,
+            "description": _about(models),
+        },
         "paths": {
-            "/predict": {"post": _predict_route(manifest)},
-            f"/v2/models/{model}/infer": {"post": _infer_route()},
-            f"/v2/models/{model}": {"get": _plain("Model metadata")},
-            "/v2": {"get": _plain("Server metadata")},
-            "/v2/health/live": {"get": _plain("Is the process alive")},
-            "/v2/health/ready": {"get": _plain("Can it answer")},
-            "/metrics": {"get": _plain("Prometheus metrics", "text/plain")},
+            **paths,
+            **label_paths(names, versions, max_rows),
+            **oip_paths(names, versions),
+            **plain_paths(),
         },
-        "components": {
-            "schemas": {
-                "Row": row,
-                "Prediction": answer,
-                "Error": {
-                    "type": "object",
-                    "required": ["error"],
-                    "properties": {
-                        "error": {"type": "string"},
-                        "problems": {"type": "array", "items": {"type": "string"}},
-                    },
-                },
-            }
-        },
+        "components": {"schemas": schemas, "responses": error_responses()},
     }
+    if protected:
+        bearer = {"type": "http", "scheme": "bearer"}
+        found["components"]["securitySchemes"] = {"token": bearer}
+        found["security"] = [{"token": []}]
+    return found
 
 
-def _row(manifest: Manifest) -> dict[str, Any]:
-    features = manifest.schema.features
+def _about(models: Sequence[Described]) -> str:
+    lines = []
+    for model in models:
+        target = model.manifest.schema.target
+        what = f"one of {', '.join(target.levels[:8])}" if target.levels else "a number"
+        versions = ", ".join(model.versions)
+        lines.append(f"{model.name} predicts {target.name!r}, {what}; versions: {versions}.")
+    return " ".join(lines)
+
+
+def _error() -> Json:
+    text = {"type": "string"}
     return {
         "type": "object",
-        "properties": {column.name: column_type(column) for column in features},
-        "required": [column.name for column in features if not column.nullable],
+        "required": ["error"],
+        "properties": {"error": text, "problems": {"type": "array", "items": text}},
     }
 
 
-def _prediction(manifest: Manifest) -> dict[str, Any]:
-    target = manifest.schema.target
-    kinds = {"string": "string", "integer": "integer", "boolean": "boolean", "number": "number"}
-    kind: dict[str, Any] = {"type": kinds[target.label_type]}
-    if target.levels:
-        kind["enum"] = [target.label(level) for level in target.levels]
-    shares = {f"p_{level}": {"type": "number"} for level in target.levels}
-    ends = ("low", "high") if target.interval else ()
-    properties = {"prediction": kind, **shares, **{end: {"type": "number"} for end in ends}}
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def _predict_route(manifest: Manifest) -> dict[str, Any]:
-    rows = {"type": "array", "items": {"$ref": "#/components/schemas/Row"}, "minItems": 1}
+def _predict(model: Described, prefix: str, max_rows: int) -> Json:
+    row = {"$ref": f"#/components/schemas/{prefix}Row"}
+    rows = {"type": "array", "items": row, "minItems": 1, "maxItems": max_rows}
+    columns = {"$ref": f"#/components/schemas/{prefix}Columns"}
     body = {
-        "oneOf": [
-            {"type": "object", "properties": {"rows": rows}, "required": ["rows"]},
-            {
-                "type": "object",
-                "properties": {"columns": {"type": "object"}},
-                "required": ["columns"],
-            },
+        "anyOf": [
+            {"type": "object", "properties": {"rows": rows}, "required": ["rows"],
+             "additionalProperties": False},
+            {"type": "object", "properties": {"columns": columns}, "required": ["columns"],
+             "additionalProperties": False},
             rows,
-            {"$ref": "#/components/schemas/Row"},
+            row,
         ]
+    }  # fmt: skip
+    example = dict(model.manifest.example)
+    content: Json = {
+        JSON: {
+            "schema": body,
+            "example": {"rows": [example]},
+        },
+        **_tables(example),
     }
-    answers = {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}}
     return {
-        "summary": "Predict rows",
+        "operationId": "predict",
+        "tags": [model.name],
+        "summary": f"Predict rows with {model.name}",
+        "parameters": _parameters(model),
+        "requestBody": {"required": True, "content": content},
+        "responses": {"200": _answer(prefix), **{c: ERRORS[c] for c in POSTED}},
+    }
+
+
+POSTED = (
+    "400", "401", "403", "404", "405", "408", "411", "413", "414", "415", "421", "422", "429",
+    "431", "500", "503", "504",
+)  # fmt: skip
+"""What a route with a body can answer when it does not answer 200."""
+
+
+def _parameters(model: Described) -> list[Json]:
+    found: list[Json] = [
+        {
+            "name": "explain",
+            "in": "query",
+            "schema": {"type": "boolean", "default": False},
+            "description": "Add what each column contributed to the answer (Shapley values).",
+        }
+    ]
+    if model.manifest.schema.target.levels:
+        found.append({
+            "name": "top_k",
+            "in": "query",
+            "schema": {"type": "integer", "minimum": 1, "maximum": 999_999},
+            "description": "Only so many labels, with their probabilities, the best first.",
+        })  # fmt: skip
+    return found
+
+
+def _tables(example: Json) -> Json:
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)
+    writer.writerow(example)
+    writer.writerow(["" if value is None else value for value in example.values()])
+    binary = {"type": "string", "format": "binary"}
+    return {
+        CSV: {"schema": {"type": "string"}, "example": out.getvalue()},
+        **{kind: {"schema": binary} for kind in (ARROW_STREAM, ARROW_FILE, PARQUET)},
+    }
+
+
+def _answer(prefix: str) -> Json:
+    answers = {"type": "array", "items": {"$ref": f"#/components/schemas/{prefix}Prediction"}}
+    head: Json = {"model": {"type": "string"}, "version": {"type": "string"}}
+    by_row = {**head, "predictions": answers}
+    by_column = {**head, "columns": {"type": "object", "additionalProperties": {"type": "array"}}}
+    found = json_answer(
+        "An answer a row, in the form that Accept asks for",
+        {
+            "anyOf": [
+                {"type": "object", "properties": form, "required": list(form)}
+                for form in (by_row, by_column)
+            ]
+        },
+    )
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    found["content"] |= {CSV: {"schema": {"type": "string"}}}
+    found["content"] |= dict.fromkeys((ARROW_STREAM, ARROW_FILE, PARQUET), binary)
+    return found
+
+
+def _invocations(model: Described, max_rows: int) -> Json:
+    """MLflow's route; it answers with the default model."""
+    row = {"$ref": "#/components/schemas/Row"}
+    rows = {"type": "array", "items": row, "minItems": 1, "maxItems": max_rows}
+    columns = {"$ref": "#/components/schemas/Columns"}
+    names = list(model.manifest.example)
+    values = list(model.manifest.example.values())
+    split: Json = {
+        "type": "object",
+        "required": ["columns", "data"],
+        "properties": {
+            "columns": {"type": "array", "items": {"type": "string"}, "uniqueItems": True},
+            "data": {"type": "array", "items": {"type": "array"}, "minItems": 1},
+        },
+    }
+    forms = (
+        ("dataframe_split", split),
+        ("dataframe_records", rows),
+        ("instances", {"anyOf": [rows, columns]}),
+        ("inputs", {"anyOf": [rows, columns]}),
+    )
+    bodies = [
+        {
+            "type": "object",
+            "properties": {name: form, "params": {"type": ["object", "null"]}},
+            "required": [name],
+            "additionalProperties": False,
+        }
+        for name, form in forms
+    ]
+    answer = {"predictions": {"type": "array", "items": label_schema(model.manifest)}}
+    return {
+        "operationId": "invocations",
+        "tags": ["MLflow"],
+        "summary": "MLflow's scoring protocol; params change nothing",
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {"schema": body, "example": example_request(manifest.example)}
+                JSON: {
+                    "schema": {"anyOf": bodies},
+                    "example": {"dataframe_split": {"columns": names, "data": [values]}},
+                },
+                **_tables(dict(model.manifest.example)),
             },
         },
         "responses": {
-            "200": _json("Predictions", {"type": "object", "properties": {"predictions": answers}}),
-            **_errors(),
+            "200": json_answer(
+                "Labels or values",
+                {"type": "object", "properties": answer, "required": list(answer)},
+            ),
+            **{code: ERRORS[code] for code in POSTED},
         },
     }
-
-
-def _infer_route() -> dict[str, Any]:
-    return {
-        "summary": "Open Inference Protocol v2",
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": {"type": "object", "required": ["inputs"]}}},
-        },
-        "responses": {"200": _json("Outputs", {"type": "object"}), **_errors()},
-    }
-
-
-def _errors() -> dict[str, Any]:
-    error = {"$ref": "#/components/schemas/Error"}
-    meaning = {
-        "400": "Not a request of this protocol",
-        "401": "No or a wrong token",
-        "413": "Too large",
-        "422": "Values that do not fit the columns",
-    }
-    return {code: _json(text, error) for code, text in meaning.items()}
-
-
-def _json(text: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": text, "content": {"application/json": {"schema": schema}}}
-
-
-def _plain(summary: str, kind: str = "application/json") -> dict[str, Any]:
-    content = {kind: {"schema": {"type": "string" if kind == "text/plain" else "object"}}}
-    return {"summary": summary, "responses": {"200": {"description": "OK", "content": content}}}

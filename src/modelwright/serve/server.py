@@ -1,98 +1,319 @@
-"""The server process: load, check, bind, answer, drain."""
+"""The supervisor: load, check, bind, fork workers, start dead ones again, end them in order."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib.util
 import ipaddress
+import logging
 import os
+import select
 import signal
 import socket
-from dataclasses import dataclass
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-import uvicorn
 
-from modelwright.core.errors import UsageError
-from modelwright.pack.artefact import Artefact
-from modelwright.release import trust
-from modelwright.serve.app import App, Settings
+from modelwright.core.errors import MissingExtra, ModelwrightError, UsageError
+from modelwright.serve.fallback import Constant
+from modelwright.serve.follow import Follower
+from modelwright.serve.journal import check as check_journal
+from modelwright.serve.listening import Signs, bound, listen
+from modelwright.serve.live import LiveModel
+from modelwright.serve.loading import Lives, Wanted, fixed, load_place, wanted_by
+from modelwright.serve.metrics_port import serve_metrics
+from modelwright.serve.metrics_store import new_folder, remove_folder
+from modelwright.serve.settings import Settings
+from modelwright.serve.signals import SIGNALS, awaited, hold_signals
+from modelwright.serve.tls import Tls, tls_from
+from modelwright.serve.tokens import Gate
+from modelwright.serve.worker import Setup, run_worker
 
-DRAIN_SECONDS = 10
 LONGEST_EXAMPLE = 1000
+POLL_SECONDS = 0.25
+MOST_FAILED_STARTS = 20
+"""A worker that dies so many times in a row before it answers is not started again."""
+_LOG = logging.getLogger("modelwright.serve")
 
 
-@dataclass(frozen=True)
-class Bind:
-    """Where to listen; port 0 takes a free one."""
-
-    host: str = "127.0.0.1"
-    port: int = 8000
-
-
-def serve(
-    artefact: Path,
-    settings: Settings,
-    bind: Bind,
-    *,
-    digest: str | None = None,
-    quiet: bool = False,
-) -> None:
+def serve(settings: Settings, *, until_stdin_closes: bool = False) -> int:
     """Answer until SIGTERM or Ctrl-C, then let open requests finish.
 
     Args:
-        artefact: the model folder.
-        settings: names, limits and token.
-        bind: where to listen.
-        digest: the sha256 that its manifest must have.
-        quiet: print nothing but the address.
+        settings: models, addresses, limits, tokens.
+        until_stdin_closes: end with the process that started this one.
+
+    Returns:
+        The exit code.
 
     Raises:
-        UsageError: the port is taken, or an open address without a token.
-        ArtefactError: the folder was changed, is foreign, or is not signed by a trusted key.
+        UsageError: a port is taken, an open address without a token, or `constant` is no label.
+        ArtefactError: a folder was changed, is foreign, or is not signed by a trusted key.
     """
-    if settings.token is None and not is_loopback(bind.host):
+    hold_signals()
+    logging.basicConfig(level=logging.WARNING, format="modelwright: %(message)s")
+    if not settings.tokens and not is_loopback(settings.host):
         raise UsageError(
-            f"Refused to serve on {bind.host} without a token: anybody could use the model.",
+            f"Refused to serve on {settings.host} without a token: anybody could use the model.",
             hint="Set MODELWRIGHT_TOKEN (serve.token_env), or serve on 127.0.0.1.",
         )
-    model = Artefact.load(artefact, digest=digest)
-    trust.verify(artefact, model.digest, settings.name)
-    warmed = App(model, settings)
-    _warm_up(model)
-    listener = _listen(bind)
-    port = listener.getsockname()[1]
-    name = f"{settings.name} version {settings.version}"
-    shown = f"[{bind.host}]" if ":" in bind.host else bind.host
-    config = uvicorn.Config(
-        warmed,
-        lifespan="off",
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-        server_header=False,
-    )
-    server = uvicorn.Server(config)
-    # uvicorn raises the signal again after draining; its own handler, set here, then ends with 0.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, server.handle_exit)
-    print(f"Serving {name} on http://{shown}:{port}", flush=True)
-    if not quiet:
-        print(_invitation(model, f"http://{shown}:{port}"), flush=True)
-    server.run(sockets=[listener])
+    tls = tls_from(settings)
+    for warning in tls.warnings if tls is not None else ():
+        _LOG.warning("%s", warning)
+    check_journal(settings.journal)
+    lives = _load(settings)
+    listeners = listen(settings.host, settings.port, settings.workers)
+    settings = msgspec.structs.replace(settings, port=listeners[0].getsockname()[1])
+    doors = Doors(settings)
+    folder, signs = new_folder(), Signs(settings.workers)
+    try:
+        gate = Gate(settings, os.environ)
+        works: list[Callable[[], int]] = [
+            functools.partial(
+                run_worker,
+                Setup(settings, listener, lives, folder, gate, signs, number, tls, doors.grpc_port),
+            )
+            for number, listener in enumerate(listeners)
+        ]
+        if doors.metrics is not None:
+            works.append(functools.partial(serve_metrics, doors.metrics, folder))
+        supervisor = Supervisor(works, signs, functools.partial(_renew, tls))
+        supervisor.start()
+        _announce(settings, lives, doors)
+        return supervisor.watch(settings.drain, until_stdin_closes=until_stdin_closes)
+    finally:
+        remove_folder(folder)
 
 
-def _invitation(model: Artefact, address: str) -> str:
+class Doors:
+    """The ports beside that of HTTP, taken before anything is forked.
+
+    Attributes:
+        grpc: bound, but not listening: it keeps the port for the workers' own sockets.
+        metrics: listening, or None.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.grpc: socket.socket | None = None
+        self.metrics: socket.socket | None = None
+        if settings.grpc_port is not None:
+            for package in ("hpack", "google", "google.protobuf"):
+                if importlib.util.find_spec(package) is None:
+                    raise MissingExtra(package, "grpc")
+            self.grpc = bound(settings.host, settings.grpc_port, shared=True)
+        if settings.metrics_port is not None:
+            self.metrics = bound(settings.host, settings.metrics_port, shared=False)
+            self.metrics.listen(64)
+            self.metrics.setblocking(False)
+
+    @property
+    def grpc_port(self) -> int | None:
+        """Where gRPC is to listen."""
+        return None if self.grpc is None else int(self.grpc.getsockname()[1])
+
+
+@dataclass
+class Child:
+    """A process that is kept alive: what it runs, and how it fared."""
+
+    work: Callable[[], int]
+    pid: int = 0
+    failed_starts: int = 0
+
+
+@dataclass
+class Supervisor:
+    """Keeps children alive. One thread, no event loop, so that it can always fork.
+
+    Args:
+        works: what each child runs; gives its exit code. The first ones are the workers.
+        signs: of the workers.
+        renew: called on SIGHUP, for what children have from here.
+    """
+
+    works: list[Callable[[], int]]
+    signs: Signs
+    renew: Callable[[], None]
+    children: list[Child] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Start every child."""
+        self.children = [Child(work) for work in self.works]
+        for child in self.children:
+            self._fork(child)
+
+    def watch(self, drain: float, *, until_stdin_closes: bool = False) -> int:
+        """Start dead children again until it is told to end; the exit code."""
+        while True:
+            number = awaited(POLL_SECONDS)
+            if number == signal.SIGHUP:
+                self.renew()
+                self._tell(signal.SIGHUP)
+            elif number in (signal.SIGTERM, signal.SIGINT):
+                return self._end(drain)
+            if until_stdin_closes and _stdin_is_closed():
+                return self._end(drain)
+            if not self._revive():
+                self._end(drain)
+                return 3
+
+    def _fork(self, child: Child) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid:
+            child.pid = pid
+            return
+        code = 3
+        try:
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            code = child.work()  # lets signals in again when it can take them
+        except KeyboardInterrupt:
+            code = 130
+        except ModelwrightError as error:
+            print(f"modelwright: {error}", file=sys.stderr, flush=True)
+            code = error.exit_code
+        except Exception:  # noqa: BLE001  the end of a process: nobody is above it
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _revive(self) -> bool:
+        """Start what has died again; False when that is of no use."""
+        for number, child in enumerate(self.children):
+            code = _ended(child.pid)
+            if code is None:
+                continue
+            ended, child.pid = child.pid, 0
+            answered = number >= len(self.signs) or self.signs.has_started(number)
+            child.failed_starts = 0 if answered else child.failed_starts + 1
+            if child.failed_starts >= MOST_FAILED_STARTS:
+                print("modelwright: a worker cannot start; see above.", file=sys.stderr)
+                return False
+            _LOG.warning("worker %d ended with %d and is started again", ended, code)
+            if number < len(self.signs):
+                self.signs.forget(number)
+            self._fork(child)
+        return True
+
+    def _end(self, drain: float) -> int:
+        """Tell all to drain; after their time is over they are killed."""
+        self.signs.end()
+        self._tell(signal.SIGTERM)
+        deadline = time.monotonic() + drain + 2.0
+        left = [child for child in self.children if child.pid]
+        while left and time.monotonic() < deadline:
+            awaited(0.05)
+            left = [child for child in left if _ended(child.pid) is None]
+        for child in left:
+            os.kill(child.pid, signal.SIGKILL)
+            os.waitpid(child.pid, 0)
+        return 0
+
+    def _tell(self, number: int) -> None:
+        for child in self.children:
+            if child.pid:
+                with contextlib.suppress(ProcessLookupError):  # it has ended, and was reaped
+                    os.kill(child.pid, number)
+
+
+def _ended(pid: int) -> int | None:
+    """The exit code of a child that has ended (128 and the signal for a killed one), or None."""
+    try:
+        found, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return 1
+    if not found:
+        return None
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def _stdin_is_closed() -> bool:
+    """Whether the pipe of the parent has closed, which happens however it ends."""
+    try:
+        readable, _, _ = select.select([0], [], [], 0)
+        return bool(readable) and not os.read(0, 1024)
+    except OSError:  # there is none
+        return True
+
+
+def _renew(tls: Tls | None) -> None:
+    """Workers that are started later get the certificate of now."""
+    try:
+        if tls is not None:
+            tls.reload()
+    except UsageError as error:
+        _LOG.error("the certificate stays as it was: %s", error)
+
+
+def _load(settings: Settings) -> Lives:
+    """The version of each model that answers, loaded once for all workers.
+
+    Raises:
+        ModelwrightError: one of them cannot be loaded, or has no version to serve.
+    """
+    found: Lives = {}
+    for source in settings.models:
+        wanted: Wanted
+        if source.project:
+            follower = Follower(source)
+            wanted = wanted_by(follower.state())
+            follower.close()
+        else:
+            wanted = fixed(source)
+        place = wanted.champion
+        if place is None:
+            raise UsageError(
+                f"{source.name} has no {source.alias} that can be served here. {wanted.problem}",
+                hint=f"See: modelwright history {source.name}",
+            )
+        live = load_place(source, place, settings)
+        if settings.constant is not None:
+            Constant(live.schema, settings.constant)
+        found[source.name, place.version, place.digest] = live
+    return found
+
+
+def _announce(settings: Settings, lives: Lives, doors: Doors) -> None:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"{'https' if settings.certificate else 'http'}://{host}:{settings.port}"
+    names = ", ".join(f"{live.model} version {live.version}" for live in lives.values())
+    _say(f"Serving {names} on {address}")
+    if doors.grpc_port is not None:
+        _say(f"  gRPC on {host}:{doors.grpc_port}")
+    if doors.metrics is not None:
+        _say(f"  metrics on http://{host}:{doors.metrics.getsockname()[1]}/metrics")
+    if not settings.quiet:
+        near = address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104
+        token = " -H 'authorization: Bearer <token>'" if settings.tokens else ""
+        _say(_invitation(next(iter(lives.values())), near, token))
+
+
+def _say(text: str) -> None:
+    """Tell whoever started it; when nobody reads that any more it serves all the same."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  for the rest of its life
+
+
+def _invitation(live: LiveModel, address: str, token: str) -> str:
     """A request to paste, made of a typical row; wide tables have theirs in the OpenAPI page."""
-    body = msgspec.json.encode(model.manifest.example).decode().replace("'", "'\\''")
+    body = msgspec.json.encode(live.manifest.example).decode().replace("'", "'\\''")
     if len(body) > LONGEST_EXAMPLE:
-        return f"  an example: curl {address}/openapi.json    stop: Ctrl-C"
-    header = "-H 'content-type: application/json'"
+        return f"  an example: curl{token} {address}/openapi.json    stop: Ctrl-C"
+    header = f"-H 'content-type: application/json'{token}"
     return f"  try: curl {address}/predict {header} -d '{body}'\n  stop: Ctrl-C"
-
-
-def token_from(variable: str) -> str | None:
-    """The token in an environment variable; None when it is unset or empty."""
-    return os.environ.get(variable) or None
 
 
 def is_loopback(host: str) -> bool:
@@ -108,25 +329,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _warm_up(model: Artefact) -> None:
-    """The first run allocates; a typical row takes it out of the first request."""
-    model.predict([model.manifest.example])
-
-
-def _listen(bind: Bind) -> socket.socket:
-    family = socket.AF_INET6 if ":" in bind.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((bind.host, bind.port))
-    except OSError as error:
-        listener.close()
-        raise UsageError(
-            f"Cannot listen on {bind.host}:{bind.port}: {error.strerror or error}.",
-            hint="Choose another with --port, or 0 for a free one.",
-        ) from error
-    listener.listen(2048)
-    listener.setblocking(False)
-    return listener

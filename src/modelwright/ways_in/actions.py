@@ -7,15 +7,31 @@ import sys
 import webbrowser
 from pathlib import Path
 
+import msgspec
+
 import modelwright as mw
 from modelwright.core.errors import UsageError
+from modelwright.core.principal import acting
 from modelwright.core.progress import Progress
 from modelwright.core.spec_file import read_spec, spec_json_schema
-from modelwright.core.store import from_json, write_atomic
+from modelwright.core.store import to_json, write_atomic
 from modelwright.ways_in import arguments, results
+from modelwright.ways_in.approvals import new_approver
 from modelwright.ways_in.doctor import examine
 from modelwright.ways_in.draft import draft, headline_of
-from modelwright.ways_in.lines import change, column_line, lines, moment, near, run_result
+from modelwright.ways_in.goalposts import remember
+from modelwright.ways_in.lines import (
+    change,
+    column_line,
+    figure,
+    lines,
+    moment,
+    near,
+    next_step,
+    run_result,
+)
+from modelwright.ways_in.traffic import change as change_traffic
+from modelwright.ways_in.traffic import result as traffic_result
 
 
 def init(given: arguments.InitArguments, progress: Progress) -> results.InitResult:
@@ -26,6 +42,8 @@ def init(given: arguments.InitArguments, progress: Progress) -> results.InitResu
     progress.stage("data", given.data)
     text, record, name = draft(given.data, given.target, given.name, path, given.query)
     write_atomic(path, text.encode())
+    if acting().is_agent:
+        remember(path.parent, text)
     return results.InitResult(
         spec=str(path),
         name=name,
@@ -115,8 +133,15 @@ def _compare_models(given: arguments.CompareArguments) -> results.CompareResult:
         sources=(given.one, given.two),
         report=near(found.report),
         differences=[
-            results.Difference(what=what, one=one, two=two, better=better)
-            for what, one, two, better in found.differences()
+            results.Difference(
+                what=line.what,
+                one=line.texts[0],
+                two=line.texts[1],
+                better=line.better,
+                values=(figure(line.measured[0]), figure(line.measured[1])),
+                lead=figure(line.lead),
+            )
+            for line in found.differences()
         ],
     )
 
@@ -143,6 +168,7 @@ def release(given: arguments.ReleaseArguments, progress: Progress) -> results.Re
         run=record.run,
         headline=headline_of(record),
         overrides=[f"{o.check} {o.subject}: {o.who}, {o.why}" for o in record.overrides],
+        next=next_step(record),
     )
 
 
@@ -152,6 +178,32 @@ def run(given: arguments.RunArguments, progress: Progress) -> results.RunResult:
         given.spec, overrides=tuple(given.overrides), resume=given.resume, progress=progress
     )
     return run_result(released.record, released.fit, released.run)
+
+
+def retrain(given: arguments.RetrainArguments, progress: Progress) -> results.RetrainResult:
+    """Train a released model anew."""
+    found = mw.retrain(
+        given.spec, why=given.why, overrides=tuple(given.overrides), dry_run=given.dry_run,
+        resume=given.resume, progress=progress,
+    )  # fmt: skip
+    made, plan = found.released, found.plan
+    return results.RetrainResult(
+        model=plan.model,
+        why=plan.why,
+        champion=plan.champion,
+        champion_run=plan.champion_run,
+        data=plan.data,
+        source=plan.source,
+        source_rows=plan.source_rows,
+        sealed_rows=plan.sealed_rows,
+        learned=plan.learned,
+        judging=plan.judging,
+        window=plan.window,
+        recent=plan.recent,
+        left_out=plan.left_out,
+        problem=plan.problem,
+        run=None if made is None else run_result(made.record, made.fit, made.run),
+    )
 
 
 def reproduce(given: arguments.ReproduceArguments, progress: Progress) -> results.ReproduceResult:
@@ -167,29 +219,32 @@ def reproduce(given: arguments.ReproduceArguments, progress: Progress) -> result
 
 
 def serve(given: arguments.ServeArguments, progress: Progress) -> results.ServeResult:
-    """Find the model, then become the thin server: this process is replaced."""
-    folder, version = mw.locate(given.model, folder=given.project)
-    model = mw.Artefact.load(folder, digest=version.digest if version else None)
-    saved = read_saved_spec(folder)
-    command = [
-        sys.executable, "-m", "modelwright.serve",
-        "--artefact", str(folder), "--digest", model.digest,
-        "--name", model.manifest.model, "--version", version.number if version else "0",
-        "--host", given.host or str(saved.get("host", "127.0.0.1")),
-        "--port", str(saved.get("port", 8000) if given.port is None else given.port),
-        "--max-body", str(saved.get("max_body", 16 * 2**20)),
-        "--max-rows", str(saved.get("max_rows", 100_000)),
-        "--token-env", str(saved.get("token_env", "MODELWRIGHT_TOKEN")),
-    ]  # fmt: skip
+    """Find the models, then become the thin server: this process is replaced."""
+    settings = mw.server_settings(
+        given.models, folder=given.project, host=given.host, port=given.port,
+        grpc_port=given.grpc_port, metrics_port=given.metrics_port, workers=given.workers,
+    )  # fmt: skip
+    reading, writing = os.pipe()  # tokens are in it: no file, and no command line that ps shows
+    os.set_inheritable(reading, True)
+    os.write(writing, msgspec.json.encode(settings))
+    os.close(writing)
     sys.stdout.flush()
-    os.execv(sys.executable, command)
+    config = f"/dev/fd/{reading}"
+    os.execv(sys.executable, [sys.executable, "-m", "modelwright.serve", "--config", config])
 
 
-def read_saved_spec(folder: Path) -> dict[str, object]:
-    """The `serve` keys of the spec that a model was made with."""
-    document = from_json((folder / "spec.json").read_bytes(), dict, where="spec.json")
-    found = document.get("serve", {})
-    return found if isinstance(found, dict) else {}
+def dashboard(given: arguments.DashboardArguments, progress: Progress) -> results.DashboardResult:
+    """Write a Grafana dashboard, and alerting rules where they are asked for."""
+    progress.stage("dashboard", given.model)
+    document, scrape = mw.dashboard(given.model, folder=given.project)
+    write_atomic(Path(given.out), to_json(document))
+    if given.rules:
+        text = mw.alert_rules(given.model, folder=given.project)
+        write_atomic(Path(given.rules), text.encode())
+    shown = [panel for panel in document["panels"] if panel["type"] != "row"]
+    return results.DashboardResult(
+        model=given.model, out=given.out, panels=len(shown), scrape=scrape, rules=given.rules or ""
+    )
 
 
 def predict(given: arguments.PredictArguments, progress: Progress) -> results.PredictResult:
@@ -197,6 +252,13 @@ def predict(given: arguments.PredictArguments, progress: Progress) -> results.Pr
     progress.stage("predict", given.data)
     rows = mw.predict_file(given.model, given.data, given.out, folder=given.project)
     return results.PredictResult(rows=rows, out=given.out)
+
+
+def client(given: arguments.ClientArguments, progress: Progress) -> results.ClientResult:
+    """Write a client."""
+    progress.stage("client", given.model)
+    path = mw.write_client(given.model, given.language, given.out, folder=given.project)
+    return results.ClientResult(language=given.language, out=str(path))
 
 
 def promote(given: arguments.PromoteArguments, progress: Progress) -> results.ChangeResult:
@@ -209,6 +271,12 @@ def rollback(given: arguments.RollbackArguments, progress: Progress) -> results.
     """Go back to the champion before."""
     progress.stage("rollback", given.model)
     return change(mw.rollback(given.model, why=given.why, folder=given.project).audit)
+
+
+def traffic(given: arguments.TrafficArguments, progress: Progress) -> results.TrafficResult:
+    """Show or change who answers beside the champion."""
+    progress.stage("traffic", given.model)
+    return traffic_result(change_traffic(given))
 
 
 def history(given: arguments.HistoryArguments, progress: Progress) -> results.HistoryResult:
@@ -241,12 +309,14 @@ def audit(given: arguments.AuditArguments, progress: Progress) -> results.AuditR
     """The audit log, and whether it is whole."""
     log = mw.AuditLog(Path(given.project))
     broken = log.broken_at()
-    found = log.lines(given.model)
-    shown = found if given.what == "show" else []
+    found = log.entries(given.model, calls=True)
+    shown = [line for line in found if given.calls or line.action != "call"]
+    shown = shown if given.what == "show" else []
     return results.AuditResult(
         whole=broken is None,
         broken_at=broken,
         count=len(found),
+        calls=sum(line.action == "call" for line in found),
         lines=[
             results.AuditLineResult(
                 at=line.at,
@@ -257,6 +327,7 @@ def audit(given: arguments.AuditArguments, progress: Progress) -> results.AuditR
                 replaces=line.replaces,
                 why=line.why,
                 subject=line.subject,
+                detail=line.detail,
             )
             for line in shown
         ],
@@ -279,6 +350,10 @@ def gc(given: arguments.GcArguments, progress: Progress) -> results.GcResult:
 
 def keys(given: arguments.KeysArguments, progress: Progress) -> results.KeysResult:
     """Write a key pair."""
+    if given.what == "approver":
+        return new_approver(given)
+    if given.name or given.no_passphrase:
+        raise UsageError("--name and --no-passphrase are for: modelwright keys approver FOLDER.")
     private, public, key = mw.new_keys(Path(given.folder))
     return results.KeysResult(private=str(private), public=str(public), key=key)
 

@@ -93,18 +93,53 @@ class RunArguments(SpecFileArguments):
     )
 
 
+class RetrainArguments(SpecFileArguments):
+    """Arguments of retrain."""
+
+    why: str = _option("", "Reason, for the report and the list of retrainings.")
+    dry_run: bool = _option(False, "Only say what it would be trained on and judged by.")
+    resume: bool = _option(False, "Go on with the newest retraining that was cut short.")
+
+
 class ReproduceArguments(ProjectArguments):
     """Arguments of reproduce."""
 
     run: str = _argument(..., "The run: its name under runs/, or its folder.")
 
 
+class JobsArguments(ProjectArguments):
+    """Arguments of jobs."""
+
+    id: str = _argument("", "One job; default all, newest first.")
+    wait: str | None = _option(None, "Wait for its end, so long at most, such as 30s or 2 h.")
+    cancel: bool = _option(
+        False,
+        "Ask it to end as Ctrl-C does, which keeps what was found; asked again as SIGTERM does; "
+        "then kill it.",
+    )
+    log: bool = _option(False, "Show its log.")
+    cursor: int = _option(0, "log: where to begin, as the last answer said.")
+
+
 class ServeArguments(ProjectArguments):
     """Arguments of serve."""
 
-    model: str = _argument(..., "NAME, NAME@challenger, NAME/3, or a model folder.")
+    models: list[str] = _argument(
+        ..., "NAME (follows its champion), NAME@challenger, NAME/3, or a model folder; several."
+    )
     host: str | None = _option(None, "Address; anything but loopback needs a token.")
     port: int | None = _option(None, "Port; 0 takes a free one.")
+    grpc_port: int | None = _option(None, "Port for gRPC; 0 takes a free one.")
+    metrics_port: int | None = _option(None, "Port for Prometheus, beside /metrics.")
+    workers: int | None = _option(None, "Processes that answer.")
+
+
+class DashboardArguments(ProjectArguments):
+    """Arguments of dashboard."""
+
+    model: str = _argument(..., "NAME, NAME@challenger, NAME/3, or a model folder.")
+    out: str = _option("grafana.json", "File to write, for Grafana's import.", short="-o")
+    rules: str | None = _option(None, "Also write alerting rules for Prometheus to this file.")
 
 
 class PredictArguments(ProjectArguments):
@@ -113,6 +148,14 @@ class PredictArguments(ProjectArguments):
     model: str = _argument(..., "NAME, NAME@challenger, NAME/3, or a model folder.")
     data: str = _argument(..., "Rows to answer: file, folder, glob or URL; streamed.")
     out: str = _option("predictions.csv", "CSV or Parquet file to write.", short="-o")
+
+
+class ClientArguments(ProjectArguments):
+    """Arguments of client."""
+
+    model: str = _argument(..., "NAME, NAME@challenger, NAME/3, or a model folder.")
+    language: Literal["python", "typescript"] = _option("python", "Language of the client.")
+    out: str = _option(".", "Folder to write it to.", short="-o")
 
 
 class PromoteArguments(ProjectArguments):
@@ -130,6 +173,41 @@ class RollbackArguments(ProjectArguments):
     why: str = _option("", "Reason, for the audit.")
 
 
+class TrafficArguments(ProjectArguments):
+    """Arguments of traffic."""
+
+    model: str = _argument(..., "NAME of the model.")
+    what: Literal["show", "canary", "ab", "shadow", "stop"] = _argument(
+        "show",
+        "show: what is in force; canary: a share for one version; ab: all requests shared; shadow: "
+        "a copy, answered unseen; stop: end them.",
+    )
+    of: list[str] = _argument(
+        [],
+        "canary, shadow: a version or alias; ab: VERSION=SHARE of each arm, such as 3=50% 4=50%; "
+        "stop: which to end, default all.",
+    )
+    weight: str | None = _option(None, "canary: its share, such as 5%; default 5%.")
+    steps: str | None = _option(None, "canary: shares by the clock, such as '5%:10m,25%:1h'.")
+    seed: int | None = _option(None, "canary, ab: of the hash that decides who is where.")
+    why: str = _option("", "Reason, for the audit.")
+
+
+class WatchArguments(Arguments):
+    """Arguments of watch."""
+
+    what: Literal["live", "labels", "report"] = _argument(
+        "live",
+        "live: look, tell and act until Ctrl-C; labels: take truths from a file; report: write a "
+        "page of how things stand.",
+    )
+    file: str | None = _argument(None, "labels: CSV, Parquet or JSON lines with request_id, label.")
+    spec: str = _option("modelwright.yaml", "The spec file.")
+    once: bool = _option(False, "live: look once and end, for cron.")
+    out: str = _option("watch.html", "report: the page.")
+    since: str = _option("7 d", "report: how far back.")
+
+
 class HistoryArguments(ProjectArguments):
     """Arguments of history."""
 
@@ -143,6 +221,7 @@ class AuditArguments(ProjectArguments):
         "show", "show: every line; verify: only whether each follows from the one before."
     )
     model: str | None = _option(None, "Only the lines of this model.")
+    calls: bool = _option(False, "Also the calls of tools by agents.")
 
 
 class GcArguments(ProjectArguments):
@@ -152,10 +231,42 @@ class GcArguments(ProjectArguments):
     keep: int = _option(3, "How many of the newest runs without a version stay.")
 
 
-class KeysArguments(Arguments):
+class RequestsArguments(ProjectArguments):
+    """Arguments of requests."""
+
+    id: str | None = _argument(None, "Such as PR-7: that one, with its evidence; default a list.")
+    all: bool = _option(False, "Also those that are decided or expired.")
+
+
+class ApproveArguments(ProjectArguments):
+    """Arguments of approve."""
+
+    id: str = _argument(..., "The request, such as PR-7; what it asks for is carried out at once.")
+    key: str | None = _option(
+        None, "File of an approver's private key; default what MODELWRIGHT_APPROVER_KEY names."
+    )
+    why: str = _option("", "Reason, for the audit.")
+
+
+class RejectArguments(ProjectArguments):
+    """Arguments of reject."""
+
+    id: str = _argument(..., "The request, such as PR-7.")
+    why: str = _option(..., "Reason, for the audit and for whoever asked.")
+
+
+class KeysArguments(ProjectArguments):
     """Arguments of keys."""
 
-    what: Literal["new"] = _argument(..., "new: write a new pair.")
+    what: Literal["new", "approver"] = _argument(
+        ...,
+        "new: a pair to sign releases with; approver: one to approve requests with, and its public "
+        "half goes into the project's policy file.",
+    )
+    name: str = _option("", "approver: their name, such as ada.")
+    no_passphrase: bool = _option(
+        False, "approver: whoever can read the file can approve; by default a passphrase is asked."
+    )
     folder: str = _argument(..., "Folder to write it to; not into the project's repository.")
 
 
@@ -171,3 +282,19 @@ class SpecArguments(Arguments):
 
 class DoctorArguments(ProjectArguments):
     """Arguments of doctor."""
+
+
+class McpArguments(ProjectArguments):
+    """Arguments of mcp."""
+
+    persona: Literal["reader", "engineer", "release"] = _option(
+        "release",
+        "reader: looks; engineer: also trains and writes the spec; release: also asks for changes "
+        "of production.",
+    )
+    http: bool = _option(False, "Answer HTTP; without it, standard input and output.")
+    host: str = _option("127.0.0.1", "Address; anything but loopback needs a token.")
+    port: int = _option(0, "Port; 0 takes a free one.")
+    name: str | None = _option(
+        None, "The agent's name in the audit; default MODELWRIGHT_AGENT, else the program's."
+    )

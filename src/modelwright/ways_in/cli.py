@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import signal
 import sys
@@ -15,13 +14,18 @@ from pydantic.fields import FieldInfo
 
 from modelwright.core.errors import ModelwrightError
 from modelwright.core.progress import Silent
+from modelwright.ways_in.agents.shapes import AgentsResult
+from modelwright.ways_in.carry_out import carry_out
+from modelwright.ways_in.job_state import JobsResult, JobState
 from modelwright.ways_in.operations import OPERATIONS, Operation
 from modelwright.ways_in.results import (
     AuditResult,
     CheckResult,
     DoctorResult,
     ReproduceResult,
+    RetrainResult,
     RunResult,
+    WatchResult,
 )
 
 INTERRUPTED = 130
@@ -53,16 +57,13 @@ def command(operation: Operation) -> Callable[..., None]:
     """A function with the operation's arguments as its signature, for typer to read."""
 
     def call(**given: Any) -> None:
-        as_json = given.pop("json")
-        raise SystemExit(perform(operation, given, as_json=as_json))
+        as_json, background = given.pop("json"), given.pop("background", False)
+        raise SystemExit(perform(operation, given, as_json=as_json, background=background))
 
     parameters = [_parameter(n, f) for n, f in operation.arguments.model_fields.items()]
-    flag = typer.Option("--json", help="Print the result as JSON.")
-    parameters.append(
-        inspect.Parameter(
-            "json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, flag]
-        )
-    )
+    if operation.long:
+        parameters.append(_flag("background", "Start it as a job that goes on by itself."))
+    parameters.append(_flag("json", "Print the result as JSON."))
     # typer reads a signature that functions may carry (PEP 362) and that their type does not list
     vars(call)["__signature__"] = inspect.Signature(parameters)
     call.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -71,16 +72,24 @@ def command(operation: Operation) -> Callable[..., None]:
     return call
 
 
-def perform(operation: Operation, given: dict[str, Any], *, as_json: bool) -> int:
-    """Run an operation and print its result or its error; returns the exit code."""
+def perform(
+    operation: Operation, given: dict[str, Any], *, as_json: bool, background: bool = False
+) -> int:
+    """Run an operation and print its result or its error; returns the exit code.
+
+    Args:
+        background: start it as a job, which is the result.
+    """
     try:
         arguments = operation.arguments.model_validate(given)
-        result = _act(operation, arguments, as_json=as_json)
+        if background:
+            result = _begin(operation, arguments)
+        else:
+            result = _act(operation, arguments, as_json=as_json)
     except ValidationError as error:
         return _fail([e["msg"] for e in error.errors()], "usage", 2, as_json)
     except ModelwrightError as error:
-        name = type(error).__name__
-        return _fail([str(error)], name, error.exit_code, as_json, error.problems)
+        return _fail([str(error)], type(error).__name__, error.exit_code, as_json, error)
     except KeyboardInterrupt:
         return _fail(["Interrupted: nothing was released."], "interrupted", INTERRUPTED, as_json)
     # The process boundary (DESIGN: the only place that may): nothing is lost, since the traceback
@@ -92,30 +101,48 @@ def perform(operation: Operation, given: dict[str, Any], *, as_json: bool) -> in
 
 
 def _has_failed(result: BaseModel) -> bool:
+    if isinstance(result, JobsResult):
+        return result.waited and not all(map(_went_well, result.jobs))
+    if isinstance(result, RetrainResult):
+        return result.run is not None and _has_failed(result.run)
     if isinstance(result, RunResult):
         return result.verdict != "pass"
+    if isinstance(result, WatchResult):
+        return result.labels is not None and result.labels.refused > 0
     if isinstance(result, AuditResult):
         return not result.whole
     if isinstance(result, ReproduceResult):
         return not result.same
+    if isinstance(result, AgentsResult):
+        return not result.is_whole
     if isinstance(result, (DoctorResult, CheckResult)):
         return any(f.verdict == "fail" and f.severity == "error" for f in result.findings)
     return False
 
 
+def _went_well(job: JobState) -> bool:
+    """Whether a job that was waited for is done, and its result is one that exits with 0."""
+    if job.state != "done" or job.result is None:
+        return False
+    [operation] = [one for one in OPERATIONS if one.name == job.operation]
+    return not _has_failed(operation.result.model_validate(job.result))
+
+
+def _begin(operation: Operation, arguments: BaseModel) -> BaseModel:
+    from modelwright.ways_in.job_actions import begin
+
+    return begin(operation.name, arguments)
+
+
 def _act(operation: Operation, arguments: BaseModel, *, as_json: bool) -> BaseModel:
-    module, _, name = operation.action.partition(":")
-    action = getattr(importlib.import_module(module), name)
     if as_json:
-        found: BaseModel = action(arguments, Silent())
-        return found
+        return carry_out(operation, arguments, Silent())
     from rich.console import Console
 
     from modelwright.ways_in.screen import Screen
 
     with Screen(Console(stderr=True)) as screen:
-        shown: BaseModel = action(arguments, screen)
-        return shown
+        return carry_out(operation, arguments, screen)
 
 
 def _print(result: BaseModel, as_json: bool) -> None:
@@ -130,13 +157,16 @@ def _print(result: BaseModel, as_json: bool) -> None:
 
 
 def _fail(
-    lines: list[str], kind: str, code: int, as_json: bool, problems: tuple[str, ...] = ()
+    lines: list[str], kind: str, code: int, as_json: bool, error: ModelwrightError | None = None
 ) -> int:
     if as_json:
         import json
 
-        message = {"kind": kind, "message": "\n".join(lines), "problems": list(problems)}
-        print(json.dumps({"error": message}, indent=2))
+        said = {"kind": kind, "message": "\n".join(lines), "problems": []}
+        if error is not None:
+            refusal = error.refusal()
+            said |= {name: refusal[name] for name in refusal if name != "message"}
+        print(json.dumps({"error": said}, indent=2, default=str))
     else:
         print(f"modelwright: {chr(10).join(lines)}", file=sys.stderr)
     return code
@@ -177,6 +207,16 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         inspect.Parameter.KEYWORD_ONLY,
         default=default,
         annotation=Annotated[field.annotation, declared],
+    )
+
+
+def _flag(name: str, text: str) -> inspect.Parameter:
+    """A flag that is the command line's own, and no argument of the operation."""
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False,
+        annotation=Annotated[bool, typer.Option(f"--{name}", help=text)],
     )
 
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
 import modelwright as mw
-from modelwright.core.records import DatasetRecord, Finding, FitRecord, ReleaseRecord, Trial
+from modelwright.core.records import (
+    DatasetRecord,
+    Finding,
+    FitRecord,
+    Interval,
+    ReleaseRecord,
+    Trial,
+)
 from modelwright.core.schema import Column
 from modelwright.ways_in import results
 
@@ -31,7 +39,34 @@ def run_result(record: ReleaseRecord, fit: FitRecord, folder: Path) -> results.R
         first_feasible=fit.first_feasible,
         leaderboard=[_candidate(t, fit.best) for t in fit.leaderboard()],
         findings=lines(record.evidence),
+        next=next_step(record),
     )
+
+
+def next_step(record: ReleaseRecord) -> str:
+    """What is left to do with a version that was made; empty where there is none."""
+    if record.alias == "challenger" and not record.replaces:
+        return (
+            f"{record.model} has no champion yet, and this first version, an agent's, waits as "
+            f"challenger. modelwright promote {record.model} makes it one; where an agent asks, a "
+            "person approves."
+        )
+    if record.alias == "challenger":
+        return (
+            f"The champion is still version {record.replaces}. "
+            f"modelwright promote {record.model} changes that."
+        )
+    return f"modelwright serve {record.model}" if record.version else ""
+
+
+def figure(found: Interval | None) -> results.Figure | None:
+    """An interval as numbers that JSON knows."""
+    if found is None:
+        return None
+    value, low, high = (
+        one if math.isfinite(one) else None for one in (found.value, found.low, found.high)
+    )
+    return results.Figure(value=value, low=low, high=high, confidence=found.confidence)
 
 
 def _candidate(trial: Trial, chosen: int) -> results.CandidateLine:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,12 +13,20 @@ from rich.table import Table
 
 from modelwright.core import limits
 from modelwright.ways_in import results
+from modelwright.ways_in.agents.shapes import AgentsResult
+from modelwright.ways_in.job_state import JobsResult
+from modelwright.ways_in.mcp.untrusted import one_line
+from modelwright.ways_in.operations import OPERATIONS
+from modelwright.ways_in.render_agents import show_agents
+from modelwright.ways_in.render_audit import show_audit
+from modelwright.ways_in.render_findings import print_findings
+from modelwright.ways_in.render_jobs import show_jobs
+from modelwright.ways_in.render_requests import show_approved, show_requests
+from modelwright.ways_in.render_retrain import print_plan
+from modelwright.ways_in.render_traffic import show_traffic
+from modelwright.ways_in.render_watch import show_watch_result
+from modelwright.ways_in.results_requests import ApproveResult, RequestsResult
 
-SIGNS = {
-    "pass": "[green]✓ pass[/]",
-    "fail": "[red]✗ fail[/]",
-    "undecided": "[yellow]? undecided[/]",
-}
 MOST_COLUMNS = 60
 MOST_CANDIDATES = 10
 WIDE = 120
@@ -28,29 +36,6 @@ NAMES = {"latency_p95": "p95"}
 def show(result: BaseModel, console: Console) -> None:
     """Print any operation's result."""
     _RENDERERS[type(result)](result, console)
-
-
-def print_findings(findings: Iterable[results.FindingLine], console: Console) -> None:
-    """The one renderer of findings: a line each, with what to do under those that need it."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for _ in range(4):
-        table.add_column(overflow="fold")
-    for f in findings:
-        if f.check == "metric":
-            continue  # for the report
-        sign = SIGNS[f.verdict]
-        if f.severity == "info":
-            sign = "[dim]· note[/]"
-        elif f.severity == "warning" and f.verdict != "pass":
-            sign = "[yellow]! warning[/]"
-        wanted = f"[dim]wanted[/] {escape(f.wanted)}" if f.wanted else escape(f.why)
-        name = f"{f.check} [bold]{escape(f.subject)}[/]"
-        table.add_row(sign, name, escape(f.measured), wanted)
-        reason = f.why if f.verdict == "undecided" else ""
-        advice = ": ".join(filter(None, (reason, f.advice)))
-        if advice and f.verdict != "pass":
-            table.add_row("", "", "", f"[dim]→ {escape(advice)}[/]")
-    console.print(table)
 
 
 def _init(result: results.InitResult, console: Console) -> None:
@@ -196,6 +181,15 @@ def _release(result: results.ReleaseResult, console: Console) -> None:
     for line in result.overrides:
         console.print(f"Let through: {escape(line)}")
     console.print(f"Registered as version {result.version} ({result.alias}).")
+    if result.next:
+        console.print(f"Next: {escape(result.next)}")
+
+
+def _retrain(result: results.RetrainResult, console: Console) -> None:
+    print_plan(result, console)
+    if result.run is not None:
+        console.print()
+        _run(result.run, console)
 
 
 def _run(result: results.RunResult, console: Console) -> None:
@@ -209,7 +203,9 @@ def _run(result: results.RunResult, console: Console) -> None:
             f"best of {result.trials} candidates."
         )
     there = "" if result.project == "." else f" --project {escape(result.project)}"
-    if result.alias == "challenger":
+    if result.alias == "challenger" and not result.replaces:
+        console.print(f"Next: {escape(result.next)}")
+    elif result.alias == "challenger":
         console.print(
             f"The champion is still version {result.replaces}. "
             f"Next: [bold]modelwright promote {result.model}{there}[/]"
@@ -279,8 +275,21 @@ def _reproduce(result: results.ReproduceResult, console: Console) -> None:
         )
 
 
+def _dashboard(result: results.DashboardResult, console: Console) -> None:
+    rules = f"Rule file: [bold]{escape(result.rules)}[/]. " if result.rules else ""
+    console.print(
+        f"Wrote [bold]{escape(result.out)}[/], {result.panels} panels: import it in Grafana "
+        f"(Dashboards, New, Import). {rules}Under scrape_configs of prometheus.yml:\n"
+    )
+    console.print(result.scrape, markup=False, highlight=False, soft_wrap=True)
+
+
 def _predict(result: results.PredictResult, console: Console) -> None:
     console.print(f"Wrote {result.rows:,} predictions to [bold]{escape(result.out)}[/].")
+
+
+def _client(result: results.ClientResult, console: Console) -> None:
+    console.print(f"Wrote a {result.language} client to [bold]{escape(result.out)}[/].")
 
 
 def _change(result: results.ChangeResult, console: Console) -> None:
@@ -305,27 +314,17 @@ def _history(result: results.HistoryResult, console: Console) -> None:
         table.add_column(name, overflow="fold")
     for c in result.changes:
         what = f"{c.action} {c.subject}".strip()
-        table.add_row(c.at, escape(what), c.champion, c.replaces, escape(c.by), escape(c.why))
+        table.add_row(
+            c.at, escape(what), c.champion, c.replaces, escape(c.by), escape(one_line(c.why))
+        )
     console.print(table)
 
 
-def _audit(result: results.AuditResult, console: Console) -> None:
-    table = Table(box=None, pad_edge=False)
-    for name in ("when", "what", "model", "version", "in place of", "by", "why"):
-        table.add_column(name, overflow="fold")
-    for line in result.lines:
-        what = f"{line.action} {line.subject}".strip()
-        cells = (line.at, what, line.model, line.version, line.replaces, line.by, line.why)
-        table.add_row(*map(escape, cells))
-    if result.lines:
-        console.print(table)
-    if result.whole:
-        console.print(f"[green]✓[/] {result.count} lines; each follows from the one before.")
-    else:
-        console.print(
-            f"[red]✗[/] Line {result.broken_at} of .modelwright/audit.jsonl does not follow from "
-            "the one before: somebody edited the file. Restore it from a backup."
-        )
+def _approve(result: ApproveResult, console: Console) -> None:
+    show_approved(result, console)
+    if result.result:
+        kind = next(one.result for one in OPERATIONS if one.name == result.request.action)
+        show(kind.model_validate(result.result), console)
 
 
 def _gc(result: results.GcResult, console: Console) -> None:
@@ -349,6 +348,13 @@ def _gc(result: results.GcResult, console: Console) -> None:
 
 
 def _keys(result: results.KeysResult, console: Console) -> None:
+    if result.approver:
+        console.print(
+            f"{escape(result.approver)} is an approver now: {escape(result.policy)} has the public "
+            "key. To approve:"
+        )
+        console.print(f"  modelwright approve ID --key {escape(result.private)}", soft_wrap=True)
+        return
     console.print(f"Wrote the key {result.key}. Where releases are made:")
     console.print(f"  export MODELWRIGHT_SIGNING_KEY={escape(result.private)}", soft_wrap=True)
     console.print("Where they are promoted and served:")
@@ -369,15 +375,24 @@ _RENDERERS: dict[type[BaseModel], Callable[[Any, Console], None]] = {
     results.CheckResult: _check,
     results.CompareResult: _compare,
     results.RunResult: _run,
+    results.RetrainResult: _retrain,
     results.ReportResult: _run,
     results.ReleaseResult: _release,
+    results.DashboardResult: _dashboard,
     results.PredictResult: _predict,
+    results.ClientResult: _client,
     results.ReproduceResult: _reproduce,
+    JobsResult: lambda result, console: show_jobs(result, console, show),
     results.ChangeResult: _change,
+    results.TrafficResult: show_traffic,
+    AgentsResult: show_agents,
+    results.WatchResult: show_watch_result,
     results.HistoryResult: _history,
-    results.AuditResult: _audit,
+    results.AuditResult: show_audit,
     results.GcResult: _gc,
     results.KeysResult: _keys,
+    RequestsResult: show_requests,
+    ApproveResult: _approve,
     results.SpecResult: _spec,
     results.DoctorResult: _doctor,
 }

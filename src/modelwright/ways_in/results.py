@@ -75,13 +75,27 @@ class ChangedColumn(BaseModel):
     why: str
 
 
+class Figure(BaseModel):
+    """A number with its interval, in the metric's own unit (seconds, bytes, rows a second); None
+    for an end that is not known."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    confidence: float
+
+
 class Difference(BaseModel):
-    """One thing in which two judged models differ; `better` in words, as far as intervals tell."""
+    """One thing in which two judged models differ. `values`: the numbers behind `one` and `two`;
+    `lead`: how much better the first is than the second on the same rows, below 0 when worse, and
+    none where they were judged on different rows; `better` says it in words."""
 
     what: str
     one: str
     two: str
     better: str = ""
+    values: tuple[Figure | None, Figure | None] = (None, None)
+    lead: Figure | None = None
 
 
 class CompareResult(BaseModel):
@@ -142,6 +156,30 @@ class RunResult(BaseModel):
     first_feasible: float | None
     leaderboard: list[CandidateLine]
     findings: list[FindingLine]
+    next: str = ""
+
+
+class RetrainResult(BaseModel):
+    """What a model is trained on anew, and what came of it; `run` is None for a dry run.
+
+    `window` and `recent`: first and last answer that is learned from, and that only judges.
+    """
+
+    model: str
+    why: str
+    champion: str
+    champion_run: str
+    data: str
+    source: str
+    source_rows: int
+    sealed_rows: int
+    learned: int
+    judging: int
+    window: tuple[str, str]
+    recent: tuple[str, str]
+    left_out: dict[str, int]
+    problem: str = ""
+    run: RunResult | None = None
 
 
 class ReportResult(RunResult):
@@ -157,6 +195,7 @@ class ReleaseResult(BaseModel):
     run: str
     headline: str
     overrides: list[str]
+    next: str = ""
 
 
 class ReproduceResult(BaseModel):
@@ -173,10 +212,28 @@ class ServeResult(BaseModel):
     """Serve does not return while it serves."""
 
 
+class DashboardResult(BaseModel):
+    """The dashboard that was written; `scrape`: an entry of `scrape_configs` of Prometheus;
+    `rules`: the file with alerting rules, empty for none."""
+
+    model: str
+    out: str
+    panels: int
+    scrape: str
+    rules: str
+
+
 class PredictResult(BaseModel):
     """What predict wrote."""
 
     rows: int
+    out: str
+
+
+class ClientResult(BaseModel):
+    """The file that client wrote."""
+
+    language: str
     out: str
 
 
@@ -191,6 +248,29 @@ class ChangeResult(BaseModel):
     by: str
     at: str
     why: str
+
+
+class TrafficResult(BaseModel):
+    """Who answers a model's requests.
+
+    `changed`: whether this command changed it; `shares`: version -> share now; `steps`: of the
+    canary, as (share, seconds); `began`: when the canary did; `seed`: of canary or test.
+    """
+
+    model: str
+    champion: str
+    changed: bool
+    shares: dict[str, float]
+    kind: Literal["champion", "canary", "ab"]
+    canary: str = ""
+    steps: list[tuple[float, float]] = []
+    began: str = ""
+    arms: dict[str, float] = {}
+    seed: int | None = None
+    shadow: str = ""
+    by: str = ""
+    at: str = ""
+    why: str = ""
 
 
 class VersionLine(BaseModel):
@@ -213,7 +293,7 @@ class HistoryResult(BaseModel):
 
 
 class AuditLineResult(BaseModel):
-    """A line of the audit log; `subject`: the gate, for an override."""
+    """A line of the audit log; `subject`: the gate, for an override; the tool, for a call."""
 
     at: str
     by: str
@@ -223,19 +303,43 @@ class AuditLineResult(BaseModel):
     replaces: str
     why: str
     subject: str = ""
+    detail: dict[str, str] = {}
 
 
 class AuditResult(BaseModel):
-    """The audit log; `broken_at`: the first line that does not follow from the one before."""
+    """The audit log; `broken_at`: the first line that does not follow from the one before;
+    `count`: of lines, `calls` of tools among them."""
 
     whole: bool
     broken_at: int | None
     count: int
+    calls: int = 0
     lines: list[AuditLineResult]
 
 
+class LabelsResult(BaseModel):
+    """What became of the rows of a file of labels."""
+
+    new: int
+    changed: int
+    older: int
+    repeated: int
+    refused: int
+    problems: list[str]
+
+
+class WatchResult(BaseModel):
+    """The last look at a live model, labels that were taken, or the page that was written."""
+
+    model: str
+    looks: int = 0
+    look: dict[str, Any] | None = None
+    labels: LabelsResult | None = None
+    report: str | None = None
+
+
 class GarbageLine(BaseModel):
-    """Something that nothing refers to; `kind`: run, artefact or part."""
+    """Something that nothing refers to; `kind`: run, artefact, job or part."""
 
     path: str
     kind: str
@@ -252,11 +356,14 @@ class GcResult(BaseModel):
 
 
 class KeysResult(BaseModel):
-    """A new pair: the private key's file, the public key's file, the key's id."""
+    """A new pair: the private key's file, the public key's file, the key's id; for an approver the
+    public key itself, and the policy file that has it now."""
 
     private: str
     public: str
     key: str
+    approver: str = ""
+    policy: str = ""
 
 
 class SpecResult(BaseModel):

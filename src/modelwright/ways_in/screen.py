@@ -29,8 +29,6 @@ class Screen:
                           transient=True) if console.is_terminal else None  # fmt: skip
 
     def __enter__(self) -> Screen:
-        if self._live:
-            self._live.start()
         return self
 
     def __exit__(
@@ -45,7 +43,12 @@ class Screen:
             self._live.stop()
 
     def stage(self, name: str, detail: str = "") -> None:
-        """Close the stage before, open this one."""
+        """Close the stage before, open this one.
+
+        The live line begins with the first stage: before it, a passphrase may be asked for.
+        """
+        if self._live:
+            self._live.start()
         if self._name:
             self._finished()
         self._name, self._detail, self._note = name, detail, ""

@@ -18,6 +18,9 @@ from modelwright.fit.family import FitJob, Fitted, Range, never
 from modelwright.fit.features import Encoding
 
 MOST_ROUNDS = 1000
+WIDE, WIDE_SHARE = 200, 0.4
+"""Above so many features each level of a tree looks at this part of them: as good on Ames (374
+features) in 60 % of the time, better on CNAE-9 (784)."""
 
 
 class CatBoost:
@@ -26,17 +29,19 @@ class CatBoost:
     It gets categories as target means and one-hot columns: on Adult, Ames and Wildlife strikes
     this scored as well as its own counters (within .0003 AUC; better on the other two), trains
     several times faster and converts exactly. `depth` sets how fine a tree is; `l2_leaf_reg`
-    pulls leaves to zero. Source: Prokhorenkova et al. 2018.
+    pulls leaves to zero, `rsm` is the part of the features that a level looks at. Source:
+    Prokhorenkova et al. 2018.
     """
 
     name = "catboost"
     encoding = Encoding()
     defaults: Mapping[str, Any] = {"depth": 6}
     presets = (
-        {"depth": 8, "learning_rate": 0.08, "l2_leaf_reg": 6.0, "rsm": 0.6},
         {"depth": 5, "learning_rate": 0.06, "l2_leaf_reg": 3.0, "random_strength": 2.0},
+        {"depth": 8, "learning_rate": 0.08, "l2_leaf_reg": 6.0, "rsm": 0.6},
     )
     monotone = True
+    boosted = True
     soft = ("regression",)
     space: Mapping[str, Range] = {
         "learning_rate": Range(0.03, 0.2, log=True),
@@ -58,6 +63,8 @@ class CatBoost:
             "allow_writing_files": False,
             **job.params,
         }
+        if job.x.shape[1] > WIDE:
+            params.setdefault("rsm", WIDE_SHARE)
         if job.task == "multiclass":
             params["classes_count"] = job.classes
         if any(job.monotone):
@@ -76,6 +83,7 @@ class CatBoost:
         except catboost.CatBoostError as error:
             raise ValueError(str(error).splitlines()[0]) from error
         settled = {"learning_rate": float(model.learning_rate_)}
+        settled |= {"rsm": params["rsm"]} if "rsm" in params else {}
         return FittedCatBoost(model, int(model.tree_count_), job.classes, settled)
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from modelwright.core.intake import Array
-from modelwright.fit.decision import Decision, Layers, usual_link
+from modelwright.fit.decision import Layers, Stored, rounded, usual_link
 from modelwright.fit.family import FitJob, Fitted, Range
 from modelwright.fit.features import Encoding
 from modelwright.fit.score import score
@@ -32,7 +32,8 @@ class Network:
 
     Prefer it beside trees where the target moves smoothly with its inputs. `alpha` is the penalty
     on weights: higher is smoother. `learning_rate_init` too high makes it erratic, too low slow.
-    `hidden_layer_sizes`: units a layer. `max_iter`: most epochs. Source: sklearn.neural_network.
+    `hidden_layer_sizes`: units a layer. `max_iter`: most epochs. `stored`: float16 or int8 keeps
+    weights in a quarter or an eighth of the bytes, rounded. Source: sklearn.neural_network.
     """
 
     name = "network"
@@ -42,6 +43,7 @@ class Network:
     defaults: Mapping[str, Any] = {
         "hidden_layer_sizes": [64, 32], "alpha": 1e-4, "learning_rate_init": 2e-3, "max_iter": 60,
     }  # fmt: skip
+    storable = ("float16", "int8")
     presets = (
         {"hidden_layer_sizes": [128, 64], "alpha": 1e-2},
         {"hidden_layer_sizes": [32], "learning_rate_init": 5e-3},
@@ -70,11 +72,15 @@ class Network:
                     break
             if job.stop():
                 break
-        return FittedNetwork(best or model, job.classes, center, scale, best_epoch or epoch)
+        stored = job.params.get("stored", "float64")
+        rounds = best_epoch or epoch
+        return FittedNetwork(best or model, job.classes, center, scale, rounds, stored)
 
 
 def _model(job: FitJob) -> MLPClassifier | MLPRegressor:
-    params = {name: value for name, value in job.params.items() if name != "max_iter"}
+    params = {k: v for k, v in job.params.items() if k not in ("max_iter", "stored")}
+    if job.params.get("stored", "float64") not in ("float64", *Network.storable):
+        raise ValueError(f"stored is {job.params['stored']!r}, wanted float64, float16 or int8")
     params["hidden_layer_sizes"] = tuple(np.atleast_1d(params["hidden_layer_sizes"]).tolist())
     batch = int(np.clip(len(job.y) // BATCHES, LEAST_BATCH, LARGEST_BATCH))
     params.setdefault("batch_size", min(batch, len(job.y)))
@@ -105,19 +111,27 @@ class FittedNetwork:
     center: float
     scale: float
     rounds: int = 0
+    stored: Stored = "float64"
     settled: Mapping[str, Any] = field(default_factory=dict)
+
+    def kept_as(self, stored: Stored) -> FittedNetwork:
+        """The same network with its weights rounded."""
+        return replace(self, stored=stored)
 
     def answer(self, x: Array) -> Array:
         """Probabilities, or values."""
+        if self.stored != "float64":
+            return self.decision().answer(x)
         if self.classes == 1:
             return np.asarray(self.model.predict(x) * self.scale + self.center)
         return np.asarray(self.model.predict_proba(x))
 
-    def decision(self) -> Decision:
+    def decision(self) -> Layers:
         """Its layers, the scale of the target inside the last."""
         weights = [np.asarray(w, np.float64) for w in self.model.coefs_]
         biases = [np.asarray(b, np.float64) for b in self.model.intercepts_]
         weights[-1] = weights[-1] * self.scale
         biases[-1] = biases[-1] * self.scale + self.center
+        weights = [rounded(w, self.stored) for w in weights]
         further = tuple(zip(weights[1:], biases[1:], strict=True))
-        return Layers(weights[0], biases[0], further, usual_link(self.classes))
+        return Layers(weights[0], biases[0], further, usual_link(self.classes), self.stored)

@@ -44,6 +44,7 @@ class XGBoost:
          "colsample_bytree": 0.5, "reg_lambda": 2.0},
     )  # fmt: skip
     monotone = True
+    boosted = True
     soft = ("binary", "regression")
     space: Mapping[str, Range] = {
         "learning_rate": Range(0.03, 0.2, log=True),

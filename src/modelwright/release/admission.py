@@ -1,0 +1,90 @@
+"""What a run or retraining has to satisfy before it reads its table."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Literal
+
+from modelwright.core.budget import Spent, spending
+from modelwright.core.errors import Refused
+from modelwright.core.limits import parse_quantity
+from modelwright.core.policy import Policy, read_policy
+from modelwright.core.spec_file import SpecFile
+from modelwright.core.writer import writing
+from modelwright.release.approvals import gate
+from modelwright.release.requests import STANDS
+
+HYPERPARAMETERS = ("fit.params", "fit.space")
+
+
+@contextlib.contextmanager
+def admitted(
+    spec_file: SpecFile, what: Literal["run", "retrain"], *, why: str = "", resume: bool = False
+) -> Iterator[Spent]:
+    """Hold the project while something is trained in it.
+
+    Args:
+        why, resume: arguments of the operation, for whoever has to approve it.
+
+    Yields:
+        Where to say how many trials it came to.
+
+    Raises:
+        Refused: spec_only_hparams, accuracy_drop_max, budget or one_writer is not met.
+        ApprovalNeeded: the policy file wants a person to approve it.
+    """
+    policy = read_policy(spec_file.folder)
+    _must_stand_in_the_file(spec_file, policy)
+    _must_not_drop_more(spec_file, policy)
+    _must_be_approved(spec_file, policy, what, why, resume)
+    trials, seconds = _asked(spec_file)
+    with (
+        writing(spec_file.folder, what),
+        spending(spec_file.folder, policy, trials=trials, seconds=seconds) as spent,
+    ):
+        yield spent
+
+
+def _must_stand_in_the_file(spec_file: SpecFile, policy: Policy) -> None:
+    given = [k for k in spec_file.overrides if k.startswith(HYPERPARAMETERS)]
+    if given and policy.binds("spec_only_hparams"):
+        raise Refused(
+            f"Hyperparameters were given beside the spec: {', '.join(given)}.",
+            hint=f"Write them into {spec_file.path.name}, where the next run finds them too.",
+            rule="spec_only_hparams",
+            evidence={"given": given},
+        )
+
+
+def _must_not_drop_more(spec_file: SpecFile, policy: Policy) -> None:
+    asked = spec_file.spec.pack.drop_at_most
+    if asked is not None and asked > policy.accuracy_drop_max and policy.binds("accuracy_drop_max"):
+        raise Refused(
+            f"pack.drop_at_most is {asked:g}; the policy allows {policy.accuracy_drop_max:g}.",
+            hint="Ask for less, or a person raises accuracy_drop_max in modelwright.policy.yaml.",
+            rule="accuracy_drop_max",
+            evidence={"asked": asked, "most": policy.accuracy_drop_max},
+        )
+
+
+def _must_be_approved(
+    spec_file: SpecFile, policy: Policy, what: str, why: str, resume: bool
+) -> None:
+    if getattr(policy.agents, what) == "allow":
+        return
+    overrides = [f"{key}={value}" for key, value in spec_file.overrides.items()]
+    gate(
+        spec_file.folder, what,
+        {"spec": spec_file.path.name, "overrides": overrides, "resume": resume},
+        model=spec_file.spec.name, version="", why=why, champion="",
+        evidence={"budget": spec_file.spec.fit.budget, STANDS: {"spec": spec_file.digest}},
+    )  # fmt: skip
+
+
+def _asked(spec_file: SpecFile) -> tuple[int, float]:
+    """(trials, seconds) that the budget of a spec may take; 0 for what it does not bound."""
+    number, _, unit = spec_file.spec.fit.budget.partition(" ")
+    if unit == "trials":
+        return int(number), 0.0
+    return 0, parse_quantity(spec_file.spec.fit.budget, "seconds")[0]

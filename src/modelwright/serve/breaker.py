@@ -1,0 +1,194 @@
+"""Takes a version that fails or sleeps out of the way, and tries it again.
+
+closed     every question goes to the version; its answers are counted in a window of time
+open       none goes there for a pause
+half-open  one at a time; a few good ones close it, a bad one opens it again
+
+One object a version and process, without a thread or a lock: whoever asks brings the clock. Source:
+Nygard, Release It!, 2007; counting in time buckets as in Hystrix.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+from modelwright.serve.settings import Breaking, Seconds
+
+CLOSED, HALF_OPEN, OPEN = "closed", "half-open", "open"
+BUCKETS = 20
+"""Parts of the window; the current one comes on top, so that the window is never too short."""
+TRIALS = 3
+"""Good trials in a row that close it: one could be luck."""
+TIMES_LIMIT = 5.0
+"""How many times the limit on latency_p95 is slow, where nothing else is said."""
+
+
+class Breaker:
+    """Of one version.
+
+    Args:
+        settings: shares, window, pause.
+        limit_p95: the limit on latency_p95 in seconds, if there is one.
+
+    Attributes:
+        state: closed, open or half-open.
+        opened: how often it has opened.
+        why: what opened it last, in words.
+        slower_than: seconds after which an answer is slow; infinite when nothing says so.
+
+    Example:
+        >>> breaker = Breaker(Breaking(least=2, pause=5.0), None)
+        >>> for moment in (0.1, 0.2):
+        ...     breaker.record(False, 0.01, moment)
+        >>> breaker.state, breaker.allows(0.3), breaker.allows(5.3), breaker.allows(5.3)
+        ('open', False, True, False)
+    """
+
+    def __init__(self, settings: Breaking, limit_p95: Seconds | None) -> None:
+        self._settings = settings
+        given = settings.slower_than
+        if given is None and limit_p95 is not None:
+            given = TIMES_LIMIT * limit_p95
+        self.slower_than = math.inf if given is None else given
+        self.state = CLOSED
+        self.opened = 0
+        self.why = ""
+        self._width = settings.window / BUCKETS
+        self._answers = [0] * (BUCKETS + 1)
+        self._failed = [0] * (BUCKETS + 1)
+        self._slow = [0] * (BUCKETS + 1)
+        self._bucket, self._at, self._ends = -1, 0, -math.inf
+        self._fine = self.slower_than
+        self._again = math.inf
+        self._trial: float | None = None
+        self._good = 0
+        self._flight: dict[int, float] = {}
+        self._numbers = itertools.count()
+
+    def allows(self, now: float) -> bool:
+        """Whether a question may go to the version; when half-open, True begins the one trial.
+
+        Args:
+            now: `time.perf_counter()`, as in every method here.
+        """
+        if self.state is CLOSED:
+            return True
+        if self.state is OPEN:
+            if now < self._again:
+                return False
+            self.state, self._good, self._trial = HALF_OPEN, 0, None
+        # A trial of which nothing was heard, since its caller went away, holds up the next for a
+        # pause at most.
+        if self._trial is not None and now < self._trial + self._settings.pause:
+            return False
+        self._trial = now
+        return True
+
+    def record(self, ok: bool, seconds: float, now: float, count: int = 1) -> None:
+        """Count answers that came back.
+
+        Args:
+            ok: they were given; a caller's own mistake (422) is no failure.
+            seconds: from the start of the run to now.
+            count: questions that were answered in one run.
+        """
+        if now >= self._ends:
+            self._turn(now)
+        self._answers[self._at] += count
+        if ok and seconds <= self._fine:
+            return
+        self._look(ok, seconds, now, count)
+
+    def started(self, now: float) -> int:
+        """A run begins that may take long, in a thread; the number is for `ended`.
+
+        Runs in the event loop need not be noted: while one sleeps nobody can look.
+        """
+        number = next(self._numbers)
+        self._flight[number] = now
+        return number
+
+    def ended(self, number: int, ok: bool, now: float, count: int = 1) -> None:
+        """The run came back, and is counted unless `overdue` has counted it already."""
+        began = self._flight.pop(number, None)
+        if began is not None:
+            self.record(ok, now - began, now, count)
+
+    def overdue(self, now: float) -> int:
+        """Count runs that are still out after `slower_than` as slow; says how many.
+
+        To be called every 0.1 s or so: a version that sleeps for ever answers nothing that could
+        be counted.
+        """
+        late = [n for n, began in self._flight.items() if now - began > self.slower_than]
+        for number in late:
+            self.record(True, now - self._flight.pop(number), now)
+        return len(late)
+
+    @property
+    def in_flight(self) -> int:
+        """Runs that have begun and are neither back nor counted as overdue."""
+        return len(self._flight)
+
+    def counts(self, now: float) -> tuple[int, int, int]:
+        """Answers, failures and slow answers in the window."""
+        if now >= self._ends:
+            self._turn(now)
+        return sum(self._answers), sum(self._failed), sum(self._slow)
+
+    def _look(self, ok: bool, seconds: float, now: float, count: int) -> None:
+        """Not a plain good answer, or not a plain time: what to make of it."""
+        bad = not ok or seconds > self.slower_than
+        if self.state is not CLOSED:
+            # Answers to questions from before it opened say nothing about a trial.
+            began = now - seconds
+            if self.state is HALF_OPEN and self._trial is not None and began >= self._trial - 1e-9:
+                self._judge_trial(bad, ok, now)
+            return
+        if not ok:
+            self._failed[self._at] += count
+        if seconds > self.slower_than:
+            self._slow[self._at] += count
+        answers, failed, slow = self.counts(now)
+        if answers < self._settings.least:
+            return
+        if failed >= self._settings.failures * answers and failed:
+            self._open(now, f"{failed} of {answers} answers failed")
+        elif slow >= self._settings.slow * answers and slow:
+            self._open(now, f"{slow} of {answers} answers took over {self.slower_than:g} s")
+
+    def _judge_trial(self, bad: bool, ok: bool, now: float) -> None:
+        self._trial = None
+        if bad:
+            self._open(now, "its trial " + ("was too slow" if ok else "failed"))
+            return
+        self._good += 1
+        if self._good >= TRIALS:
+            self.state, self._fine = CLOSED, self.slower_than
+            self._clear()
+
+    def _open(self, now: float, why: str) -> None:
+        self.state, self.why = OPEN, why
+        self.opened += 1
+        self._again = now + self._settings.pause
+        self._trial = None
+        self._fine = -1.0  # every answer is looked at until it is closed again
+
+    def _turn(self, now: float) -> None:
+        """Go to the bucket of this moment; those in between had nothing."""
+        bucket = math.floor(now / self._width)
+        if bucket <= self._bucket:  # rounding at an edge, or a clock that stood still
+            self._ends = (self._bucket + 1) * self._width
+            if now >= self._ends:
+                self._ends = math.nextafter(now, math.inf)
+            return
+        for empty in range(max(self._bucket + 1, bucket - BUCKETS), bucket + 1):
+            at = empty % (BUCKETS + 1)
+            self._answers[at] = self._failed[at] = self._slow[at] = 0
+        self._bucket, self._at = bucket, bucket % (BUCKETS + 1)
+        self._ends = (bucket + 1) * self._width
+
+    def _clear(self) -> None:
+        for counts in (self._answers, self._failed, self._slow):
+            counts[:] = [0] * (BUCKETS + 1)

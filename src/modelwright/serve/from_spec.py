@@ -1,0 +1,176 @@
+"""The `serve` part of a spec, and names of models, to the settings of a server process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from modelwright.core.errors import ModelwrightError, NoSuchModel, UsageError
+from modelwright.core.spec_serve import ServeSpec
+from modelwright.core.store import from_json
+from modelwright.pack.artefact import MANIFEST
+from modelwright.release import trust
+from modelwright.serve.follow import Follower
+from modelwright.serve.settings import Breaking, Caching, Journaling, Settings, Source
+from modelwright.serve.tokens import tokens_from
+
+CHAMPION = "champion"
+DATABASE, PENDING = Path(".modelwright/mlflow.db"), Path(".modelwright/pending.json")
+
+
+def server_settings(
+    references: Sequence[str], *, folder: str | Path = ".", **said: Any
+) -> Settings:
+    """What a server process needs to serve models; see `serve.server.serve`.
+
+    The `serve` part of the spec that the first model was made with decides, then `said`.
+
+    Args:
+        references: `NAME` follows its champion as it changes, `NAME@challenger` that alias;
+            `NAME/3` and a model folder stay as they are.
+        folder: the project folder.
+        said: fields of `Settings` in place of the spec's; None for its own.
+
+    Raises:
+        RegistryError: there is no such model.
+        ArtefactError: its files were changed, or no trusted key vouches for them.
+        UsageError: two models of one name, or a token's variable is missing.
+    """
+    project = Path(folder)
+    found = [_source(reference, project) for reference in references]
+    names = [source.name for source, _ in found]
+    if len(set(names)) < len(names):
+        raise UsageError(
+            f"Two models of one name: {', '.join(names)}.",
+            hint="To compare versions of a model, see modelwright traffic.",
+        )
+    saved = from_json((found[0][1] / "spec.json").read_bytes(), dict, where="spec.json")
+    spec = ServeSpec.model_validate(saved.get("serve", {}))
+    sources = tuple(source for source, _ in found)
+    return settings_from(spec, sources, os.environ, folder=project, **said)
+
+
+def _source(reference: str, project: Path) -> tuple[Source, Path]:
+    """What is served, and the model folder that it has now."""
+    if len(reference) < 4096 and (Path(reference) / MANIFEST).is_file():
+        place = Path(reference)
+        artefact = trust.load_trusted(place)
+        source = Source(name=artefact.manifest.model, folder=str(place), digest=artefact.digest)
+        return source, place
+    found = _followed(reference, project)
+    return found if found is not None else _looked_up(reference, project)
+
+
+def _followed(reference: str, project: Path) -> tuple[Source, Path] | None:
+    """The usual case without MLflow, which takes seconds to import and is not on every server.
+
+    None where more is to be done or said: another kind of reference, a change that a kill cut off,
+    no such model, files that are not here.
+    """
+    name, _, alias = reference.partition("@")
+    registry = bool(os.environ.get("MLFLOW_TRACKING_URI")) or (project / DATABASE).is_file()
+    if "/" in reference or not registry or (project / PENDING).exists():
+        return None
+    source = Source(name=name, project=str(project.resolve()), alias=alias or CHAMPION)
+    try:
+        follower = Follower(source)
+        known = follower.state()
+        follower.close()
+    except ModelwrightError:
+        return None
+    place = known.place(known.champion)
+    if place is None:
+        return None
+    trust.load_trusted(Path(place.folder), digest=place.digest, model=name)
+    return source, Path(place.folder)
+
+
+def _looked_up(reference: str, project: Path) -> tuple[Source, Path]:
+    """The same with all that the registry knows, and can say when there is no such model."""
+    from modelwright.release.registry import Registry
+    from modelwright.release.unfinished import finish
+
+    if not Registry.exists(project):
+        raise NoSuchModel(
+            f"There is no model {reference[:80]!r}: {project.resolve()} has no registry.",
+            hint="Begin with modelwright run, or name the project's folder (--project).",
+        )
+    registry = Registry(project)
+    finish(registry, project)  # what a kill cut off
+    version = registry.resolve(reference)
+    place = registry.fetch(version)
+    trust.load_trusted(place, digest=version.digest, model=version.model)
+    if "/" in reference:
+        return Source(
+            name=version.model, folder=str(place), version=version.number, digest=version.digest
+        ), place
+    alias = reference.partition("@")[2] or CHAMPION
+    return Source(name=version.model, project=str(project.resolve()), alias=alias), place
+
+
+def settings_from(
+    spec: ServeSpec,
+    sources: tuple[Source, ...],
+    environ: Mapping[str, str],
+    *,
+    folder: Path = Path(),
+    **said: Any,
+) -> Settings:
+    """Settings as a spec has them.
+
+    Args:
+        spec: its `serve` part.
+        sources: what to serve.
+        environ: holds the tokens that the spec names.
+        folder: that the paths of TLS files are relative to.
+        said: fields of `Settings` that the command line gives; None for those that it does not.
+
+    Raises:
+        UsageError: a token's variable is missing or cannot be used.
+
+    Example:
+        >>> settings_from(ServeSpec(workers=2), (), {}, port=0).port
+        0
+    """
+    tls = spec.tls
+    found = Settings(
+        models=sources,
+        host=spec.host,
+        port=spec.port,
+        grpc_port=spec.grpc_port,
+        metrics_port=spec.metrics_port,
+        workers=spec.workers,
+        max_body=spec.max_body,
+        max_rows=spec.max_rows,
+        tokens=tokens_from(spec, environ),
+        certificate=str(folder / tls.certificate) if tls is not None else None,
+        key_file=str(folder / tls.key) if tls is not None else None,
+        unknown_columns=spec.unknown_columns,
+        unseen_levels=spec.unseen_levels,
+        out_of_range=spec.out_of_range,
+        deadline=spec.deadline,
+        queue=spec.queue,
+        drain=spec.drain,
+        fallback=tuple(spec.fallback),
+        constant=spec.constant,
+        breaker=Breaking(**spec.breaker.model_dump()),
+        cache=Caching(**spec.cache.model_dump()),
+        journal=_journal(spec, folder),
+        access_log=spec.access_log,
+        key=spec.key,
+    )
+    given = {name: value for name, value in said.items() if value is not None}
+    return msgspec.structs.replace(found, **given)
+
+
+def _journal(spec: ServeSpec, folder: Path) -> Journaling:
+    if spec.journal is None:
+        return Journaling()
+    said = spec.journal.model_dump()
+    if "://" not in spec.journal.to:
+        said["to"] = str(folder.absolute() / spec.journal.to)
+    return Journaling(**said)

@@ -1,0 +1,116 @@
+"""Answers as named tensors: what a model gives, as JSON values or as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modelwright.core.intake import Array
+from modelwright.core.schema import Schema, Target
+from modelwright.pack.artefact import Answers
+
+LABEL_DATATYPE = {"string": "BYTES", "integer": "INT64", "boolean": "BOOL", "number": "FP64"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is asked of a schema in every answer, looked up once."""
+
+    schema: Schema
+    outputs: dict[str, dict[str, Any]]
+    labels: tuple[bytes, ...]
+
+
+_KNOWN: dict[int, _Known] = {}
+
+
+def _known(schema: Schema) -> _Known:
+    found = _KNOWN.get(id(schema))
+    if found is not None and found.schema is schema:
+        return found
+    outputs = {output["name"]: output for output in _outputs(schema.target)}
+    known = _Known(schema, outputs, _label_bytes(schema.target))
+    if len(_KNOWN) >= 64:
+        _KNOWN.pop(next(iter(_KNOWN)), None)
+    _KNOWN[id(schema)] = known
+    return known
+
+
+def output_metadata(schema: Schema) -> tuple[dict[str, Any], ...]:
+    """Names, datatypes and shapes of what the model gives.
+
+    `prediction` is there always; `low` and `high` where the spec asked for intervals;
+    `probabilities` with classes, whose labels are in its parameters, in their order.
+    """
+    return tuple(_known(schema).outputs.values())
+
+
+def _outputs(target: Target) -> tuple[dict[str, Any], ...]:
+    kind = LABEL_DATATYPE[target.label_type] if target.levels else "FP64"
+    found: list[dict[str, Any]] = [{"name": "prediction", "datatype": kind, "shape": [-1]}]
+    if target.interval:
+        found += [{"name": end, "datatype": "FP64", "shape": [-1]} for end in ("low", "high")]
+    if target.levels:
+        shape, labels = [-1, len(target.levels)], {"labels": list(target.levels)}
+        found.append(
+            {"name": "probabilities", "datatype": "FP64", "shape": shape, "parameters": labels}
+        )
+    return tuple(found)
+
+
+def given_outputs(answers: Answers, wanted: Sequence[str]) -> list[dict[str, Any]]:
+    """Metadata of the outputs to write, in the order they were asked for; all for none.
+
+    What a stand-in cannot say, such as the interval of a constant, is left out.
+    """
+    known = _known(answers.schema).outputs
+    given = _arrays(answers)
+    return [known[name] for name in wanted or known if name in given]
+
+
+def _arrays(answers: Answers) -> dict[str, Array]:
+    found = {
+        "prediction": answers.values if answers.values is not None else answers.codes,
+        "low": answers.low,
+        "high": answers.high,
+        "probabilities": answers.probabilities,
+    }
+    return {name: array for name, array in found.items() if array is not None}
+
+
+def output_values(answers: Answers, name: str) -> list[Any]:
+    """One output as JSON writes it, flat; NaN becomes null there."""
+    if name == "prediction":
+        return answers.predictions()
+    found: list[Any] = _arrays(answers)[name].ravel().tolist()
+    return found
+
+
+def output_bytes(answers: Answers, name: str) -> bytes:
+    """One output as bytes: little-endian, row by row; texts with their length before them."""
+    if name == "prediction" and answers.codes is not None:
+        labels = _known(answers.schema).labels
+        return b"".join([labels[code] for code in answers.codes.tolist()])
+    return _arrays(answers)[name].astype("<f8", copy=False).tobytes()
+
+
+def _label_bytes(target: Target) -> tuple[bytes, ...]:
+    """What stands for each class in the bytes of `prediction`."""
+    labels = [target.label(level) for level in target.levels]
+    if target.label_type == "integer":
+        return tuple(int(label).to_bytes(8, "little", signed=True) for label in labels)
+    if target.label_type == "boolean":
+        return tuple(b"\x01" if label else b"\x00" for label in labels)
+    return tuple(text_bytes(str(label)) for label in labels)
+
+
+def text_bytes(text: str) -> bytes:
+    """A text as BYTES has it.
+
+    Example:
+        >>> text_bytes("red")
+        b'\\x03\\x00\\x00\\x00red'
+    """
+    data = text.encode()
+    return len(data).to_bytes(4, "little") + data

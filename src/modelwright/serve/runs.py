@@ -1,0 +1,233 @@
+"""Runs of a graph, the requests that share one, and how each is read and told of its part."""
+
+from __future__ import annotations
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from modelwright.core.intake import Feeds
+from modelwright.pack.artefact import ORT_ERRORS, ROWS_A_RUN, Answers
+from modelwright.serve.engine import Engine, Inputs
+from modelwright.serve.messages import Question
+from modelwright.serve.rows import Odd, RowReader
+
+_LOG = logging.getLogger("modelwright.serve")
+
+
+class ModelFailed(Exception):
+    """The graph could not answer these rows, or not with finite numbers."""
+
+
+class Ran:
+    """One run, as its requests see it.
+
+    Attributes:
+        whole: whether `inputs` tell all that its typed rows said; see `RowReader`.
+    """
+
+    __slots__ = ("_columns", "answers", "inputs", "rows", "seconds", "whole")
+
+    def __init__(
+        self, answers: Answers, rows: int, seconds: float, inputs: Inputs, whole: bool
+    ) -> None:
+        self.answers = answers
+        self.inputs = inputs
+        self.rows = rows
+        self.seconds = seconds
+        self.whole = whole
+        self._columns: list[list[Any]] | None = None
+
+    @property
+    def columns(self) -> list[list[Any]]:
+        """`Answers.columns()` of the whole run, as Python values, made once."""
+        if self._columns is None:
+            self._columns = list(self.answers.columns().values())
+        return self._columns
+
+    def part(self, start: int, stop: int) -> Answers:
+        """The answers to some of its rows."""
+        if start == 0 and stop == self.rows:
+            return self.answers
+        found = self.answers
+
+        def cut(values: Any) -> Any:
+            return None if values is None else values[start:stop]
+
+        return Answers(
+            found.schema, cut(found.values), cut(found.low), cut(found.high), cut(found.codes),
+            cut(found.probabilities),
+        )  # fmt: skip
+
+
+def together(parts: Sequence[Answers]) -> Answers:
+    """The answers of some runs of one version, one behind the other."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def whole(name: str) -> Any:
+        found = [getattr(part, name) for part in parts]
+        return None if found[0] is None else np.concatenate(found)
+
+    return Answers(
+        parts[0].schema, whole("values"), whole("low"), whole("high"), whole("codes"),
+        whole("probabilities"),
+    )  # fmt: skip
+
+
+Done = Callable[[Ran | BaseException, int, int], None]
+"""Told the run, and which of its rows are those of the request; or what went wrong."""
+
+
+class Waiting(ABC):
+    """One request that waits for its run: typed rows, or feeds that the careful intake made."""
+
+    __slots__ = (
+        "alone", "count", "deadline", "feeds", "over", "rows", "slow", "submitted",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        count: int,
+        rows: Sequence[Any] | None,
+        feeds: Feeds | None,
+        deadline: float | None,
+    ) -> None:
+        self.count = count
+        self.rows = rows
+        self.feeds = feeds
+        self.deadline = deadline
+        self.submitted = 0.0
+        self.over = False
+        self.alone = False  # it was in a batch that failed: tried again by itself
+        self.slow = False  # counted as such while it waited for a run that sleeps
+
+    @abstractmethod
+    def done(self, outcome: Ran | BaseException, start: int, stop: int) -> None:
+        """See `Done`."""
+
+    @abstractmethod
+    def careful(self) -> Question:
+        """Read the request again, with all leniency: its typed rows turned out odd."""
+
+    def end(self, outcome: Ran | BaseException, start: int = 0, stop: int = 0) -> None:
+        """Tell the request how it went, once; a fault in telling it harms no other."""
+        if self.over:
+            return
+        self.over = True
+        try:
+            self.done(outcome, start, stop)
+        except Exception:  # noqa: BLE001  others of the batch are still to be told
+            _LOG.exception("a request could not be told its answer")
+
+
+class Item(Waiting):
+    """A request of which whoever asked is told by a function; see `Waiting`."""
+
+    __slots__ = ("_careful", "_done")
+
+    def __init__(
+        self,
+        count: int,
+        done: Done,
+        *,
+        rows: Sequence[Any] | None = None,
+        feeds: Feeds | None = None,
+        careful: Callable[[], Question] | None = None,
+        deadline: float | None = None,
+    ) -> None:
+        super().__init__(count, rows, feeds, deadline)
+        self._done, self._careful = done, careful
+
+    def done(self, outcome: Ran | BaseException, start: int, stop: int) -> None:
+        """See `Waiting`."""
+        self._done(outcome, start, stop)
+
+    def careful(self) -> Question:
+        """See `Waiting`."""
+        assert self._careful is not None
+        return self._careful()
+
+
+def gathered(items: list[Waiting], reader: RowReader, engine: Engine) -> tuple[Inputs | None, bool]:
+    """One set of arrays for all of them, and whether they tell all that typed rows said; those that
+    cannot be read are told and taken out."""
+    if all(item.rows is not None for item in items):
+        rows = items[0].rows if len(items) == 1 else [r for i in items for r in i.rows or ()]
+        try:
+            return reader.inputs(rows or ()), reader.whole
+        except Exception:  # noqa: BLE001, S110  Odd, or a fault: now each is read by itself
+            pass
+    parts = []
+    for item in list(items):
+        try:
+            parts.append(_read_one(item, reader, engine))
+        except Exception as error:  # noqa: BLE001  a ProtocolError; any other is one's own 500
+            items.remove(item)
+            item.end(error)
+    if not parts:
+        return None, False
+    if len(parts) == 1:
+        return parts[0], False
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, False
+
+
+def _read_one(item: Waiting, reader: RowReader, engine: Engine) -> Inputs:
+    if item.rows is not None:
+        try:
+            return reader.inputs(item.rows)
+        except Odd:
+            question = item.careful()
+            item.rows, item.feeds = None, question.feeds
+    assert item.feeds is not None
+    return engine.inputs(item.feeds)
+
+
+def tell(items: list[Waiting], outcome: Ran) -> None:
+    """Hand every request its rows."""
+    start = 0
+    for item in items:
+        stop = start + item.count
+        item.end(outcome, start, stop)
+        start = stop
+
+
+def fault(items: list[Waiting], error: Exception) -> None:
+    """A fault of ours: nobody waits for ever."""
+    _LOG.error("a batch met a fault", exc_info=error)
+    for item in items:
+        item.end(error)
+
+
+def most_rows(engine: Engine, budget: float | None) -> int:
+    """As many rows as half of the limit on latency has time for."""
+    if budget is None or engine.a_row <= 0:
+        return ROWS_A_RUN
+    fitting = int((budget / 2 - engine.fixed) / engine.a_row)
+    return min(max(fitting, 1), ROWS_A_RUN)
+
+
+def run_feeds(engine: Engine, feeds: Feeds) -> Ran | ModelFailed:
+    """Answer checked rows in this thread, however many there are."""
+    return run(engine, engine.inputs(feeds))
+
+
+def run(engine: Engine, inputs: Inputs, whole: bool = False) -> Ran | ModelFailed:
+    """Answer arrays in this thread; `whole` as in `Ran`."""
+    started = time.perf_counter()
+    try:
+        answers = engine.run(inputs)
+        seconds = time.perf_counter() - started
+        raw = answers.raw
+        if not np.isfinite(raw).all():
+            return ModelFailed("an answer is not a finite number")
+        return Ran(answers, len(raw), seconds, inputs, whole)
+    except ORT_ERRORS as error:
+        return ModelFailed((str(error).splitlines() or [type(error).__name__])[0][:200])
+    except Exception as error:  # noqa: BLE001  out of memory, an output that is none of ours, ...
+        _LOG.exception("a run met a fault")
+        return ModelFailed(type(error).__name__)

@@ -1,0 +1,1 @@
+"""Watch: what is seen of a model that is live, and what follows from it."""

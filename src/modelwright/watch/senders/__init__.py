@@ -1,0 +1,1 @@
+"""Ways in which an alert reaches somebody, a module each."""

@@ -1,0 +1,1 @@
+"""Setting AI coding agents up for a project: their configuration, rules and skills."""

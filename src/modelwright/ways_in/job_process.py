@@ -1,0 +1,100 @@
+"""The process of a job: `python -m modelwright.ways_in.job_process FOLDER LOCK`.
+
+It does what job.json asks for as whoever asked, and writes how it ended. LOCK is the open, locked
+file that it inherits and keeps: whoever looks can tell that it lives.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+import psutil
+from pydantic import BaseModel
+
+from modelwright.core.errors import ModelwrightError
+from modelwright.core.principal import acting_as
+from modelwright.core.store import from_json, to_json, write_atomic
+from modelwright.ways_in.carry_out import carry_out
+from modelwright.ways_in.job_files import (
+    CANCEL,
+    ERROR,
+    JOB,
+    PROCESS,
+    RESULT,
+    TRACE,
+    Job,
+    Process,
+    end,
+)
+from modelwright.ways_in.job_progress import JobProgress
+from modelwright.ways_in.operations import OPERATIONS
+
+TERMINATED = 143
+INTERRUPTED, ENDED = "interrupted", "terminated"
+_BY_SIGTERM = "Ended by SIGTERM: nothing was released."
+_told_to_end: list[int] = []
+
+
+def main(folder: Path, lock: int) -> None:
+    """Do a job."""
+    os.set_inheritable(lock, False)  # a server that is measured must not hold it on
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        me = Process(os.getpid(), psutil.Process().create_time())
+        write_atomic(folder / PROCESS, to_json(me))
+        if (folder / CANCEL).exists():  # whoever asked came before there was a pid
+            raise KeyboardInterrupt
+        job = from_json((folder / JOB).read_bytes(), Job, where=JOB)
+        with JobProgress(folder) as progress:
+            result = _perform(job, progress)
+    except KeyboardInterrupt:
+        end(folder, ERROR, _words(INTERRUPTED, "Interrupted: nothing was released."))
+    except SystemExit:
+        end(folder, ERROR, _words(ENDED, _BY_SIGTERM))
+    except ModelwrightError as error:
+        end(folder, ERROR, _words(ENDED, _BY_SIGTERM) if _told_to_end else error.refusal())
+    # The process boundary, as in cli.py: the traceback goes to a file that the error names.
+    except Exception as error:  # noqa: BLE001
+        if _told_to_end:  # a library that was being loaded made another error of it
+            return end(folder, ERROR, _words(ENDED, _BY_SIGTERM))
+        write_atomic(folder / TRACE, traceback.format_exc().encode())
+        end(folder, ERROR, _fault(error, folder / TRACE))
+    else:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done: it is only written down
+        end(folder, RESULT, result.model_dump(mode="json"))
+
+
+def _perform(job: Job, progress: JobProgress) -> BaseModel:
+    [operation] = [one for one in OPERATIONS if one.name == job.operation]
+    arguments = operation.arguments.model_validate(job.arguments)
+    with acting_as(job.principal):
+        return carry_out(operation, arguments, progress)
+
+
+def _terminated(number: int, _frame: object) -> None:
+    """As at the command line: unlike Ctrl-C, nothing is released."""
+    _told_to_end.append(number)
+    raise SystemExit(TERMINATED)
+
+
+def _words(code: str, message: str) -> dict[str, object]:
+    """An error in the form of `ModelwrightError.refusal`."""
+    fix = "Start it again; run and retrain go on with what was kept: --resume."
+    return {**ModelwrightError(message, hint=fix).refusal(), "code": code}
+
+
+def _fault(error: Exception, trace: Path) -> dict[str, object]:
+    message = f"modelwright met a fault of its own: {type(error).__name__}: {error}."
+    told = ModelwrightError(
+        message, hint=f"Please report it with {trace}.", evidence={"traceback": str(trace)}
+    )
+    return {**told.refusal(), "code": "fault"}
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,56 @@
+"""Questions to the person in front of the client, in both eras of the protocol."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from mcp.server.mcpserver import Context, Elicit, ElicitationResult, Resolve
+from mcp.server.mcpserver.resolve import build_resolver_plans, resolve_arguments
+from mcp_types import InputRequiredResult
+from pydantic import BaseModel, Field
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+class Approve(BaseModel):
+    """The form of an approval."""
+
+    approve: bool = Field(description="Whether it may be done.")
+    reason: str = Field("", description="Why, for the audit.")
+
+
+class GoOn(BaseModel):
+    """The form of the question about memory."""
+
+    smaller_sample: bool = Field(
+        description="Yes: go on with a smaller sample of the table. No: stop."
+    )
+
+
+def can_ask(context: Context[Any, Any]) -> bool:
+    """Whether the client shows forms to a person."""
+    found = context.client_capabilities
+    asks = found.elicitation if found else None
+    return asks is not None and (asks.form is not None or asks.url is None)
+
+
+async def ask(
+    context: Context[Any, Any], message: str, form: type[Answer]
+) -> ElicitationResult[Any] | InputRequiredResult:
+    """Ask a person.
+
+    Up to protocol 2025-11-25 the client is asked now; later it is answered with the question, and
+    calls again with what was said: until then the result goes back as it is. An answer counts only
+    for the question that was shown, word by word.
+    """
+
+    async def question(_: Context[Any, Any]) -> Elicit[Any]:
+        return Elicit(message, form)
+
+    question.__annotations__ = {"_": Context, "return": Elicit[form]}  # type: ignore[valid-type]
+    wanted = {"answer": (Resolve(question), True)}
+    found = await resolve_arguments(wanted, build_resolver_plans(wanted, set()), {}, context)
+    if isinstance(found, InputRequiredResult):
+        return found
+    answer: ElicitationResult[Any] = found["answer"]
+    return answer

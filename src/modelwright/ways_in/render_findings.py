@@ -1,0 +1,40 @@
+"""Findings as people read them at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from modelwright.ways_in.results import FindingLine
+
+SIGNS = {
+    "pass": "[green]✓ pass[/]",
+    "fail": "[red]✗ fail[/]",
+    "undecided": "[yellow]? undecided[/]",
+}
+
+
+def print_findings(findings: Iterable[FindingLine], console: Console) -> None:
+    """The one renderer of findings: a line each, with what to do under those that need it."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for _ in range(4):
+        table.add_column(overflow="fold")
+    for f in findings:
+        if f.check == "metric":
+            continue  # for the report
+        sign = SIGNS[f.verdict]
+        if f.severity == "info":
+            sign = "[dim]· note[/]"
+        elif f.severity == "warning" and f.verdict != "pass":
+            sign = "[yellow]! warning[/]"
+        wanted = f"[dim]wanted[/] {escape(f.wanted)}" if f.wanted else escape(f.why)
+        name = f"{f.check} [bold]{escape(f.subject)}[/]"
+        table.add_row(sign, name, escape(f.measured), wanted)
+        reason = f.why if f.verdict == "undecided" else ""
+        advice = ": ".join(filter(None, (reason, f.advice)))
+        if advice and f.verdict != "pass":
+            table.add_row("", "", "", f"[dim]→ {escape(advice)}[/]")
+    console.print(table)

@@ -1,0 +1,210 @@
+"""The breaker, by a clock that the test holds."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from modelwright.serve.breaker import BUCKETS, CLOSED, HALF_OPEN, OPEN, TRIALS, Breaker
+from modelwright.serve.settings import Breaking
+
+START = 1000.0
+
+
+def opens_at(
+    breaker: Breaker, rate: float, healthy: float, *, sleeps: bool, within: float = 10.0
+) -> float:
+    """Seconds until a version is out that was healthy for a while and then fails, or sleeps."""
+    now, end = START, START + healthy
+    while now < end:
+        breaker.record(True, 0.001, now)
+        now += 1 / rate
+    began, ask, look = now, now, now
+    while now < began + within:
+        now = min(ask, look)
+        if now == look:
+            look += 0.05
+            breaker.overdue(now)
+        if now == ask:
+            ask += 1 / rate
+            if breaker.allows(now):
+                number = breaker.started(now)
+                if not sleeps:
+                    breaker.ended(number, False, now)
+        if breaker.state == OPEN:
+            return now - began
+    return math.inf
+
+
+@pytest.mark.parametrize("rate", [5.0, 7.3, 20.0, 100.0, 2000.0])
+@pytest.mark.parametrize("healthy", [0.0, 0.5, 1.9, 30.0])
+@pytest.mark.parametrize("sleeps", [False, True])
+def test_a_version_that_fails_or_sleeps_is_out_within_two_seconds(
+    rate: float, healthy: float, sleeps: bool
+) -> None:
+    assert opens_at(Breaker(Breaking(), 0.02), rate, healthy, sleeps=sleeps) <= 2.0
+
+
+def test_a_few_failures_do_not_open_it() -> None:
+    breaker = Breaker(Breaking(), 0.01)
+    for number in range(10_000):
+        breaker.record(number % 5 not in (0, 3), 0.001, START + number / 1000)
+    assert breaker.state == CLOSED and breaker.allows(START + 20)
+    assert opens_at(Breaker(Breaking(), 0.01), 4.0, 0.0, sleeps=False) == math.inf  # under `least`
+
+
+def test_slow_answers_open_it_and_without_a_limit_nothing_is_slow() -> None:
+    by_limit, by_setting = Breaker(Breaking(), 0.01), Breaker(Breaking(slower_than=0.2), 0.01)
+    none = Breaker(Breaking(), None)
+    for number in range(20):
+        for breaker in (by_limit, by_setting, none):
+            breaker.record(True, 0.06, START + number / 10)
+    assert (by_limit.state, by_setting.state, none.state) == (OPEN, CLOSED, CLOSED)
+    assert by_limit.why == "10 of 10 answers took over 0.05 s"
+    number = none.started(START)
+    assert none.overdue(START + 1e6) == 0 and none.in_flight == 1
+    none.ended(number, True, START + 1e6)
+    assert none.in_flight == 0
+
+
+def opened() -> Breaker:
+    breaker = Breaker(Breaking(pause=5.0), 0.01)
+    for number in range(10):
+        breaker.record(False, 0.001, START + number / 100)
+    assert breaker.state == OPEN and breaker.opened == 1
+    return breaker
+
+
+def test_it_is_tried_again_one_at_a_time() -> None:
+    breaker = opened()
+    assert not breaker.allows(START + 5.0)
+    now = START + 6.0
+    for trial in range(TRIALS):
+        assert breaker.state == (HALF_OPEN if trial else OPEN)
+        assert breaker.allows(now) and not breaker.allows(now + 0.01)
+        breaker.record(True, 0.001, now + 0.02)
+        now += 1.0
+    assert breaker.state == CLOSED and breaker.allows(now)
+    assert breaker.counts(now) == (0, 0, 0)
+    for number in range(9):
+        breaker.record(False, 0.001, now + number / 100)
+    assert breaker.state == CLOSED  # it begins anew: nine are under `least`
+
+
+@pytest.mark.parametrize("how", ["fails", "slow", "sleeps"])
+def test_a_bad_trial_opens_it_again_for_a_pause(how: str) -> None:
+    breaker = opened()
+    now = START + 6.0
+    assert breaker.allows(now)
+    number = breaker.started(now)
+    if how == "fails":
+        breaker.ended(number, False, now + 0.01)
+    elif how == "slow":
+        breaker.ended(number, True, now + 1.0)
+    else:
+        assert breaker.overdue(now + 0.04) == 0 and breaker.overdue(now + 0.06) == 1
+    assert breaker.state == OPEN and breaker.opened == 2
+    assert not breaker.allows(now + 5.0) and breaker.allows(now + 6.1)
+
+
+def test_late_answers_say_nothing_about_a_trial() -> None:
+    breaker = opened()
+    assert breaker.allows(START + 6.0)
+    breaker.record(False, 5.9, START + 6.05)  # asked before it opened
+    assert breaker.state == HALF_OPEN
+    breaker.record(True, 0.01, START + 6.07)
+    assert breaker.state == HALF_OPEN and breaker.allows(START + 6.1)
+
+
+def test_a_trial_whose_caller_went_away_holds_nothing_up() -> None:
+    breaker = opened()
+    assert breaker.allows(START + 6.0)
+    assert not breaker.allows(START + 10.9) and breaker.allows(START + 11.0)
+
+
+def test_a_run_is_counted_once() -> None:
+    breaker = Breaker(Breaking(), 0.01)
+    number = breaker.started(START)
+    assert breaker.overdue(START + 1.0) == 1 and breaker.overdue(START + 1.1) == 0
+    breaker.ended(number, False, START + 1.2)
+    assert breaker.counts(START + 1.2) == (1, 0, 1)
+
+
+class AgainstAList(RuleBasedStateMachine):
+    """The ring of buckets against a list of everything that happened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.settings = Breaking(least=5, window=2.0, pause=3.0, slower_than=0.5)
+        self.breaker = Breaker(self.settings, None)
+        self.now = START
+        self.seen: list[tuple[int, bool, bool]] = []
+        self.open_since = math.inf
+
+    def bucket(self) -> int:
+        return math.floor(self.now / (self.settings.window / BUCKETS))
+
+    @rule(seconds=st.sampled_from([0.001, 0.05, 0.1, 0.7, 2.0, 2.5, 100.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @precondition(lambda self: self.breaker.state == CLOSED)
+    @rule(ok=st.booleans(), seconds=st.sampled_from([0.001, 0.5, 0.6]), count=st.integers(1, 4))
+    def answer(self, ok: bool, seconds: float, count: int) -> None:
+        self.breaker.record(ok, seconds, self.now, count)
+        self.seen += [(self.bucket(), ok, seconds > 0.5)] * count
+        inside = [(fine, slow) for at, fine, slow in self.seen if at >= self.bucket() - BUCKETS]
+        failed = sum(not fine for fine, _ in inside)
+        slow = sum(slow for _, slow in inside)
+        bad = not ok or seconds > 0.5
+        share = max(failed, slow) / len(inside)
+        assert (self.breaker.state == OPEN) == (bad and len(inside) >= 5 and share >= 0.5)
+        if self.breaker.state == OPEN:
+            self.open_since = self.now
+        else:
+            assert self.breaker.counts(self.now) == (len(inside), failed, slow)
+
+    @precondition(lambda self: self.breaker.state != CLOSED)
+    @rule(good=st.booleans())
+    def trial(self, good: bool) -> None:
+        state, early = self.breaker.state, self.now < self.open_since + 3.0
+        allowed = self.breaker.allows(self.now)
+        if state == OPEN:
+            assert allowed == (not early)
+        if not allowed:
+            return
+        assert not self.breaker.allows(self.now)
+        self.breaker.record(good, 0.0, self.now)
+        if not good:
+            assert self.breaker.state == OPEN
+            self.open_since = self.now
+        if self.breaker.state == CLOSED:
+            self.seen.clear()
+
+    @invariant()
+    def closed_lets_everything_through(self) -> None:
+        if self.breaker.state == CLOSED:
+            assert self.breaker.allows(self.now)
+
+
+TestAgainstAList = AgainstAList.TestCase
+TestAgainstAList.settings = hypothesis_settings(
+    max_examples=100, stateful_step_count=40, deadline=None
+)
+
+
+def test_a_good_answer_costs_next_to_nothing() -> None:
+    """Half a microsecond is wanted; ten times that is the bound, for machines that are busy."""
+    breaker = Breaker(Breaking(), 0.01)
+    best = math.inf
+    for _ in range(5):
+        started = time.perf_counter()
+        for _ in range(20_000):
+            breaker.record(True, 0.001, START)
+        best = min(best, (time.perf_counter() - started) / 20_000)
+    assert best < 5e-6

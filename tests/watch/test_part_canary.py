@@ -1,0 +1,307 @@
+"""The verdict on a canary, from a real journal; the clock is the test's."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import modelwright as mw
+from modelwright.core.errors import UsageError
+from modelwright.core.intake import feeds_from_rows
+from modelwright.core.traffic import Canary, Step, Traffic
+from modelwright.pack.artefact import Artefact
+from modelwright.serve.journal_store import Folder, file_name
+from modelwright.serve.labels import Labels, Sender
+from modelwright.serve.live import LiveModel
+from modelwright.serve.settings import Settings
+from modelwright.serve.unanswered import Unanswered, encoded
+from modelwright.watch.canary import Arms
+from modelwright.watch.episodes import Watched, step
+from modelwright.watch.look import Looked
+from modelwright.watch.part_canary import CanaryPart, CanaryState
+from modelwright.watch.subject import Known, Subject
+from watch.live import BEGIN, Live, copied
+
+MINIMUM = "\nwatch: {window: 10 min, rows: 400, canary: {minimum: 3 min, maximum: 20 min}}\n"
+ROW = {"size, cm": 61.5, "colour": "red", "big": 5, "member": True, "start": "2021-03-01"}
+LATER = 30.0
+"""So long after its end a minute is settled."""
+
+
+@pytest.fixture
+def live(released: mw.Released, tmp_path: Path) -> Iterator[Live]:
+    found = copied(released, tmp_path / "project")
+    _say(found, MINIMUM)
+    yield found
+    found.close()
+
+
+def _say(live: Live, watch: str) -> None:
+    path = live.folder / "modelwright.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text[: text.index("\nwatch:")] + watch, encoding="utf-8")
+
+
+def minute(
+    live: Live,
+    number: int,
+    *,
+    count: int = 1000,
+    share: float = 0.2,
+    errors: tuple[float, float] = (0.002, 0.002),
+    slower: float = 1.0,
+    callers: Sequence[str] | None = None,
+) -> None:
+    """Answers of one minute; `errors` are the shares of (champion, canary) that others gave."""
+    rng = np.random.default_rng(abs(number) + 7)
+    new = np.arange(count) % round(1 / share) == 0 if share else np.zeros(count, bool)
+    place = np.where(new, np.cumsum(new), np.cumsum(~new)) - 1
+    total = np.where(new, new.sum(), (~new).sum())
+    rate = np.where(new, errors[1], errors[0])
+    failed = place < np.round(rate * total)
+    ms = 100 * rng.lognormal(1, 0.3, count) * np.where(new, slower, 1)
+    begin = BEGIN + 60 * number
+    times = ((begin + 60 * np.arange(count) / count) * 1e6).astype(np.int64)
+    columns = {
+        "request_id": pa.array([f"{number}-{n}" for n in range(count)]),
+        "row": pa.array(np.zeros(count, np.int32)),
+        "time": pa.array(times).cast(pa.timestamp("us", tz="UTC")),
+        "version": pa.array(np.where(new & ~failed, "2", "1")).dictionary_encode(),
+        "arm": pa.array(np.where(new, "canary", "champion")).dictionary_encode(),
+        "fallback": pa.array(np.where(failed, "champion", "")).dictionary_encode(),
+        "cached": pa.array(np.zeros(count, bool)),
+        "ms": pa.array(ms),
+        "prediction": pa.array(["yes"] * count).dictionary_encode(),
+        "score": pa.array(np.full(count, 0.7)),
+        "p_no": pa.array(np.full(count, 0.3)),
+        "p_yes": pa.array(np.full(count, 0.7)),
+        "f_colour": pa.array(list(callers) if callers else ["red"] * count),
+    }
+    about = {"format": 1, "model": "shop", "version": "1", "digest": "0" * 64}
+    table = pa.table(columns).replace_schema_metadata({"modelwright": json.dumps(about)})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    name = file_name("shop", "1", begin, begin + 60, "0123456789ab", number + 100)
+    Folder(live.folder / "journal").put(name, sink.getvalue().to_pybytes())
+
+
+def at(live: Live, minutes: float, rule: Canary | None = None) -> Subject:
+    canary = rule or Canary("2", 0.2, began=BEGIN)
+    subject = live.subject(BEGIN + 60 * minutes + LATER)
+    return dataclasses.replace(subject, traffic=Traffic("shop", canary=canary))
+
+
+def look(
+    live: Live, minutes: float, state: bytes | None = None, rule: Canary | None = None
+) -> Looked:
+    return CanaryPart().look(at(live, minutes, rule), state)
+
+
+def counted(found: Looked) -> dict[str, Arms]:
+    state = msgspec.json.decode(found.state, type=CanaryState)
+    return {name: one.counts for name, one in state.state.cells.items()}
+
+
+def minutes_of(found: Looked) -> float:
+    return msgspec.json.decode(found.state, type=CanaryState).state.minutes
+
+
+def test_without_a_canary_nothing_is_judged(live: Live) -> None:
+    found = CanaryPart().look(live.subject(BEGIN), None)
+    assert (found.waits, found.advice, found.findings) == ("no canary", None, ())
+    itself = look(live, 1, rule=Canary("1", 0.2, began=BEGIN))
+    assert itself.waits == "no canary"
+
+
+def test_a_healthy_one_is_promoted_after_the_minimum_and_not_before(live: Live) -> None:
+    state, calls = None, []
+    rule = Canary("2", 0.5, began=BEGIN)
+    for number in range(-1, 8):
+        minute(live, number, count=4000, share=0.5 if number >= 0 else 0)
+    for number in range(1, 9):
+        found = look(live, number, state, rule)
+        state = found.state
+        calls.append(found.advice.act if found.advice else found.waits)
+    assert calls[:2] == ["not enough evidence yet"] * 2
+    assert "promote" in calls and "roll back" not in calls
+    assert found.advice is not None and found.advice.version == "2"
+    assert found.advice.why.startswith("canary 2 after ")
+
+
+def test_answers_of_stand_ins_are_errors_and_end_it(live: Live) -> None:
+    for number in range(4):
+        minute(live, number, errors=(0.002, 0.1))
+    found = look(live, 4)
+    assert counted(found)["errors"] == Arms(800, 2, 200, 20)  # the first minute was enough
+    assert found.advice is not None
+    assert (found.advice.act, found.advice.version) == ("roll back", "2")
+    assert found.advice.evidence[0].subject == "errors"
+    [window] = found.windows
+    assert window.at_once == {"canary"} and window.bad["canary"].verdict == "fail"
+
+
+def left_alone(live: Live, number: int, *callers: str) -> None:
+    """Requests of a minute that the canary was too late for, as a server records them."""
+    artefact = live.library.get("1").artefact
+    server = LiveModel.load(
+        artefact.folder, Settings(models=()), name="shop", version="2", tried=True
+    )
+    feeds = [feeds_from_rows(server.schema, [ROW | {"colour": name}]) for name in callers]
+    begin = BEGIN + 60 * number
+    entries = [
+        Unanswered(server, "canary", f"late {n}", begin + n / 100, 504, one)
+        for n, one in enumerate(feeds)
+    ]
+    name, data = encoded(entries, 0.0, "0123456789ab", number)
+    Folder(live.folder / "journal").put(name, data)
+
+
+def test_requests_that_nobody_answered_are_errors_of_their_minute(live: Live) -> None:
+    for number in range(4):
+        minute(live, number)
+    left_alone(live, 0, *["red"] * 30)
+    left_alone(live, 9, *["red"] * 30)
+    found = look(live, 4)
+    assert counted(found)["errors"] == Arms(800, 2, 230, 30)  # the first minute was enough
+    assert found.advice is not None and found.advice.act == "roll back"
+    assert counted(found)["over p50"].canary_trials == 200, "they took no time that is known"
+
+
+def test_one_that_answers_nobody_is_ended(live: Live) -> None:
+    minute(live, 0, share=0)
+    left_alone(live, 0, *["red"] * 40)
+    found = look(live, 1)
+    assert counted(found)["errors"] == Arms(1000, 2, 40, 40)
+    assert found.advice is not None and found.advice.act == "roll back"
+
+
+def test_callers_without_an_answer_are_counted_by_the_key(live: Live) -> None:
+    _say(live, MINIMUM.replace("{minimum", "{key: colour, minimum"))
+    minute(live, 0, errors=(0, 0), callers=[f"caller {n % 50}" for n in range(1000)])
+    left_alone(live, 0, "caller 0", "caller 0", "caller 5", "somebody")
+    assert counted(look(live, 1))["errors"] == Arms(40, 0, 11, 3)
+
+
+def test_slower_answers_end_it_by_the_champions_own_percentiles(live: Live) -> None:
+    for number in (-2, -1):
+        minute(live, number, share=0)
+    for number in range(5):
+        minute(live, number, slower=1.5)
+    found = look(live, 5)
+    assert found.advice is not None and found.advice.act == "roll back"
+    assert found.advice.evidence[0].subject == "latency"
+    over = counted(found)["over p50"]
+    assert 0.4 < over.champion_events / over.champion_trials < 0.55
+    assert over.canary_events / over.canary_trials > 0.8
+
+
+def test_percentiles_are_of_this_champion_alone(live: Live) -> None:
+    minute(live, 0, share=0.2, errors=(0, 0))
+    state = msgspec.json.decode(look(live, 1).state, type=CanaryState)
+    other = dataclasses.replace(live.library.get("1").version, number="9")
+    known = Known(other, live.library.get("1").artefact, None)
+    foreign = dataclasses.replace(at(live, 1), champion=known)
+    assert (
+        state.edges
+        and not msgspec.json.decode(CanaryPart().look(foreign, None).state, type=CanaryState).edges
+    )
+
+
+def test_of_a_minute_in_which_the_share_changed_only_the_time_counts(live: Live) -> None:
+    ramp = Canary("2", 0.2, steps=(Step(0.2, 90), Step(0.5, 600)), began=BEGIN)
+    for number in range(3):
+        minute(live, number)
+    found = look(live, 3, rule=ramp)
+    assert counted(found)["errors"].canary_trials == 400
+    assert minutes_of(found) == 3
+
+
+def test_one_that_nobody_asks_is_over_in_time_and_its_episode_ends(live: Live) -> None:
+    minute(live, 0, share=0)
+    found = look(live, 21)
+    [window] = found.windows
+    assert found.advice is None and "a person decides" in window.bad["canary"].advice
+    watched, events = step(Watched("shop"), window)
+    for later in (22, 23, 24):
+        state = CanaryPart().look(live.subject(BEGIN + 60 * later), found.state)
+        for quiet in state.windows:
+            watched, more = step(watched, quiet)
+            events += more
+    assert [event.what for event in events] == ["opened", "resolved"]
+
+
+def test_looking_twice_counts_nothing_twice_and_the_cuts_do_not_matter(live: Live) -> None:
+    for number in range(4):
+        minute(live, number)
+    at_once, state = look(live, 4), None
+    for when in (0.5, 1, 1, 2.5, 2.5, 3, 4, 4):
+        found = look(live, when, state)
+        state = found.state
+    assert counted(found)["errors"] == counted(at_once)["errors"] == Arms(3200, 8, 800, 0)
+    assert minutes_of(found) == 4
+
+
+def test_another_canary_or_another_champion_begins_anew(live: Live) -> None:
+    for number in range(6):
+        minute(live, number, errors=(0.002, 0.1 if number < 3 else 0.002))
+    bad = look(live, 3)
+    again = look(live, 6, bad.state, Canary("2", 0.2, began=BEGIN + 180))
+    assert counted(again)["errors"] == Arms(2400, 6, 600, 0)
+    known = live.library.get("1")
+    artefact = Artefact.load(known.artefact.folder)
+    artefact.digest = "f" * 64
+    other = dataclasses.replace(at(live, 4), champion=Known(known.version, artefact, None))
+    fresh = CanaryPart().look(other, bad.state)
+    assert counted(fresh) == {} and fresh.advice is None
+
+
+def labels(live: Live, said: dict[str, str], arrived: float) -> None:
+    count = len(said)
+    moment = [int(arrived * 1e6)] * count
+    given = Labels(list(said), [0] * count, list(said.values()), [None] * count, moment, moment)
+    Sender(Folder(live.folder / "journal")).send("shop", given)
+
+
+def test_a_label_counts_once_though_it_is_corrected(live: Live) -> None:
+    minute(live, -1)
+    for number in range(2):
+        minute(live, number, errors=(0, 0))
+    names = [f"{number}-{n}" for number in (-1, 0) for n in range(1000)]
+    labels(live, dict.fromkeys(names, "no"), BEGIN + 65)
+    first = look(live, 1.5)
+    assert counted(first)["label errors"] == Arms(800, 800, 200, 200)
+    labels(live, dict.fromkeys(names, "yes"), BEGIN + 100)
+    assert counted(look(live, 2, first.state))["label errors"] == Arms(800, 800, 200, 200)
+
+
+def test_labels_of_a_ramp_are_counted_for_each_share(live: Live) -> None:
+    """All answers of the second half are wrong, on both arms, when the canary has more of them:
+    put together, that looks like harm."""
+    ramp = Canary("2", 0.05, steps=(Step(0.05, 120), Step(0.5, 600)), began=BEGIN)
+    for number in range(4):
+        minute(live, number, share=0.05 if number < 2 else 0.5, errors=(0, 0))
+    truth = {f"{k}-{n}": "yes" if k < 2 else "no" for k in range(4) for n in range(1000)}
+    labels(live, truth, BEGIN + 241)
+    found = look(live, 4, rule=ramp)
+    assert counted(found)["label errors"] == Arms(2900, 1000, 1100, 1000)
+    assert found.advice is None or found.advice.act != "roll back"
+
+
+def test_callers_are_counted_by_a_key(live: Live) -> None:
+    _say(live, MINIMUM.replace("{minimum", "{key: colour, minimum"))
+    minute(live, 0, errors=(0, 0.5), callers=[f"caller {n % 50}" for n in range(1000)])
+    assert counted(look(live, 1))["errors"] == Arms(40, 0, 10, 10)
+
+
+def test_a_key_that_no_journal_has_is_refused(live: Live) -> None:
+    _say(live, MINIMUM.replace("{minimum", "{key: weight, minimum"))
+    with pytest.raises(UsageError, match="'weight' is in no journal"):
+        look(live, 1)

@@ -1,0 +1,128 @@
+"""Windows of a real journal against the reference of a real model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import polars as pl
+import pytest
+
+import modelwright as mw
+from modelwright.core.spec_watch import DriftColumnSpec, DriftSpec
+from modelwright.watch.look import Looked
+from modelwright.watch.part_drift import CHECKED, CONSTANT, DriftPart, DriftState, policy_of
+from modelwright.watch.subject import Known
+from modelwright.watch.summary_store import count_journal
+from modelwright.watch.times import iso, unix
+from modelwright.watch.windows import closed, waiting
+from watch.live import BEGIN, Live, copied, drifted, usual
+
+
+@pytest.fixture
+def live(released: mw.Released, tmp_path: Path) -> Iterator[Live]:
+    found = copied(released, tmp_path / "project")
+    yield found
+    found.close()
+
+
+def look(live: Live, seconds: float, state: bytes | None = None, **more: object) -> Looked:
+    subject = dataclasses.replace(live.subject(BEGIN + seconds), **more)
+    count_journal(live.store, subject.journal, live.library.manifest_of, "shop", 60)
+    return DriftPart().look(subject, state)
+
+
+def kept(found: Looked) -> DriftState:
+    return msgspec.json.decode(found.state, type=DriftState)
+
+
+def test_a_window_closes_by_rows_and_time_and_only_when_settled(live: Live) -> None:
+    live.answer(usual(1), BEGIN)
+    early = look(live, 605)  # a file of the last minute may be open
+    assert early.windows == () and early.waits == "600 of 400 answers of a window"
+    found = look(live, 606.1, early.state)
+    assert [window.at for window in found.windows] == [iso(BEGIN + 600)]
+    assert kept(found).until == BEGIN + 600
+    live.answer(usual(2, 300), BEGIN + 600)
+    few = look(live, 1300, found.state)
+    assert (few.windows, few.waits) == ((), "300 of 400 answers of a window")
+    assert few.findings == found.findings
+    live.answer(usual(3, 300), BEGIN + 1200)
+    [window] = look(live, 1900, few.state).windows
+    assert BEGIN + 1200 < unix(window.at) <= BEGIN + 1800
+
+
+def test_the_cuts_between_looks_do_not_matter(live: Live) -> None:
+    for number in range(4):
+        live.answer(usual(number + 1) if number < 2 else drifted(number), BEGIN + 600 * number)
+    at_once = look(live, 2500)
+    state, windows = None, []
+    for seconds in range(0, 2500, 250):
+        found = look(live, seconds + 250, state)
+        state = found.state
+        windows += found.windows
+    assert tuple(windows) == at_once.windows and len(windows) == 4
+    assert kept(found) == kept(at_once)
+    assert [bool(window.bad) for window in windows] == [False, False, True, True]
+    assert all(window.judged == set(CHECKED) for window in windows)
+
+
+def test_findings_name_columns_as_the_table_does(live: Live) -> None:
+    live.answer(drifted(1), BEGIN)
+    found = look(live, 700)
+    subjects = {f.subject: f for f in found.findings if f.verdict == "fail"}
+    assert {"size, cm", "colour"} <= set(subjects)
+    assert not any(name.startswith("f_") for name in subjects)
+    assert not any("f_size" in f.measured + f.advice for f in found.findings)
+    assert "f_colour" in subjects["colour"].columns
+    [window] = found.windows
+    assert "data quality" in window.at_once, "a category that was never seen"
+
+
+def test_a_constant_answer_opens_at_once(live: Live) -> None:
+    one = usual(1, 1)
+    live.answer(pl.concat([one] * 600), BEGIN)
+    found = look(live, 700)
+    [window] = found.windows
+    assert CONSTANT in window.at_once and window.bad[CONSTANT].severity == "error"
+    assert window.bad[CONSTANT].subject == "score of the answer"
+    assert found.findings[0].check == CONSTANT
+
+
+def test_a_columns_policy_goes_by_its_plain_name(live: Live) -> None:
+    path = live.folder / "modelwright.yaml"
+    text = path.read_text(encoding="utf-8")
+    ignored = "drift: {columns: {'size, cm': {ignore: true}, colour: {ignore: true}}}"
+    path.write_text(text.replace("rows: 400}", "rows: 400, " + ignored + "}"), encoding="utf-8")
+    live.answer(drifted(1), BEGIN)
+    found = look(live, 700)
+    assert not {"size, cm", "colour"} & {f.subject for f in found.findings}
+    assert "start" in {f.subject for f in found.findings}
+    policy = policy_of(DriftSpec(columns={"age": DriftColumnSpec(distance=0.3)}), 400)
+    assert policy.columns["f_age"].distance == 0.3
+
+
+def test_another_champion_begins_a_new_window(live: Live) -> None:
+    live.answer(drifted(1), BEGIN)
+    before = DriftState("7", "f" * 64, until=BEGIN)
+    found = look(live, 700, msgspec.json.encode(before))
+    assert found.windows == () and kept(found).version == "1"
+    assert BEGIN + 600 <= kept(found).until <= BEGIN + 700
+    live.answer(usual(2), BEGIN + 700)
+    [window] = look(live, 1400, found.state).windows
+    assert not window.bad
+
+
+def test_without_a_reference_it_waits(live: Live) -> None:
+    known = live.library.get("1")
+    found = look(live, 700, champion=Known(known.version, known.artefact, None))
+    assert found.windows == () and "version 1 was released without a reference" in found.waits
+
+
+def test_a_gap_in_the_answers_makes_a_window_longer() -> None:
+    rows = {0: 300, 60: 0, 6000: 300, 6060: 300}
+    found = closed(rows, 0, seconds=120, least=500, settled=7000, grain=60)
+    assert found == [(0, 6060)] and waiting(rows, 6060) == 300
+    assert closed(rows, 60, seconds=120, least=500, settled=6119, grain=60) == []

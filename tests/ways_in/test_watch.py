@@ -1,0 +1,84 @@
+"""`modelwright watch` as people type it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from modelwright.core.errors import ModelwrightError
+from modelwright.core.progress import Silent
+from modelwright.serve.journal_store import place_of
+from modelwright.serve.labels import read
+from modelwright.ways_in.arguments import WatchArguments
+from modelwright.ways_in.watch import watch
+from watch.live import BEGIN, Live, usual
+from ways_in.test_cli import cli, refused
+
+
+@pytest.fixture
+def live(project: Path) -> Path:
+    found = Live.of(project)
+    found.answer(usual(1), BEGIN)
+    found.close()
+    (project / "watch.db").unlink()
+    return project
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"what": "labels"}, "watch labels needs a FILE"),
+        ({"file": "truth.csv"}, "watch live takes no FILE"),
+        ({"what": "report", "file": "truth.csv"}, "watch report takes no FILE"),
+        ({"what": "report", "since": "a week"}, "--since"),
+        ({"what": "report", "since": "5 apples"}, "--since"),
+        ({"what": "report", "since": "-1 d"}, "--since: '-1 d' is no length of time"),
+        ({"what": "report", "since": "0 s"}, "--since: '0 s' is no length of time"),
+        ({"what": "labels", "file": "none.csv"}, "none.csv"),
+        ({"spec": "none.yaml"}, "none.yaml"),
+    ],
+)
+def test_mistakes(live: Path, given: dict[str, str], said: str) -> None:
+    with pytest.raises(ModelwrightError) as caught:
+        watch(WatchArguments.model_validate(given), Silent())
+    assert said in str(caught.value) and caught.value.exit_code == 2
+    assert not (live / "watch.html").exists()
+
+
+def test_a_mistake_at_the_command_line(live: Path) -> None:
+    refused(cli(live, "watch", "labels"), 2, "watch labels needs a FILE", "truth.csv")
+
+
+def test_one_look_as_json_has_lines(live: Path) -> None:
+    done = cli(live, "watch", "--once", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["model"], found["looks"]) == ("shop", 1)
+    lines = {line["name"]: line for line in found["look"]["lines"] if line["kind"] == "part"}
+    assert list(lines) == ["limits", "drift", "quality", "canary", "challenger"]
+    assert lines["canary"]["state"] == "waits" and lines["canary"]["says"] == "no canary"
+    assert found["look"]["files"] == 1
+    shown = cli(live, "watch", "--once")
+    assert shown.returncode == 0 and "no new challenger" in shown.stdout
+
+
+def test_labels_come_from_a_file_and_the_page_is_written(live: Path) -> None:
+    rows = "".join(f"{BEGIN}-{n},yes\n" for n in range(3))
+    (live / "truth.csv").write_text(f"request_id,label\n{rows}{BEGIN}-9,maybe\n")
+    asked = WatchArguments(what="labels", file="truth.csv")
+    found = watch(asked, Silent()).labels
+    assert found is not None
+    assert (found.new, found.refused) == (3, 1) and "maybe" in found.problems[0]
+    again = watch(asked, Silent()).labels
+    assert again is not None and (again.new, again.repeated) == (0, 3)
+    assert read(place_of(str(live / "journal")), "shop").num_rows == 3
+    page = watch(WatchArguments(what="report", since="12 h", out="page.html"), Silent())
+    assert page.report == "page.html"
+    assert (live / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_a_page_that_has_no_place_is_refused(live: Path) -> None:
+    with pytest.raises(ModelwrightError, match=r"--out: .*runs"):
+        watch(WatchArguments(what="report", out="runs"), Silent())
