@@ -26,6 +26,7 @@ from modelwright.core.records import Manifest
 from modelwright.core.schema import Schema
 from modelwright.pack.artefact import Answers, Artefact
 from modelwright.serve.grpc_door import GrpcHandle, serve_grpc
+from modelwright.serve.listening import listen
 from modelwright.serve.messages import Answered, Call, Live, ProtocolError, Reader, Then
 from modelwright.serve.settings import Settings
 from projects import mixed_table
@@ -113,7 +114,7 @@ def serving(desk: Desk, chosen: Settings, **more: Any) -> Iterator[tuple[GrpcHan
 
     more.setdefault("authorize", lambda _given, _scope: None)
     try:
-        handle = inside(serve_grpc(desk, chosen, port=0, **more))
+        handle = inside(serve_grpc(desk, chosen, listener=listen("127.0.0.1", 0, 1)[0], **more))
         try:
             yield handle, inside
         finally:

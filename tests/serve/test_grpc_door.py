@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from modelwright.core.errors import UsageError
 from modelwright.pack.artefact import Artefact
 from modelwright.serve import oip
 from modelwright.serve.grpc_door import serve_grpc
+from modelwright.serve.listening import listen
 from modelwright.serve.messages import ProtocolError
 from modelwright.serve.oip_proto import parsed
 from modelwright.serve.settings import Settings
@@ -325,26 +327,36 @@ def test_without_a_repository_nothing_is_loaded(client: triton.InferenceServerCl
         client.load_model("shop")
 
 
-def test_a_taken_port_is_said(desk: Desk, port: int) -> None:
-    chosen = Settings(models=(), host="192.0.2.1")
-    with pytest.raises(UsageError, match=r"Cannot listen on 192\.0\.2\.1"), serving(desk, chosen):
-        pass
-
-
-def test_two_servers_share_a_port(desk: Desk) -> None:
-    async def both() -> tuple[int, int]:
+def test_who_connects_between_two_workers_is_answered_by_the_next(desk: Desk) -> None:
+    async def both() -> bytes:
+        [listener] = listen("127.0.0.1", 0, 1)
+        begin = {"authorize": lambda _given, _scope: None}
         chosen = Settings(models=())
-        free = {"authorize": lambda _given, _scope: None}
-        one = await serve_grpc(desk, chosen, port=0, **free)
-        other = await serve_grpc(desk, chosen, port=one.port, **free)
-        await one.stop(0)
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{other.port}") as channel:
-            await channel.unary_unary(INFER)(typed(rows(1)).SerializeToString())
+        one = await serve_grpc(desk, chosen, listener=listener, **begin)
+        await one.stop(0, is_last=lambda: False)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{one.port}") as channel:
+            call = channel.unary_unary(INFER)(typed(rows(1)).SerializeToString())
+            waiting = asyncio.ensure_future(call)
+            await asyncio.wait_for(connected(one.port), SECONDS)
+            assert not waiting.done()
+            other = await serve_grpc(desk, chosen, listener=listener, **begin)
+            found = await asyncio.wait_for(waiting, SECONDS)
         await other.stop(0)
-        return one.port, other.port
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", other.port))
+        return found
 
-    first, second = uvloop.run(both())
-    assert first == second
+    assert len(parsed("ModelInferResponse", uvloop.run(both())).outputs) == 2
+
+
+async def connected(port: int) -> None:
+    """Until somebody's connection to this port waits in the kernel, unread."""
+    waiting = (f"0100007F:{port:04X}", "01")
+    while True:
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        if waiting in [(line[1], line[3]) for line in lines]:
+            return
+        await asyncio.sleep(0.01)
 
 
 def test_a_call_in_flight_ends_before_the_stop(desk: Desk) -> None:
@@ -358,8 +370,9 @@ def test_a_call_in_flight_ends_before_the_stop(desk: Desk) -> None:
                 return await super().answer(call, read)
 
         handle = await serve_grpc(
-            Slow(desk.only), Settings(models=()), authorize=lambda _g, _s: None, port=0
-        )
+            Slow(desk.only), Settings(models=()), authorize=lambda _g, _s: None,
+            listener=listen("127.0.0.1", 0, 1)[0],
+        )  # fmt: skip
         async with grpc.aio.insecure_channel(f"127.0.0.1:{handle.port}") as channel:
             call = channel.unary_unary(INFER)(typed(rows(1)).SerializeToString())
             waiting = asyncio.ensure_future(call)

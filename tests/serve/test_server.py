@@ -158,14 +158,16 @@ def taken() -> Iterator[int]:
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"port": "taken"}, "Cannot listen on 127.0.0.1"), ({"host": "0.0.0.0"}, "without a token")],
+    [
+        ({"port": "taken"}, "Cannot listen on 127.0.0.1"),
+        ({"grpc_port": "taken"}, "Cannot listen on 127.0.0.1"),
+        ({"host": "0.0.0.0"}, "without a token"),
+    ],
 )
 def test_what_cannot_be_served_is_refused_at_once(
     source: Source, tmp_path: Path, taken: int, settings: dict[str, object], said: str
 ) -> None:
-    found = {"port": 0, **settings}
-    if found["port"] == "taken":
-        found["port"] = taken
+    found = {"port": 0} | {k: taken if v == "taken" else v for k, v in settings.items()}
     config = tmp_path / "settings.json"
     config.write_bytes(msgspec.json.encode({"models": [source], **found}))
     done = subprocess.run([sys.executable, "-m", "modelwright.serve", "--config", str(config)],

@@ -7,6 +7,7 @@ microseconds a call. An optional extra: import it where a gRPC port is asked for
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,7 +17,7 @@ from modelwright.serve.access_log import sane_id
 from modelwright.serve.grpc_calls import GrpcCall, GrpcService, Method
 from modelwright.serve.grpc_reflection import reflection_methods
 from modelwright.serve.http2 import Http2Connection, Http2Connections
-from modelwright.serve.listening import BACKLOG, bound, shut
+from modelwright.serve.listening import BACKLOG, shut
 from modelwright.serve.messages import Answered, Call, Dispatcher, Live, ProtocolError, Question
 from modelwright.serve.oip import (
     Entry,
@@ -55,17 +56,11 @@ class GrpcHandle:
         """Calls without an answer."""
         return self._service.in_flight
 
-    async def listen(self, host: str, port: int, tls: Tls | None) -> None:
-        """Take callers from now on.
-
-        Raises:
-            UsageError: the port is taken.
-        """
+    async def listen(self, listener: socket.socket, tls: Tls | None) -> None:
+        """Take callers from now on."""
         self._tls = tls
-        self._listener = bound(host, port, shared=True)
-        self._listener.listen(BACKLOG)
-        self._listener.setblocking(False)
-        self.port = int(self._listener.getsockname()[1])
+        self._listener = listener
+        self.port = int(listener.getsockname()[1])
         loop = self._service.loop
         self._server = await loop.create_server(
             self._connection, sock=self._listener.dup(), backlog=BACKLOG, **self._secured()
@@ -81,16 +76,24 @@ class GrpcHandle:
         if self._tls is not None:
             self._tls.reload()
 
-    async def stop(self, grace: float) -> None:
-        """Take no new call, let open ones end for up to `grace` seconds, and close."""
+    async def stop(self, grace: float, is_last: Callable[[], bool] = lambda: True) -> None:
+        """Take no new call, let open ones end for up to `grace` seconds, and close.
+
+        Args:
+            grace: seconds.
+            is_last: whether nobody will listen in its place; else who waits in the queue of the
+                kernel is left to the next worker. Asked a moment later than the call.
+        """
         self.drain()
         began, loop, shared = time.perf_counter(), self._service.loop, self._shared
         self._server.close()
         shared.drain()
+        await asyncio.sleep(0.05)  # a group of processes that is told to end is not told at once
+        last = is_last()
         late = asyncio.gather(
             *(
                 loop.connect_accepted_socket(self._connection, taken, **self._secured())
-                for taken in shut(self._listener)
+                for taken in (shut(self._listener) if last else ())
             ),
             return_exceptions=True,
         )
@@ -100,7 +103,8 @@ class GrpcHandle:
         late.cancel()
         for task in (self._sweeper, *self._service.tasks):
             task.cancel()
-        self._listener.close()
+        if last:
+            self._listener.close()
 
     def _connection(self) -> Http2Connection:
         return Http2Connection(self._shared, self._service.loop)
@@ -121,25 +125,22 @@ async def serve_grpc(
     settings: Settings,
     *,
     authorize: Authorize,
-    port: int | None = None,
+    listener: socket.socket,
     repository: Repository | None = None,
     most: int = 10_000,
 ) -> GrpcHandle:
     """Answer gRPC in this loop until the handle is stopped.
 
-    Several worker processes may each call it with the same port: the kernel spreads connections
-    over them (SO_REUSEPORT).
-
     Args:
         dispatcher: answers.
-        settings: host, limits and certificate files.
+        settings: limits and certificate files.
         authorize: checks the token of a call.
-        port: None for `settings.grpc_port`; 0 for a free one.
+        listener: bound, listening and not blocking; its own for each worker (`listening.listen`).
         repository: what may be loaded and unloaded; without it the index lists what is served.
         most: connections at once; those that idle longest make room.
 
     Raises:
-        UsageError: the port is taken, or the certificate cannot be read.
+        UsageError: the certificate cannot be read.
     """
     tls = None
     if settings.certificate:
@@ -152,7 +153,7 @@ async def serve_grpc(
         asyncio.get_running_loop(), patience,
     )  # fmt: skip
     handle = GrpcHandle(door, service, Http2Connections(service, most, patience))
-    await handle.listen(settings.host, port if port is not None else settings.grpc_port or 0, tls)
+    await handle.listen(listener, tls)
     return handle
 
 

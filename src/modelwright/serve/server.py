@@ -77,9 +77,9 @@ def serve(settings: Settings, *, until_stdin_closes: bool = False) -> int:
         works: list[Callable[[], int]] = [
             functools.partial(
                 run_worker,
-                Setup(settings, listener, lives, folder, gate, signs, number, tls, doors.grpc_port),
+                Setup(settings, listener, lives, folder, gate, signs, number, tls, grpc),
             )
-            for number, listener in enumerate(listeners)
+            for number, (listener, grpc) in enumerate(zip(listeners, doors.grpc, strict=True))
         ]
         if doors.metrics is not None:
             works.append(functools.partial(serve_metrics, doors.metrics, folder))
@@ -95,18 +95,19 @@ class Doors:
     """The ports beside that of HTTP, taken before anything is forked.
 
     Attributes:
-        grpc: bound, but not listening: it keeps the port for the workers' own sockets.
+        grpc: as those of HTTP, one for each worker: whoever connects while it is started again
+            waits for the next. None for each where there is no such port.
         metrics: listening, or None.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.grpc: socket.socket | None = None
+        self.grpc: list[socket.socket] | list[None] = [None] * settings.workers
         self.metrics: socket.socket | None = None
         if settings.grpc_port is not None:
             for package in ("hpack", "google", "google.protobuf"):
                 if importlib.util.find_spec(package) is None:
                     raise MissingExtra(package, "grpc")
-            self.grpc = bound(settings.host, settings.grpc_port, shared=True)
+            self.grpc = listen(settings.host, settings.grpc_port, settings.workers)
         if settings.metrics_port is not None:
             self.metrics = bound(settings.host, settings.metrics_port, shared=False)
             self.metrics.listen(64)
@@ -115,7 +116,8 @@ class Doors:
     @property
     def grpc_port(self) -> int | None:
         """Where gRPC is to listen."""
-        return None if self.grpc is None else int(self.grpc.getsockname()[1])
+        first = self.grpc[0]
+        return None if first is None else int(first.getsockname()[1])
 
 
 @dataclass

@@ -77,7 +77,7 @@ class Setup:
         folder: where the numbers of all workers are.
         signs: what the supervisor and its workers tell each other.
         tls: for HTTPS, or None.
-        grpc_port: the same for each worker, or None.
+        grpc: as `listener`, for gRPC, or None.
     """
 
     settings: Settings
@@ -88,7 +88,7 @@ class Setup:
     signs: Signs
     number: int = 0
     tls: Tls | None = None
-    grpc_port: int | None = None
+    grpc: socket.socket | None = None
 
 
 def run_worker(setup: Setup) -> int:
@@ -143,7 +143,7 @@ class Worker:
         )  # fmt: skip
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         apart = len(list(Path("/dev/fd").iterdir())) + FILES_APART
-        if self._setup.grpc_port is not None:
+        if self._setup.grpc is not None:
             apart += files // GRPC_SHARE
         self._app.shared.most = min(self._app.shared.most, max(files - apart, files // 2))
         self._loader.changed = self._app.refresh
@@ -182,7 +182,7 @@ class Worker:
 
     async def _grpc_door(self) -> GrpcHandle | None:
         """The gRPC server, which only those load who ask for it."""
-        if self._setup.grpc_port is None:
+        if self._setup.grpc is None:
             return None
         from modelwright.serve.grpc_door import serve_grpc
 
@@ -193,7 +193,7 @@ class Worker:
             authorize=lambda token, scope: gate.admit_call(
                 CALL_OF[scope], {"authorization": token}, time.perf_counter()
             ),
-            port=self._setup.grpc_port,
+            listener=self._setup.grpc,
             most=max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // GRPC_SHARE),
             repository=self._repository,
         )
@@ -250,6 +250,10 @@ class Worker:
                 _LOG.exception("fault while following the registry")
                 await asyncio.sleep(FAULT_SECONDS)
 
+    def _is_last(self) -> bool:
+        """Whether no worker is going to be started in its place."""
+        return self._orphan or self._setup.signs.is_ending
+
     async def _drain(self) -> None:
         """Answer everybody who is connected or in the queue of the kernel, then end.
 
@@ -263,14 +267,14 @@ class Worker:
         self._models.draining = shared.draining = True
         if self._grpc is not None:
             self._grpc.drain()
-            ending = loop.create_task(self._grpc.stop(self._settings.drain))
+            ending = loop.create_task(self._grpc.stop(self._settings.drain, self._is_last))
         patience = ORPHAN_SECONDS if self._orphan else LAME_DUCK_SECONDS
         before = set(shared.open)
         while shared.open and time.perf_counter() - began < patience:
             await asyncio.sleep(0.02)
         self._server.close()
         await asyncio.sleep(0.05)  # a group of processes that is told to end is not told at once
-        if self._orphan or self._setup.signs.is_ending:  # else the next worker takes who waits
+        if self._is_last():  # else the next worker takes who waits
             taken = [
                 loop.create_task(loop.connect_accepted_socket(
                     lambda: HttpConnection(shared), late, ssl=self._tls,
