@@ -26,7 +26,7 @@ class Curve(msgspec.Struct, frozen=True):
 
 
 class Importance(msgspec.Struct, frozen=True):
-    """What the model loses in the goal metric when columns are shuffled together.
+    """What the goal metric loses when columns are shuffled together, or left out of training.
 
     `contribution`: mean absolute Shapley value, on the scale of the answer; single columns only.
     """
@@ -81,6 +81,8 @@ class Evaluation(msgspec.Struct, frozen=True):
     """`evaluation.json`: everything about one model on its sealed holdout that is worth a look.
 
     `importance`: a column each, the most important first; `groups`: columns shuffled together.
+    `ablation`: columns (groups, or single ones) without which the model was trained again, and what
+    that costs on the validation rows of the first fold.
     `slices`: searched ones, the weakest first. `findings`: verdicts that came out of all this, as
     the gates have them (fairness, robustness, calibration, weak slices). `notes`: what was not done
     and why.
@@ -91,6 +93,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     curves: tuple[Curve, ...] = ()
     importance: tuple[Importance, ...] = ()
     groups: tuple[Importance, ...] = ()
+    ablation: tuple[Importance, ...] = ()
     slices: tuple[Slice, ...] = ()
     failures: tuple[Failure, ...] = ()
     confusion: Confusion | None = None

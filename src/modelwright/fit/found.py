@@ -14,6 +14,7 @@ from modelwright.core.intake import Array
 from modelwright.core.records import FitRecord, Measured, Trial
 from modelwright.core.spec import Spec
 from modelwright.data.dataset import Dataset
+from modelwright.fit.ablation import ablation
 from modelwright.fit.blend import out_of_fold
 from modelwright.fit.choose import Chooser, excess
 from modelwright.fit.family import BASELINES
@@ -187,9 +188,10 @@ class Found:
             first_feasible=ledger.first_feasible,
         )
         learning = learning_curve(ledger, chosen)
+        lost = ablation(ledger, chosen)
         ledger.trainer.close()
         answers = pipeline.outputs.calibration.apply(self.out_of_fold(chosen))
-        return Fit(record, pipeline, baselines, answers, learning)
+        return Fit(record, pipeline, baselines, answers, learning, lost)
 
     def trial(self, candidate: Candidate, measured: Mapping[int, Measured]) -> Trial:
         """A candidate's record, with what was measured of it."""

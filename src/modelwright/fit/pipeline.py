@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from modelwright.core.evaluation import Curve
+from modelwright.core.evaluation import Curve, Importance
 from modelwright.core.intake import Array, Feeds
 from modelwright.core.records import FitRecord, Price
 from modelwright.core.schema import Schema
@@ -99,6 +99,7 @@ class Fit:
         out_of_fold: the chosen one's answers on training rows by models that had not seen them;
             rows without such an answer are NaN.
         learning: its score against the rows it learned from, where there was time to measure it.
+        ablation: what it loses when it is trained without some columns; the same.
     """
 
     record: FitRecord
@@ -106,3 +107,4 @@ class Fit:
     baselines: Mapping[str, Pipeline]
     out_of_fold: Array
     learning: Curve | None = None
+    ablation: tuple[Importance, ...] = ()

@@ -232,18 +232,32 @@ class Trainer:
     def on_shares(self, candidate: Candidate, folds: Folds, shares: Sequence[float]) -> list[Array]:
         """Answers on the first fold's validation rows, learned from a part of its rows each: the
         newest where rows are in time order, else any."""
-        return self._all([lambda s=share: self._on_share(candidate, folds, s) for share in shares])
-
-    def _on_share(self, candidate: Candidate, folds: Folds, share: float) -> Array:
-        assert candidate.family is not None
-        dataset, (rows, valid_rows) = folds.dataset, folds.cuts[0]
-        count = max(2, round(share * len(rows)))
+        rows = folds.cuts[0][0]
         shuffled = np.random.default_rng(self.seed).permutation(rows)
-        kept = rows[-count:] if dataset.ordered else shuffled[:count]
-        table, valid = dataset.train.take(kept), dataset.train.take(valid_rows)
+        counts = [max(2, round(share * len(rows))) for share in shares]
+        ordered = folds.dataset.ordered
+        parts = [rows[-count:] if ordered else shuffled[:count] for count in counts]
+        return self._all(
+            [lambda p=part: self._learned(candidate, folds, p, self.schema) for part in parts]
+        )
+
+    def with_schemas(
+        self, candidate: Candidate, folds: Folds, schemas: Sequence[Schema]
+    ) -> list[Array]:
+        """Answers on the first fold's validation rows, learned from the columns of each schema."""
+        rows = folds.cuts[0][0]
+        return self._all(
+            [lambda s=schema: self._learned(candidate, folds, rows, s) for schema in schemas]
+        )
+
+    def _learned(self, candidate: Candidate, folds: Folds, rows: Array, schema: Schema) -> Array:
+        """Answers on the first fold's validation rows, learned from these rows and columns."""
+        assert candidate.family is not None
+        dataset = folds.dataset
+        table, valid = dataset.train.take(rows), dataset.train.take(folds.cuts[0][1])
         settings = split_params(candidate.params)
         encoding = encoding_of(candidate.family, settings)
-        encoder, x = fit_encoder(self.schema, table, encoding, self.seed)
+        encoder, x = fit_encoder(schema, table, encoding, self.seed)
         transform = self._transform(settings, table.target)
         x_valid = encoder.transform(valid.feeds)
         job = replace(

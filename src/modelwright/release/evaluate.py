@@ -36,6 +36,7 @@ def evaluate(evidence: Evidence, seconds: float = 4.0) -> Evaluation:
         curves=curves(evidence),
         importance=columns,
         groups=together,
+        ablation=evidence.ablation,
         slices=slices,
         failures=failures(evidence),
         confusion=confusion(evidence),

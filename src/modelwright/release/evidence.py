@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from modelwright.core.evaluation import Curve
+from modelwright.core.evaluation import Curve, Importance
 from modelwright.core.intake import Array, Feeds
 from modelwright.core.limits import METRICS, QUALITY, Limit, show
 from modelwright.core.records import Finding, Interval, Measured, Parity
@@ -35,6 +35,7 @@ class Evidence:
         out_of_fold: answers on training rows by models that had not seen them.
         data: what was found in the table; `search`: what the search has to say.
         learning: score against training rows, where it was measured.
+        ablation: what training without some columns loses, where it was measured.
     """
 
     schema: Schema
@@ -60,6 +61,7 @@ class Evidence:
     out_of_fold: Array | None = None
     search: tuple[Finding, ...] = ()
     learning: Curve | None = None
+    ablation: tuple[Importance, ...] = ()
 
     @property
     def confidence(self) -> float:

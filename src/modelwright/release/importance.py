@@ -9,13 +9,12 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
 
 from modelwright.core.evaluation import Importance
 from modelwright.core.intake import Array, Feeds
 from modelwright.core.records import Interval
-from modelwright.core.schema import Schema
 from modelwright.core.table import Table, take_feeds
+from modelwright.fit.ablation import related
 from modelwright.fit.certainty import paired_gain
 from modelwright.fit.score import decided
 from modelwright.pack.shapley import gains, joined
@@ -28,8 +27,6 @@ ORDERS = 6
 """Orders of the columns a row is explained by; each also runs backwards (antithetic)."""
 MOST_VALUES = 4_000_000
 """Values of one run of the model that answers an order; a wide table is explained on fewer rows."""
-RELATED = 0.6
-"""Rank correlation from which two columns belong to one group."""
 
 
 def importance(evidence: Evidence, seconds: float) -> tuple[tuple[Importance, ...], list[str]]:
@@ -108,39 +105,6 @@ def _labelled(evidence: Evidence, answers: Array) -> Array:
     known = evidence.answers[:, 1][evidence.labels == 1]
     threshold = known.min() if len(known) else 1.1
     return decided(evidence.goal, answers, (answers[:, 1] >= threshold).astype(np.int64))
-
-
-def related(schema: Schema, feeds: Feeds) -> list[tuple[str, ...]]:
-    """Groups of two or more columns whose ranks go together.
-
-    Example:
-        >>> from modelwright.core.schema import Column, Target
-        >>> a = np.arange(9.0)
-        >>> schema = Schema(tuple(Column(n, "number") for n in "abc"), Target("y", "regression"))
-        >>> related(schema, {"a": a, "b": -a, "c": np.cos(9 * a)})
-        [('a', 'b')]
-    """
-    columns = [c for c in schema.features if c.kind in ("number", "boolean", "datetime")]
-    if len(columns) < 2:
-        return []
-    names = [c.name for c in columns]
-    ranks = np.stack([_ranks(feeds[name].astype(np.float64)) for name in names])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        close = np.abs(np.corrcoef(ranks)) >= RELATED
-    owner = list(range(len(names)))
-    for one, other in zip(*np.nonzero(np.triu(close, 1)), strict=True):
-        old, new = owner[int(other)], owner[int(one)]
-        owner = [new if number == old else number for number in owner]
-    members = [[n for n, o in zip(names, owner, strict=True) if o == k] for k in sorted(set(owner))]
-    return [tuple(group) for group in members if len(group) > 1]
-
-
-def _ranks(values: Array) -> Array:
-    """Ranks; missing values in the middle."""
-    found = np.full(len(values), len(values) / 2)
-    known = np.isfinite(values)
-    found[known] = rankdata(values[known])
-    return found
 
 
 def contributions(

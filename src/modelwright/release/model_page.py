@@ -95,6 +95,14 @@ def uses_page(found: Evaluation) -> str:
     body = table(("column", f"{found.goal} worse by", "", "contribution"), rows)
     left = len(found.importance) - MOST_COLUMNS
     more = f"<p class='key'>{left} less important columns are not shown.</p>" if left > 0 else ""
+    if found.ablation:
+        more += (
+            "<h3>Left out, and trained again</h3><p>What is lost on the validation rows of the "
+            "first fold when the chosen model, of a blend its heaviest member, is trained without "
+            "these columns: what other columns tell as well is not lost.</p>"
+        ) + table(
+            ("columns", f"{found.goal} worse by", "", ""), _importance_rows(found, found.ablation)
+        )
     if found.groups:
         more += "<h3>Columns that tell the same story, shuffled together</h3>" + table(
             ("columns", f"{found.goal} worse by", "", ""), _importance_rows(found, found.groups)

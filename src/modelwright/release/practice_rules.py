@@ -73,11 +73,13 @@ def schema_of_features(run: RunRecords) -> Points:
 
 
 def features_are_beneficial(run: RunRecords) -> Points:
-    """D2: each column's importance, by itself or with those that it stands for, is above zero."""
+    """D2: each column's importance, by itself, with those that it stands for, or by training
+    without it, is above zero."""
     importance = run.evaluation.importance
     if not importance:
         return Points(0.0, "importance was not measured: run again with the evaluation")
-    together = {c for group in run.evaluation.groups if group.loss.low > 0 for c in group.columns}
+    sets = (*run.evaluation.groups, *run.evaluation.ablation)
+    together = {c for group in sets if group.loss.low > 0 for c in group.columns}
     idle = [
         i.subject
         for i in importance

@@ -298,6 +298,7 @@ def _evidence(
         out_of_fold=fit.out_of_fold,
         search=judged.fit.findings,
         learning=fit.learning,
+        ablation=fit.ablation,
     )
 
 
