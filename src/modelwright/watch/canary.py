@@ -26,6 +26,7 @@ import numpy as np
 
 from modelwright.core.errors import DataError
 from modelwright.core.records import Finding, Interval
+from modelwright.watch.times import lasted
 from modelwright.watch.two_arms import TILTS, log_e_of_rate, log_e_values, mixed
 
 Call = Literal["roll back", "promote", "hold"]
@@ -188,7 +189,7 @@ def decide(state: State, plan: Plan) -> Decision:
     elif state.call == "promote":
         why = "every metric that is needed is within its margin"
     elif over:
-        why = f"neither harm nor safety is shown in {plan.maximum:g} minutes: a person decides"
+        why = f"neither harm nor safety is shown in {lasted(plan.maximum)}: a person decides"
     else:
         why = "not enough evidence yet"
     if state.slower[0]:
@@ -331,7 +332,7 @@ def _finding(state: State, rule: Rule, plan: Plan) -> Finding:
         verdict="fail" if broken else "pass" if safe else "undecided",
         measured=f"{label}{rates[1]:.3%} against {rates[0]:.3%} of the champion",
         wanted=f"odds at most {1 + rule.tolerance:g} of the champion's, or {rule.slack:.2%} more",
-        why=f"the evidence for harm is {shown:.3g} to 1 after {state.minutes:g} minutes",
+        why=f"the evidence for harm is {shown:.3g} to 1 after {lasted(state.minutes)}",
         advice="roll back" if broken else "" if safe else "wait, or give the canary more traffic",
         severity="error" if broken else "info",
         interval=_ratio(cells[worst].pooled),

@@ -33,7 +33,7 @@ from modelwright.watch.labels import Cursor, arrived_since
 from modelwright.watch.look import Advice, Looked
 from modelwright.watch.state import Point
 from modelwright.watch.subject import Subject
-from modelwright.watch.times import iso
+from modelwright.watch.times import iso, lasted
 
 CANARY = "canary"
 BEFORE_SECONDS = 3600.0
@@ -300,5 +300,5 @@ def _points(decision: Decision, subject: Subject) -> dict[str, list[Point]]:
 def _advice(decision: Decision, rule: Canary) -> Advice | None:
     if decision.call == "hold":
         return None
-    why = f"canary {rule.version} after {decision.minutes:g} minutes: {decision.why}"
+    why = f"canary {rule.version} after {lasted(decision.minutes)}: {decision.why}"
     return Advice(decision.call, rule.version, why, decision.findings)

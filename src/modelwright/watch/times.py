@@ -36,3 +36,15 @@ def minute_of(at: float) -> str:
         return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     except (OverflowError, OSError, ValueError):
         return f"{at:g}"
+
+
+def lasted(minutes: float) -> str:
+    """How long something has gone on.
+
+    Example:
+        >>> lasted(0.0833), lasted(1), lasted(7.5), lasted(180)
+        ('5 seconds', '1 minute', '7.5 minutes', '180 minutes')
+    """
+    if minutes < 1:
+        return f"{60 * minutes:.0f} seconds"
+    return f"{minutes:.4g} minute{'' if minutes == 1 else 's'}"
