@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help venv demo test test-slow pictures lint docs wheel clean
+.PHONY: help venv demo test test-slow test-again pictures lint docs wheel clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -27,8 +27,12 @@ test: venv  ## the suite, without tests of more than some seconds each
 
 test-slow: venv  ## the rest of the tests, which CI runs as well: kills, whole runs, budgets
 	@echo "Running the slow tests (about ten minutes on two cores) ..."
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "slow and not alone"
-	@$(BIN)/python -m pytest -m alone
+	@failed=0; \
+	  $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "slow and not alone" || failed=1; \
+	  $(BIN)/python -m pytest -m alone || failed=1; exit $$failed
+
+test-again: venv  ## what failed last, one after the other
+	@$(BIN)/python -m pytest --last-failed --last-failed-no-failures none -rA --no-header
 
 pictures: venv  ## the screenshots of the README, of the example's newest run
 	@MODELWRIGHT_PICTURES=docs/pictures MODELWRIGHT_PICTURES_OF=$$(ls -d examples/income/runs/2*/ | tail -1) \
