@@ -13,6 +13,7 @@ import pytest
 
 from modelwright.core.spec_file import parse_spec
 from modelwright.core.store import append_line, locked_now
+from modelwright.core.writer import writing
 from modelwright.release.registry import Registry
 from modelwright.retraining import past_retrainings, unfinished
 from modelwright.retraining_process import Arrivals, Trainings, Tried
@@ -100,6 +101,15 @@ def test_one_that_was_killed_before_its_table_was_written_is_begun_once_more(thr
     assert not plan.retrain and "could not begin" in plan.stopped
 
 
+def test_nothing_begins_while_somebody_else_writes(three: Path) -> None:
+    found, champion = trainings(three)
+    journal = str(three / "journal")
+    with writing(three, "run"):
+        plan = found.due(bad(), champion, journal)
+        assert not plan.retrain and "writes in this project: run" in plan.stopped
+    assert found.due(bad(), champion, journal).retrain
+
+
 def test_one_that_looks_at_its_data_is_waited_for(three: Path) -> None:
     found, champion = trainings(three)
     found._keep(Tried(begun=time.time()))
@@ -119,9 +129,11 @@ def test_a_retraining_is_begun_once_and_goes_on_after_a_kill(three: Path) -> Non
         until(lambda: unfinished(three, "shop", "1"), "a run with its table", 120)
         os.kill(process.process.pid, signal.SIGKILL)
         until(lambda: process.process.poll() is not None, "its end", 10)
+        with writing(three, "run"):
+            [said] = made.look(time.time()).done
+        assert "exit code -9" in said, "its one resumption is not used up while it would be refused"
         found = made.look(time.time())
-        assert "exit code -9" in found.done[0]
-        assert "went on with retraining" in found.done[1] and not found.advice
+        assert "went on with retraining" in found.done[0] and not found.advice
         running = made.trainings.running
         assert running is not None
         again = made.look(time.time())

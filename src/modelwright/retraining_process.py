@@ -25,6 +25,7 @@ from modelwright.core.intake import Array
 from modelwright.core.records import Finding
 from modelwright.core.spec_file import SpecFile
 from modelwright.core.store import is_in_use, write_atomic
+from modelwright.core.writer import present_writer
 from modelwright.release.audit import AuditLog
 from modelwright.release.registry import HOME, Version
 from modelwright.retraining import goes_on, past_retrainings, unfinished
@@ -90,6 +91,8 @@ class Trainings:
             if tried.ended or tried.again:
                 why = "the last one could not begin; it is tried again in an hour"
                 return Plan(False, stopped=why)
+        if holder := present_writer(self.spec_file.folder):
+            return Plan(False, stopped=f"{holder.who} writes in this project: {holder.what}")
         trained = champion.created / 1e3
         since = max([trained, *(one.at for one in past)])
         episodes = _triggers(look.open, self._promoted(champion))
@@ -109,10 +112,13 @@ class Trainings:
         return max(mine, default=0.0)
 
     def cut_off(self, champion: Version) -> Path | None:
-        """A retraining against the champion that nobody goes on with."""
+        """A retraining against the champion that nobody goes on with, once it could be gone on
+        with: while somebody else writes in the project it would be refused."""
         folder = self.spec_file.folder
         found = unfinished(folder, champion.model, champion.number)
         if found is None or self.running is not None or is_in_use(found):
+            return None
+        if present_writer(folder) is not None:
             return None
         return None if found.name in self._tried().resumed else found
 

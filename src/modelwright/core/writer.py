@@ -115,6 +115,14 @@ def must_still_hold(folder: Path) -> None:
         lease.must_hold()
 
 
+def present_writer(folder: Path) -> Writer | None:
+    """Who holds a project now; None where nobody does."""
+    found = last_writer(folder)
+    if found is None or time.time() - found.beat > SILENT:
+        return None
+    return found if is_held(_token_file(folder, found.token)) else None
+
+
 def last_writer(folder: Path) -> Writer | None:
     """Who holds or last held a project; None where nobody did."""
     try:
@@ -138,9 +146,8 @@ def _take(folder: Path, what: str) -> tuple[Lease, contextlib.ExitStack]:
 
 
 def _must_be_over(folder: Path, before: Writer) -> None:
-    path = _token_file(folder, before.token)
-    if time.time() - before.beat > SILENT or not is_held(path):
-        path.unlink(missing_ok=True)
+    if present_writer(folder) is None:
+        _token_file(folder, before.token).unlink(missing_ok=True)
         return
     raise Refused(
         f"{before.who} writes in this project: {before.what}, since {before.since}.",
