@@ -117,6 +117,34 @@ def test_an_ignored_column_asks_nothing(reference: Reference) -> None:
     assert judge(frames.counted(table), reference, policy).alarms == ()
 
 
+def test_an_ignored_column_is_in_no_pair_and_hides_none(reference: Reference) -> None:
+    rng = np.random.default_rng(11)
+    table = frames.drawn(rng, 10_000)
+    frames.rotated(table, rng)
+    pairs = [f.subject for f in judge(frames.counted(table), reference).alarms
+             if f.check == "joint change"]  # fmt: skip
+    assert pairs == ["a and b"]
+    for ignored in ("a", "b"):
+        policy = Policy(columns={ignored: ColumnPolicy(ignore=True)})
+        found = judge(frames.counted(table), reference, policy)
+        assert not [f for f in found.findings if ignored in f.columns]
+
+
+@pytest.mark.parametrize(
+    ("own", "alarms"),
+    [(ColumnPolicy(joint=0.99), 0), (ColumnPolicy(block_factor=1e6), 0), (ColumnPolicy(), 1)],
+)
+def test_a_column_has_its_own_floor_for_pairs(
+    reference: Reference, own: ColumnPolicy, alarms: int
+) -> None:
+    rng = np.random.default_rng(12)
+    table = frames.drawn(rng, 10_000)
+    frames.rotated(table, rng)
+    found = judge(frames.counted(table), reference, Policy(columns={"a": own}))
+    named = [f for f in found.alarms if f.check == "joint change" and "a" in f.columns]
+    assert len(named) == alarms
+
+
 def test_a_broken_contract_is_an_error_and_the_rest_a_warning(reference: Reference) -> None:
     rng = np.random.default_rng(10)
     table = frames.drawn(rng, 1000)

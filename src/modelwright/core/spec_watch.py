@@ -26,6 +26,12 @@ class DriftColumnSpec(Strict):
     missing: Share | None = Field(None, description="Least change of the share that is missing.")
     unseen: Share | None = Field(None, description="Least share of categories never seen.")
     far: Share | None = Field(None, description="Least share of numbers far outside.")
+    joint: Share | None = Field(
+        None, description="Least change of a correlation with it; of two columns the larger counts."
+    )
+    usual: float | None = Field(
+        None, ge=1, description="Times its largest change among stretches of the reference."
+    )
     ignore: bool = Field(False, description="Ask nothing of it.")
 
 

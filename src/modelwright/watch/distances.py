@@ -104,20 +104,31 @@ def more_often(k: int, n: int, known: int, many: int) -> tuple[float, float]:
     return k / n, float(bdtrc(k - 1, k + known, n / (n + many)))
 
 
-def joint(window: Joint, reference: Joint, spread: Spread) -> tuple[float, float, tuple[int, int]]:
+def joint(
+    window: Joint, reference: Joint, spread: Spread, floors: Array | None = None
+) -> tuple[float, float, tuple[int, int]]:
     """(change of the correlation that changed most beyond chance, p, that pair of columns).
 
-    The p-value is of the largest of all pairs (Šidák).
+    The p-value is of the largest of all pairs that are asked about (Šidák).
+
+    Args:
+        floors: least change of each pair [columns, columns], infinite for a pair that is not asked
+            about; pairs beyond theirs go before the others. None asks about all alike.
     """
     c = len(window.names)
-    if c < 2 or not window.rows or not reference.rows:
+    floors = np.zeros((c, c)) if floors is None else floors
+    pairs = int(np.isfinite(floors[np.triu_indices(c, 1)]).sum())
+    if not pairs or not window.rows or not reference.rows:
         return 0.0, 1.0, (0, 0)
     change = window.correlations() - reference.correlations()
     noise = spread.one_row * math.sqrt(1 / window.rows + 1 / reference.rows)
     away = np.abs(change) / (noise * spread.widened(window.rows))
-    a, b = np.unravel_index(int(away.argmax()), away.shape)
+    away[~np.isfinite(floors)] = 0.0
+    large = np.abs(change) >= floors
+    among = np.where(large, away, 0.0) if (away[large] > 0).any() else away
+    a, b = np.unravel_index(int(among.argmax()), away.shape)
     alone = 2 * float(ndtr(-away[a, b]))
-    p = -math.expm1(c * (c - 1) / 2 * math.log1p(-min(alone, 1 - 1e-16)))
+    p = -math.expm1(pairs * math.log1p(-min(alone, 1 - 1e-16)))
     return float(abs(change[a, b])), p, (int(min(a, b)), int(max(a, b)))
 
 

@@ -17,13 +17,15 @@ that led here are in docs/watch.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
 from modelwright.core.errors import DataError
+from modelwright.core.intake import Array
 from modelwright.core.records import Finding, Interval
 from modelwright.watch import distances
 from modelwright.watch.counted import Counts, Frame, Reference, total
@@ -48,6 +50,8 @@ class ColumnPolicy(msgspec.Struct, frozen=True):
     missing: float | None = None
     unseen: float | None = None
     far: float | None = None
+    joint: float | None = None
+    block_factor: float | None = None
     ignore: bool = False
 
 
@@ -76,7 +80,8 @@ class Policy(msgspec.Struct, frozen=True):
     columns: dict[str, ColumnPolicy] = {}
 
     def floor(self, column: str, what: str) -> float:
-        """The floor of a column for "distance", "missing", "unseen" or "far"."""
+        """The floor of a column for "distance", "missing", "unseen", "far" or "joint"; or its
+        "block_factor"."""
         own = getattr(self.columns.get(column, ColumnPolicy()), what)
         return float(getattr(self, what) if own is None else own)
 
@@ -248,7 +253,8 @@ def _of_pairs(
     whole, spread = reference.whole, reference.spread
     if window.joint is None or whole.joint is None or spread is None:
         return []
-    effect, p, (a, b) = distances.joint(window.joint, whole.joint, spread)
+    floors = _pair_floors(whole.joint.names, policy)
+    effect, p, (a, b) = distances.joint(window.joint, whole.joint, spread, floors)
     if a == b:
         return []
     usual = 0.0
@@ -263,7 +269,16 @@ def _of_pairs(
     reach = 1.96 * float(spread.one_row[a, b]) / float(np.sqrt(window.rows))
     band = Interval(after, max(-1.0, after - reach), min(1.0, after + reach))
     subject = " and ".join(names)
-    return [_Asked("joint change", subject, effect, p, policy.joint, usual, shown, band, names)]
+    floor = float(floors[a, b])
+    return [_Asked("joint change", subject, effect, p, floor, usual, shown, band, names)]
+
+
+def _pair_floors(names: Sequence[str], policy: Policy) -> Array:
+    """The larger floor of each two columns; infinite where one of them is ignored."""
+    own = [policy.columns.get(name, ColumnPolicy()) for name in names]
+    floors = np.array([math.inf if one.ignore else policy.floor(name, "joint")
+                       for name, one in zip(names, own, strict=True)])  # fmt: skip
+    return np.asarray(np.maximum.outer(floors, floors))
 
 
 def _share(counts: Counts, what: str) -> float:
@@ -285,11 +300,16 @@ def _where(seen: Counts, known: Counts, kind: str, levels: tuple[str, ...]) -> s
 
 
 def _alarms(asked: _Asked, policy: Policy) -> bool:
-    return asked.size(policy.block_factor) >= 1 and asked.rows >= FEW_ROWS
+    return asked.size(_factor(asked, policy)) >= 1 and asked.rows >= FEW_ROWS
+
+
+def _factor(asked: _Asked, policy: Policy) -> float:
+    """That of its column; of two columns the larger one."""
+    return max(policy.floor(name, "block_factor") for name in asked.columns or (asked.subject,))
 
 
 def _place(asked: _Asked, alarm: bool, reference: Reference, policy: Policy) -> tuple[float, ...]:
-    return (not alarm, asked.subject not in reference.first, -asked.size(policy.block_factor))
+    return (not alarm, asked.subject not in reference.first, -asked.size(_factor(asked, policy)))
 
 
 _ADVICE: dict[str, Callable[[str], str]] = {
@@ -304,7 +324,7 @@ _ADVICE: dict[str, Callable[[str], str]] = {
 def _finding(asked: _Asked, policy: Policy, *, alarm: bool) -> Finding:
     measured, reference = asked.shown
     words = {"drift": f"{measured}, {reference}", "joint change": f"{measured}, was {reference}"}
-    wanted = max(asked.floor, policy.block_factor * asked.usual)
+    wanted = max(asked.floor, _factor(asked, policy) * asked.usual)
     usual = f", {asked.usual:.3f} among stretches of the reference" if asked.usual else ""
     strict = asked.check in AT_ONCE
     return Finding(

@@ -84,7 +84,9 @@ def policy_of(spec: DriftSpec, rows: int) -> Policy:
     """`watch.drift` as drift takes it; columns go by their names in the journal."""
     columns: dict[str, ColumnPolicy] = {}
     for name, own in spec.columns.items():
-        policy = ColumnPolicy(own.distance, own.missing, own.unseen, own.far, own.ignore)
+        policy = ColumnPolicy(
+            own.distance, own.missing, own.unseen, own.far, own.joint, own.usual, own.ignore
+        )
         columns[name] = columns[f"f_{name}"] = policy
     return Policy(
         spec.q, spec.distance, spec.missing, spec.unseen, spec.far, spec.joint, spec.usual,
