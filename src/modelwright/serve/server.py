@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import importlib.util
 import ipaddress
 import logging
@@ -84,6 +85,8 @@ def serve(settings: Settings, *, until_stdin_closes: bool = False) -> int:
         if doors.metrics is not None:
             works.append(functools.partial(serve_metrics, doors.metrics, folder))
         supervisor = Supervisor(works, signs, functools.partial(_renew, tls))
+        gc.collect()
+        gc.freeze()  # a collection in a worker would write to, and so copy, every page of it
         supervisor.start()
         _announce(settings, lives, doors)
         return supervisor.watch(settings.drain, until_stdin_closes=until_stdin_closes)
