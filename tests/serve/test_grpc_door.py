@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -325,38 +324,6 @@ def test_tokens_and_the_repository(desk: Desk) -> None:
 def test_without_a_repository_nothing_is_loaded(client: triton.InferenceServerClient) -> None:
     with pytest.raises(InferenceServerException, match="UNIMPLEMENTED"):
         client.load_model("shop")
-
-
-def test_who_connects_between_two_workers_is_answered_by_the_next(desk: Desk) -> None:
-    async def both() -> bytes:
-        [listener] = listen("127.0.0.1", 0, 1)
-        begin = {"authorize": lambda _given, _scope: None}
-        chosen = Settings(models=())
-        one = await serve_grpc(desk, chosen, listener=listener, **begin)
-        await one.stop(0, is_last=lambda: False)
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{one.port}") as channel:
-            call = channel.unary_unary(INFER)(typed(rows(1)).SerializeToString())
-            waiting = asyncio.ensure_future(call)
-            await asyncio.wait_for(connected(one.port), SECONDS)
-            assert not waiting.done()
-            other = await serve_grpc(desk, chosen, listener=listener, **begin)
-            found = await asyncio.wait_for(waiting, SECONDS)
-        await other.stop(0)
-        with pytest.raises(OSError, match="refused"):
-            socket.create_connection(("127.0.0.1", other.port))
-        return found
-
-    assert len(parsed("ModelInferResponse", uvloop.run(both())).outputs) == 2
-
-
-async def connected(port: int) -> None:
-    """Until somebody's connection to this port waits in the kernel, unread."""
-    waiting = (f"0100007F:{port:04X}", "01")
-    while True:
-        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
-        if waiting in [(line[1], line[3]) for line in lines]:
-            return
-        await asyncio.sleep(0.01)
 
 
 def test_a_call_in_flight_ends_before_the_stop(desk: Desk) -> None:

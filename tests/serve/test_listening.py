@@ -1,0 +1,47 @@
+"""A listening socket outlives its worker: who connects meanwhile waits for the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import grpc
+import pytest
+import uvloop
+
+import modelwright as mw
+from modelwright.pack.artefact import Artefact
+from modelwright.serve.grpc_door import serve_grpc
+from modelwright.serve.listening import listen
+from modelwright.serve.oip_proto import parsed
+from modelwright.serve.settings import Settings
+from serve.doors import SECONDS, Desk, OneLive, connected, rows, typed
+
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+
+
+@pytest.fixture
+def desk(released: mw.Released) -> Desk:
+    return Desk(OneLive(Artefact.load(released.run / "artefact")))
+
+
+def test_who_connects_between_two_workers_is_answered_by_the_next(desk: Desk) -> None:
+    async def both() -> bytes:
+        [listener] = listen("127.0.0.1", 0, 1)
+        begin = {"authorize": lambda _given, _scope: None}
+        chosen = Settings(models=())
+        one = await serve_grpc(desk, chosen, listener=listener, **begin)
+        await one.stop(0, is_last=lambda: False)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{one.port}") as channel:
+            call = channel.unary_unary(INFER)(typed(rows(1)).SerializeToString())
+            waiting = asyncio.ensure_future(call)
+            await asyncio.wait_for(connected(one.port), SECONDS)
+            assert not waiting.done()
+            other = await serve_grpc(desk, chosen, listener=listener, **begin)
+            found = await asyncio.wait_for(waiting, SECONDS)
+        await other.stop(0)
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", other.port))
+        return found
+
+    assert len(parsed("ModelInferResponse", uvloop.run(both())).outputs) == 2
