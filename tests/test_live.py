@@ -4,6 +4,7 @@ processes over HTTP, some of which are killed on the way."""
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +29,8 @@ from projects import EXAMPLES
 from serve.running import until
 
 PATIENCE = 240.0
+PROMOTED = 400.0
+"""Seconds until a version is made champion: a canary or two may be ended before."""
 
 
 def replay() -> ModuleType:
@@ -146,19 +150,38 @@ def _watched(folder: Path, server: subprocess.Popen[str], stream: Stream) -> Non
     with command(folder, "watch"):
         until(lambda: any("of the requests" in d for d in done(memory)), "a canary", PATIENCE)
         _kill_a_worker(server)
-        ended = r"made version \d+ the champion|ended canary"
-        until(lambda: any(re.search(ended, d) for d in done(memory)), "a verdict", PATIENCE)
+        made = r"made version (\d+) the champion"
+        promoted = until(lambda: re.search(made, "; ".join(done(memory))), "a promotion", PROMOTED)
     ids = [s.event.episode.id for s in memory.said("elec2") if s.event]
     keys = [(s.event.what, s.event.episode.id) for s in memory.said("elec2") if s.event]
     assert set(opened) <= set(ids) and len(keys) == len(set(keys))
     assert any("went on with retraining" in d for d in done(memory))
     actions = audit(folder)
     assert "promote 1" in actions and any(a.startswith("canary ") for a in actions)
+    assert int(promoted[1]) > 1 and f"promote {promoted[1]}" in actions
+    until(lambda: _answers(stream.address) == _champion(folder), "answers of the champion", 60.0)
+    assert int(_champion(folder)) > 1
     assert mw.AuditLog(folder).broken_at() is None
     until(lambda: not trainer(folder), "the end of a training that outlives the watcher", PATIENCE)
     assert not [run for run in (folder / "runs").iterdir() if is_in_use(run)]
     table = journal_files.rows(folder / "journal", "elec2", columns=["request_id", "row"])
     assert table.num_rows > 1000 and stream.is_alive()
+
+
+def _champion(folder: Path) -> str:
+    found = mw.Registry(folder).aliased("elec2", "champion")
+    assert found
+    return found.number
+
+
+def _answers(address: str) -> str:
+    """Which version does: the champion, or a canary that is on."""
+    row = {k: float(v) for k, v in next(replay().rows()).items() if k not in ("at", "class")}
+    request = urllib.request.Request(
+        f"{address}/predict", json.dumps(row).encode(), {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return str(json.load(answer)["version"])
 
 
 def _kill_a_worker(server: subprocess.Popen[str]) -> None:

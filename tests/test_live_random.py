@@ -13,8 +13,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +69,13 @@ class Service:
 
     Attributes:
         ended: when the server or a worker of it was killed.
+        killed: serve, worker, watch or trainer -> how often it ran and was killed.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ended: list[float] = []
+        self.killed: Counter[str] = Counter()
         self.running: dict[str, Any] = {}
 
     def start(self, name: str) -> None:
@@ -99,26 +102,54 @@ class Service:
     def kill(self, name: str) -> None:
         """Kill it as nothing else does, and start it again."""
         context, process = self.running.pop(name)
+        self.killed[name] += process.poll() is None
         process.kill()
         if name == "serve":
             self.ended.append(time.monotonic())
         context.__exit__(None, None, None)
         self.start(name)
 
-    def kill_a_worker(self) -> None:
+    def kill_a_worker(self) -> bool:
+        """Whether there was one."""
         server = self.running["serve"][1].pid
         found = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-        with suppress(ProcessLookupError, IndexError):
-            os.kill(int(found[0]), signal.SIGKILL)
-            self.ended.append(time.monotonic())
+        return bool(found) and self._killed("worker", int(found[0]))
 
-    def kill_a_trainer(self) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(trainer(self.folder) or 2**22, signal.SIGKILL)
+    def kill_a_trainer(self) -> bool:
+        """Whether there was one."""
+        found = trainer(self.folder)
+        return bool(found) and self._killed("trainer", found)
+
+    def _killed(self, name: str, process: int) -> bool:
+        try:
+            os.kill(process, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        self.killed[name] += 1
+        if name == "worker":
+            self.ended.append(time.monotonic())
+        return True
 
     def stop(self) -> None:
         for context, _ in self.running.values():
             context.__exit__(None, None, None)
+
+
+def kill_by_chance(kept: Service, chance: random.Random) -> None:
+    """Kill one after the other, and in the end whoever was spared by chance."""
+    ways = {
+        "serve": lambda: kept.kill("serve"),
+        "worker": kept.kill_a_worker,
+        "watch": lambda: kept.kill("watch"),
+        "trainer": kept.kill_a_trainer,
+    }
+    for _ in range(KILLS):
+        time.sleep(chance.uniform(*PAUSE))
+        ways[chance.choice(list(ways))]()
+    for name in ("serve", "watch"):
+        if not kept.killed[name]:
+            kept.kill(name)
+    until(lambda: kept.killed["worker"] or kept.kill_a_worker(), "a worker to be killed", 60.0)
 
 
 @contextmanager
@@ -150,17 +181,16 @@ def test_nothing_is_lost_or_half_done_whenever_it_is_killed(tmp_path: Path) -> N
         stream = Told(kept.address)
         stream.start()
         until(lambda: any(s.event for s in memory.said("elec2")), "an episode", 240.0)
-        for _ in range(KILLS):
-            time.sleep(chance.uniform(*PAUSE))
-            whom = chance.choice(["serve", "worker", "watch", "trainer"])
-            {"worker": kept.kill_a_worker, "trainer": kept.kill_a_trainer}.get(
-                whom, lambda name=whom: kept.kill(name)
-            )()
+        until(lambda: trainer(folder), "a trainer", 240.0)
+        time.sleep(chance.uniform(*PAUSE))
+        until(kept.kill_a_trainer, "a trainer to be killed", 240.0)
+        kill_by_chance(kept, chance)
         told, asked = len(memory.said("elec2")), len(stream.answered)
         until(lambda: len(stream.answered) > asked + 500, "answers after all of it", 60.0)
         until(lambda: len(memory.said("elec2")) > told, "news from the watcher", 240.0)
         until(lambda: any("began to retrain" in d or "went on" in d for d in done(memory)),
               "a retraining", 240.0)  # fmt: skip
+        assert set(+kept.killed) == {"serve", "worker", "watch", "trainer"}, kept.killed
         stream.ending.set()
         stream.join(60)
         assert not stream.is_alive()
@@ -172,8 +202,8 @@ def test_nothing_is_lost_or_half_done_whenever_it_is_killed(tmp_path: Path) -> N
     for one in sorted(lost):
         at = stream.answered[one]
         assert any(at <= end + 0.1 and end <= at + UNWRITTEN for end in kept.ended), (one, at)
-    print(f"seed {SEED}: {len(stream.answered)} answered, {len(lost)} lost in {len(kept.ended)} "
-          f"kills of the server; said: {done(memory)}")  # fmt: skip
+    print(f"seed {SEED}: {len(stream.answered)} answered, {len(lost)} lost; killed: "
+          f"{dict(kept.killed)}; said: {done(memory)}")  # fmt: skip
     keys = [(s.event.what, s.event.episode.id) for s in memory.said("elec2") if s.event]
     assert len(keys) == len(set(keys))
     assert mw.AuditLog(folder).broken_at() is None

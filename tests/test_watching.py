@@ -20,7 +20,7 @@ import sqlalchemy
 
 import modelwright as mw
 from modelwright.core.errors import UsageError
-from modelwright.core.records import Finding, ReleaseRecord
+from modelwright.core.records import Finding, Interval, ReleaseRecord
 from modelwright.core.store import from_json
 from modelwright.core.traffic import read_traffic
 from modelwright.release.registry import Registry
@@ -31,9 +31,17 @@ from modelwright.watch.subject import Subject
 from modelwright.watching import act, watcher
 from release.test_traffic import three as three  # the fixture
 from serve.running import until
+from ways_in.test_cli import cli
 
 NOW = 1_795_000_000.0
-EVIDENCE = Finding("canary", "errors", "fail", "10 %")
+EVIDENCE = Finding(
+    "canary", "errors", "fail", "10 %", "at most 1 %", "the evidence for harm is 900 to 1",
+    interval=Interval(0.1, 0.08, 0.12),
+)  # fmt: skip
+SAID = {
+    "canary errors": "fail: 10 %, interval 0.08 to 0.12; wanted at most 1 %; the evidence for harm "
+    "is 900 to 1"
+}
 
 
 def spec_of(folder: Path, watch: str = "") -> Path:
@@ -94,6 +102,8 @@ def test_a_canary_is_ended_and_the_audit_says_why(three: Path) -> None:
     found = looked(spec, Says("roll back"), times=2)
     assert found.done == () and read_traffic(three, "shop") is None
     assert audit(three)[1:] == ["stop 2: watch: because"]
+    shown = json.loads(cli(three, "audit", "--json").stdout)["lines"][-1]
+    assert (shown["action"], shown["detail"]) == ("stop", SAID)
     assert remembered(spec) == ["ended canary 2"]
 
 
@@ -105,6 +115,7 @@ def test_a_canary_becomes_champion(three: Path) -> None:
     assert champion is not None and champion.number == "2"
     assert read_traffic(three, "shop") is None
     assert audit(three)[-1] == "promote 2: watch: because"
+    assert mw.AuditLog(three).lines("shop")[-1].detail == SAID
     assert mw.AuditLog(three).broken_at() is None
 
 

@@ -5,7 +5,7 @@
 1,000 requests a minute, a fifth to the canary, a look each minute for 120 minutes. Latency is
 lognormal with a median of 50 ms. Same runs for the e-process and for a z-test that is looked at
 each minute (two-sided .05 on errors, the usual dashboard). Printed: share rolled back, promoted,
-and the median minute of the rollback.
+and of the minutes until then the median with its quartiles.
 """
 
 from __future__ import annotations
@@ -70,6 +70,14 @@ def peeked(total: np.ndarray) -> bool:
     return bool(abs(worse / few - bad / many) > 1.96 * spread)
 
 
+def quartiles(minutes: list[float]) -> str:
+    """The median, and between which minutes the middle half was."""
+    if not minutes:
+        return "-"
+    low, middle, high = np.quantile(minutes, (0.25, 0.5, 0.75))
+    return f"{middle:.0f} ({low:.0f}-{high:.0f})"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=400)
@@ -77,7 +85,7 @@ def main() -> None:
     given = parser.parse_args()
     plan = Plan()
     print(
-        f"{'case':<32}{'rolled back':>12}{'median min':>11}{'promoted':>10}{'median':>8}"
+        f"{'case':<32}{'rolled back':>12}{'minute':>14}{'promoted':>10}{'minute':>14}"
         f"{'z peeked':>10}"
     )
     for place, (name, case) in enumerate(CASES.items()):
@@ -102,10 +110,10 @@ def main() -> None:
             dashboard += fired
             if state.call != "hold":
                 (back if state.call == "roll back" else ahead).append(state.minutes)
-        middle = [f"{np.median(x):.0f}" if x else "-" for x in (back, ahead)]
+        middle = [quartiles(minutes) for minutes in (back, ahead)]
         shares = [f"{100 * n / given.runs:.1f} %" for n in (len(back), len(ahead), dashboard)]
         print(
-            f"{name:<32}{shares[0]:>12}{middle[0]:>11}{shares[1]:>10}{middle[1]:>8}{shares[2]:>10}"
+            f"{name:<32}{shares[0]:>12}{middle[0]:>14}{shares[1]:>10}{middle[1]:>14}{shares[2]:>10}"
             f"   {1e3 * spent / looks:.2f} ms CPU a look",
             flush=True,
         )

@@ -225,19 +225,21 @@ def act(advice: Advice, registry: Registry, folder: Path, model: str, weight: fl
     Raises:
         ModelwrightError: the change is refused.
     """
-    why = f"watch: {advice.why}"
+    why, detail = f"watch: {advice.why}", advice.detail()
     rule = traffic.show(registry, folder, model).traffic
     mine = rule.canary is not None and rule.canary.version == advice.version
     if advice.act == "roll back" and mine:
-        traffic.stop(registry, folder, model, "canary", why=why)
+        traffic.stop(registry, folder, model, "canary", why=why, detail=detail)
         return f"ended canary {advice.version}"
     if advice.act == "promote" and mine:
-        change = promote(registry, folder, model, advice.version, why=why)
+        change = promote(registry, folder, model, advice.version, why=why, detail=detail)
         return f"made version {change.version} the champion in the place of {change.replaces}"
     if advice.act == "canary" and rule.canary is None and rule.test is None:
         challenger = registry.aliased(model, CHALLENGER)
         if challenger is not None and challenger.number == advice.version:
-            traffic.canary(registry, folder, model, advice.version, weight=weight, why=why)
+            traffic.canary(
+                registry, folder, model, advice.version, weight=weight, why=why, detail=detail
+            )
             return f"gave version {advice.version} {weight:.0%} of the requests"
     return ""
 

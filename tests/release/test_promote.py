@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from mlflow import MlflowClient
 
 import modelwright as mw
 from modelwright.core.errors import ArtefactError, RegistryError
+from modelwright.core.records import ReleaseRecord
+from modelwright.core.store import from_json, sha256
 from modelwright.release.audit import AuditLog
+from modelwright.release.registry import Version
 from projects import QUICK
 
 
@@ -121,3 +127,44 @@ def test_a_line_cut_by_a_crash_never_counts(project: Path) -> None:
     log.record("promote", "shop", "7", replaces="1", why="")
     assert [line.version for line in log.lines("shop")] == ["1", "7"]
     assert log.broken_at() is None
+
+
+def another_version(project: Path) -> Version:
+    """Version 2: the same model with a manifest and runs of its own, so that it may be damaged."""
+    registry = mw.Registry(project)
+    first = registry.resolve("shop")
+    run = project / "runs" / f"{first.run}-again"
+    shutil.copytree(project / "runs" / first.run, run, copy_function=shutil.copyfile)
+    manifest = run / "artefact" / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes() + b"\n")
+    record = from_json((run / "release.json").read_bytes(), ReleaseRecord)
+    record = msgspec.structs.replace(
+        record, run=run.name, replaces="1", artefact=sha256(manifest.read_bytes())
+    )
+    client = MlflowClient(registry.uri)
+    made = client.create_run(registry.experiment("shop")).info.run_id
+    client.log_artifacts(made, str(run / "artefact"), "artefact")
+    number = registry.register(mw.Artefact.load(run / "artefact"), record, made)
+    return registry.version("shop", number)
+
+
+@pytest.mark.alone
+def test_a_rollback_needs_nothing_of_a_newest_version_that_is_broken(project: Path) -> None:
+    newest = another_version(project)
+    mw.promote("shop", newest.number, why="looks good", folder=project)
+    client = MlflowClient(mw.Registry(project).uri)
+    shutil.rmtree(project / "runs" / newest.run)
+    for file in (project / ".modelwright" / "mlartifacts" / newest.mlflow_run).rglob("*.*"):
+        file.write_bytes(b"damaged")
+    client.delete_run(newest.mlflow_run)
+    client.set_model_version_tag("shop", newest.number, "modelwright.digest", "0" * 64)
+    with pytest.raises(mw.ModelwrightError):
+        mw.load("shop", folder=project)
+    begun = time.monotonic()
+    change = mw.rollback("shop", why="it answers no more", folder=project)
+    took = time.monotonic() - begun
+    print(f"the alias was back after {took:.2f} s")
+    assert (change.version, change.replaces, champion(project)) == ("1", newest.number, "1")
+    assert took < 5, "mostly the child process that answers with version 1 before the alias moves"
+    live = mw.load("shop", folder=project)
+    assert live.digest != newest.digest and live.predict([live.manifest.example])

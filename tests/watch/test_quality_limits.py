@@ -69,6 +69,21 @@ def test_the_goal_is_shown_without_a_limit_on_it(live: Live) -> None:
     assert (goal.check, goal.subject, goal.verdict) == ("metric", "roc_auc", "pass")
 
 
+def test_the_goal_is_shown_for_slices_that_other_limits_declare(live: Live) -> None:
+    sliced = Limit("accuracy", "at_least", 0.5, slice_column="colour")
+    colours = ["green"] * 80 + ["few"] * 10 + ["red"] * 60
+    found = of_limits(labelled(110, 40, colours), "late", under(live, sliced))
+    shown = [(one.subject, one.verdict, one.severity) for one in found if one.check == "metric"]
+    assert shown == [
+        ("roc_auc", "pass", "info"),
+        ("roc_auc where colour is green", "pass", "info"),
+        ("roc_auc where colour is red", "pass", "info"),
+    ]
+    own = Limit("roc_auc", "at_least", 0.1, slice_column="colour")
+    names = [one.subject for one in of_limits(labelled(110, 40, colours), "late", under(live, own))]
+    assert len(names) == len(set(names)) == 3, "what a limit says is not said again"
+
+
 def test_what_is_no_number_has_no_interval() -> None:
     assert finite(Interval(0.5, 0.4, 0.6)) == Interval(0.5, 0.4, 0.6)
     assert finite(Interval(math.nan, 0.0, 1.0)) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -49,12 +50,14 @@ def promote(
     version: str | None = None,
     *,
     why: str = "",
+    detail: Mapping[str, str] | None = None,
 ) -> Change:
     """Make a version the champion; default the challenger.
 
     Its files, and its signature where keys are trusted, are checked, and a child process answers
     with it, before anything changes. The audit line is on disk before the alias moves, so that no
-    change goes unrecorded; a kill between the two leaves the next command to end it.
+    change goes unrecorded; a kill between the two leaves the next command to end it. `detail` is
+    what else its line says, such as the figures that led here.
 
     Raises:
         RegistryError: there is no such version, it did not pass its gates, or it is the champion.
@@ -94,7 +97,7 @@ def promote(
             )
         must_be_ready(folder, registry.fetch(wanted), wanted, has_champion=champion is not None)
         _must_be_approved(folder, "promote", wanted, champion, why)
-        return _move(registry, folder, "promote", wanted, champion, why)
+        return _move(registry, folder, "promote", wanted, champion, why, detail)
 
 
 def rollback(registry: Registry, folder: Path, model: str, *, why: str = "") -> Change:
@@ -179,12 +182,15 @@ def _move(
     to: Version,
     before: Version | None,
     why: str,
+    detail: Mapping[str, str] | None = None,
 ) -> Change:
     try_out(registry.fetch(to), to.digest)
     replaced = before.number if before else ""
     intent = Intent(action, to.model, to.number, replaced, why)
     begin(folder, intent)
-    line = AuditLog(folder).record(action, to.model, to.number, replaces=replaced, why=why)
+    line = AuditLog(folder).record(
+        action, to.model, to.number, replaces=replaced, why=why, detail=detail
+    )
     move(registry, folder, intent)
     done(folder)
     return Change(to.model, to.number, replaced, line)

@@ -81,6 +81,7 @@ def canary(
     steps: Sequence[Step] = (),
     seed: int | None = None,
     why: str = "",
+    detail: Mapping[str, str] | None = None,
 ) -> TrafficState:
     """Give a version a share of the requests; the same command again changes nothing.
 
@@ -91,6 +92,7 @@ def canary(
         seed: of the hash that decides which keys are first; default the version's number. It stays
             when the same version's share is changed, so that nobody is sent back.
         why: the reason, for the audit.
+        detail: what else its line says, such as the figures that led here.
 
     Raises:
         RegistryError: no such version, it did not pass its gates, or it is the champion.
@@ -119,7 +121,7 @@ def canary(
             new = before
         return msgspec.structs.replace(rule, canary=new), [found]
 
-    return _change(registry, folder, model, "canary", changed, why)
+    return _change(registry, folder, model, "canary", changed, why, detail)
 
 
 def ab_test(
@@ -185,9 +187,16 @@ def shadow(
 
 
 def stop(
-    registry: Registry, folder: Path, model: str, what: str = "", *, why: str = ""
+    registry: Registry,
+    folder: Path,
+    model: str,
+    what: str = "",
+    *,
+    why: str = "",
+    detail: Mapping[str, str] | None = None,
 ) -> TrafficState:
     """End canary, A/B test or shadow; default all of them. The champion answers everything again.
+    `why` and `detail` are for the audit.
 
     Raises:
         RegistryError: there is no such model.
@@ -205,7 +214,7 @@ def stop(
             shadow="" if what in ("", "shadow") else rule.shadow,
         ), []
 
-    return _change(registry, folder, model, "stop", changed, why)
+    return _change(registry, folder, model, "stop", changed, why, detail)
 
 
 def steps_of(text: str) -> tuple[Step, ...]:
@@ -281,6 +290,7 @@ def _change(
     action: Literal["canary", "ab", "shadow", "stop"],
     changed: Callable[[TrafficState], tuple[Traffic, list[Version]]],
     why: str,
+    detail: Mapping[str, str] | None = None,
 ) -> TrafficState:
     """The one way to another rule; `changed` says which, and which versions must be able to."""
     with locked(folder / LOCK):
@@ -310,7 +320,7 @@ def _change(
             try_out(registry.fetch(version), version.digest)
         begin(folder, Intent(action, model, named, replaced, why, traffic=rule))
         line = AuditLog(folder).record(
-            action, model, named, replaces=replaced, why=why, subject=shown
+            action, model, named, replaces=replaced, why=why, subject=shown, detail=detail
         )
         write_traffic(folder, rule)
         done(folder)

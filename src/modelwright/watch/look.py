@@ -7,6 +7,7 @@ gave in one transaction, and `lifecycle` acts on the advice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -33,6 +34,26 @@ class Advice(msgspec.Struct, frozen=True):
     version: str
     why: str
     evidence: tuple[Finding, ...] = ()
+
+    def detail(self) -> dict[str, str]:
+        """The evidence in words, for the audit: what was looked at -> what was found.
+
+        Example:
+            >>> from modelwright.core.records import Interval
+            >>> found = Finding("canary", "errors", "fail", "2% against 1%", "1.05",
+            ...                 "900 to 1", interval=Interval(2, 1.5, 3))
+            >>> Advice("roll back", "2", "worse", (found,)).detail()
+            {'canary errors': 'fail: 2% against 1%, interval 1.5 to 3; wanted 1.05; 900 to 1'}
+        """
+        return {f"{f.check} {f.subject}".strip(): _in_words(f) for f in self.evidence}
+
+
+def _in_words(finding: Finding) -> str:
+    ends, measured = finding.interval, finding.measured or "not measured"
+    if ends is not None and math.isfinite(ends.high - ends.low):
+        measured += f", interval {ends.low:.4g} to {ends.high:.4g}"
+    wanted = f"wanted {finding.wanted}" if finding.wanted else ""
+    return f"{finding.verdict}: " + "; ".join(filter(None, (measured, wanted, finding.why)))
 
 
 class Looked(msgspec.Struct, frozen=True):

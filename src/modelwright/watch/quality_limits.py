@@ -19,7 +19,8 @@ LEAST_OF_SLICE = 50
 
 def of_limits(labelled: Answered, late: str, subject: Subject) -> list[Finding]:
     """Every limit on quality that the version was released under, on a window's rows, and the
-    goal; failures first.
+    goal: of all rows, and of each value of the columns that limits are declared for; failures
+    first.
 
     Args:
         labelled: rows that have a truth.
@@ -32,25 +33,28 @@ def of_limits(labelled: Answered, late: str, subject: Subject) -> list[Finding]:
     found = [
         _against(limit, rows, name, late)
         for limit in limits
-        for name, rows in _slices(limit, labelled)
+        for name, rows in _slices(limit.metric, limit.slice_column, labelled)
     ]
-    if goal not in {f.subject for f in found}:
-        value = _metric(goal, labelled)
-        found.append(Finding("metric", goal, "pass", _shown(goal, value), why=late, severity="info",
-                             interval=finite(value)))  # fmt: skip
+    judged = {f.subject for f in found}
+    for column in dict.fromkeys([None, *(one.slice_column for one in limits)]):
+        for name, rows in _slices(goal, column, labelled):
+            if name not in judged:
+                value = _metric(goal, rows)
+                found.append(Finding("metric", name, "pass", _shown(goal, value), why=late,
+                                     severity="info", interval=finite(value)))  # fmt: skip
     return sorted(found, key=lambda f: f.verdict != "fail")
 
 
-def _slices(limit: Limit, labelled: Answered) -> list[tuple[str, Answered]]:
-    """(what, rows): all of them, or each value of the limit's column."""
-    if limit.slice_column is None:
-        return [(limit.metric, labelled)]
-    name = FEATURE + limit.slice_column
+def _slices(metric: str, column: str | None, labelled: Answered) -> list[tuple[str, Answered]]:
+    """(what, rows): all of them without a column, else each value of it."""
+    if column is None:
+        return [(metric, labelled)]
+    name = FEATURE + column
     if name not in labelled.table.column_names:
         return []
     values = np.array([str(v) for v in labelled.table[name].to_pylist()])
     return [
-        (f"{limit.metric} where {limit.slice_column} is {value}", labelled.take(values == value))
+        (f"{metric} where {column} is {value}", labelled.take(values == value))
         for value in sorted(set(values.tolist()))
         if (values == value).sum() >= LEAST_OF_SLICE
     ]
