@@ -170,6 +170,27 @@ def test_a_model_that_breaks_on_extreme_values_is_found() -> None:
     assert found["missing values"].verdict == "fail"  # NaN goes through
 
 
+def test_whole_numbers_are_nudged_to_whole_numbers() -> None:
+    """A table of nothing else, as Adult is, is not passed over."""
+    asked: list[np.ndarray] = []
+
+    def answer(feeds: dict[str, np.ndarray]) -> np.ndarray:
+        asked.append(feeds["age"])
+        up = np.where(np.nan_to_num(feeds["age"]) > 40, 0.9, 0.1)
+        return np.stack([1 - up, up], axis=1)
+
+    schema = Schema((Column("age", "number", integer=True),), KNOWN.schema.target)
+    feeds = {"age": np.arange(400.0) % 80}
+    table = Table(feeds, (feeds["age"] > 40).astype(int))
+    made = replace(KNOWN, schema=schema, holdout=table, train=table, answer=answer, labels=None,
+                   answers=answer(feeds))  # fmt: skip
+    nudged = {f.subject: f for f in robustness(made)}["nudged numbers"]
+    assert nudged.verdict == "pass" and "1 numbers nudged" in nudged.measured
+    assert "whole ones by at least 1" in nudged.measured
+    down, up = asked[-2:]
+    assert (up - down == 2).all() and (up == np.round(up)).all(), "by 1 either way"
+
+
 def wide(columns: int) -> tuple[Evidence, list[int]]:
     """A model of many columns that takes a moment a row, and the sizes it was asked for."""
     asked: list[int] = []
