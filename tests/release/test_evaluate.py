@@ -92,8 +92,12 @@ def test_calibration_is_judged_by_its_interval() -> None:
     bold = np.clip((right.answers - 0.5) * 1.9 + 0.5, 0.001, 0.999)
     found = calibration_finding(replace(right, answers=bold))
     assert found.verdict == "fail" and found.advice
-    strict = ReleaseSpec(calibration_error=0.001)
-    assert calibration_finding(replace(right, policy=strict)).verdict == "undecided"
+    assert found.interval is not None
+    for bound, said in ((found.interval.high - 1e-4, "needs about"),
+                        (found.interval.low + 1e-4, "on the wrong side")):  # fmt: skip
+        near = ReleaseSpec(calibration_error=bound)
+        told = calibration_finding(replace(right, answers=bold, policy=near))
+        assert told.verdict == "undecided" and said in told.advice
 
 
 def test_several_classes_state_their_top_class() -> None:
@@ -133,6 +137,14 @@ def test_unequal_treatment_is_a_warning_that_a_policy_makes_block() -> None:
     unequal = KNOWN.labels | (KNOWN.holdout.feeds["sex"] == "m")
     found = fairness(replace(KNOWN, labels=unequal))
     assert {f.verdict for f in found} == {"fail"} and {f.severity for f in found} == {"warning"}
+
+
+def test_an_undecided_difference_says_how_many_rows_would_decide() -> None:
+    interval = fairness(KNOWN)[0].interval
+    assert interval is not None
+    near = ReleaseSpec(fairness_difference=0.5 * (interval.value + interval.high))
+    found = fairness(replace(KNOWN, policy=near))[0]
+    assert found.verdict == "undecided" and "more holdout rows for 80% power" in found.advice
 
 
 def test_groups_of_numbers_and_of_several_classes() -> None:

@@ -9,6 +9,7 @@ from modelwright.core.evaluation import Curve
 from modelwright.core.intake import Array
 from modelwright.core.records import Finding, Interval, Verdict
 from modelwright.release.evidence import Evidence
+from modelwright.release.more_rows import WRONG_SIDE, rows_to_decide
 
 BINS, FEWEST_IN_BIN = 15, 10
 
@@ -108,7 +109,12 @@ def calibration_finding(evidence: Evidence) -> Finding:
         verdict = "pass"
     elif found.low > wanted:
         verdict = "fail"
-    advice = {"fail": "fit.calibrate: true, or more rows", "undecided": "more holdout rows"}
+    advice = {
+        "fail": "fit.calibrate: true, or more rows",
+        "undecided": rows_to_decide(found, wanted, len(true))
+        if found.value <= wanted
+        else f"{WRONG_SIDE}: fit.calibrate: true, or more rows",
+    }
     return Finding(
         "calibration", "probabilities", verdict,
         f"off by {found.value:.3f} ({found.confidence:.0%}: {found.low:.3f} to {found.high:.3f}); "
