@@ -132,6 +132,19 @@ def test_a_linear_model_as_good_is_a_warning_a_better_one_blocks() -> None:
     assert worse.verdict == "fail" and worse.blocks
 
 
+def test_a_spec_that_says_so_wants_the_linear_model_beaten_for_certain() -> None:
+    strict = ReleaseSpec(policy={"baseline": "block"})
+    given = {"baselines": {"linear": evidence().answers}, "policy": strict}
+    found = judge(evidence(**given))
+    same = find(found, "baseline")
+    assert same.verdict == "undecided" and same.blocks and "linear is simpler" in same.advice
+    assert ruling(found, strict).verdict == "undecided"
+    lenient = ReleaseSpec(policy=strict.policy, undecided="allow", reason="a pilot")
+    assert ruling(found, lenient).verdict == "undecided", "no baseline is let through"
+    beaten = {"baselines": {"linear": evidence(accuracy=0.6).answers}, "policy": strict}
+    assert find(judge(evidence(**beaten)), "baseline").verdict == "pass"
+
+
 def test_the_champion_is_compared_on_the_same_rows() -> None:
     champion = {"champion": evidence().answers, "champion_version": "3"}
     assert find(judge(evidence(**champion)), "champion").verdict == "pass"

@@ -70,8 +70,9 @@ def _under(policy: ReleaseSpec, finding: Finding) -> Finding:
     if wanted == "off":
         why = f"switched off by release.policy; {finding.why}"
         return msgspec.structs.replace(finding, severity="info", why=why)
-    if wanted == GATES[finding.check] and finding.severity == "warning":
-        return finding  # the gate itself found it to matter less
+    asked = finding.check in policy.policy
+    if finding.severity == "warning" and not asked and wanted == GATES[finding.check]:
+        return finding  # the gate itself found it to matter less, and the spec says nothing
     return msgspec.structs.replace(finding, severity="error" if wanted == "block" else "warning")
 
 

@@ -26,7 +26,7 @@ def rows_to_decide(found: Interval, bound: float, rows: int) -> str:
 
     Example:
         >>> rows_to_decide(Interval(0.80, 0.78, 0.82, 0.9), 0.79, 1000)
-        'needs about 8,142 more holdout rows for 80% power'
+        'needs about 8,141 more holdout rows for 80% power'
     """
     distance = abs(found.value - bound)
     reach = found.value - found.low if bound < found.value else found.high - found.value
