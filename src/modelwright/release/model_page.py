@@ -9,7 +9,7 @@ from typing import Any
 from modelwright.core.evaluation import Evaluation, Failure, Importance
 from modelwright.core.limits import METRICS, show
 from modelwright.release.curves import steepness
-from modelwright.release.drawing import confusion_table, frame_of, plot, span
+from modelwright.release.drawing import Drawing, confusion_table, frame_of, plot, span
 from modelwright.release.html import table
 
 MOST_COLUMNS = 20
@@ -18,7 +18,14 @@ SHOWN_VALUES = 8
 
 def curves_page(found: Evaluation) -> str:
     """ROC, precision-recall and calibration, or residuals; confusion; learning; age."""
-    figures = []
+    figures = "".join(one.figure() for one in drawings(found))
+    confused = confusion_table(found.confusion) if found.confusion is not None else ""
+    return f"<div class='figures'>{figures}</div>{_said(found)}{confused}"
+
+
+def drawings(found: Evaluation) -> list[Drawing]:
+    """Every curve that there is."""
+    drawn = []
     unit = (0.0, 1.0)
     for name, title, axes in (
         ("roc", "ROC curve, band of 95 %", ("false positive rate", "true positive rate")),
@@ -27,7 +34,7 @@ def curves_page(found: Evaluation) -> str:
     ):
         lines = [curve for curve in found.curves if curve.name == name]
         if lines:
-            figures.append(plot(
+            drawn.append(plot(
                 lines, frame_of(lines, axes, unit), title, diagonal=name != "pr",
                 points=name == "calibration",
             ))  # fmt: skip
@@ -40,9 +47,8 @@ def curves_page(found: Evaluation) -> str:
         if lines:
             level = 0.0 if name == "residuals" else None
             frame = frame_of(lines, axes)
-            figures.append(plot(lines, frame, title, level=level, points=True))
-    confused = confusion_table(found.confusion) if found.confusion is not None else ""
-    return f"<div class='figures'>{''.join(figures)}</div>{_said(found)}{confused}"
+            drawn.append(plot(lines, frame, title, level=level, points=True))
+    return drawn
 
 
 def _said(found: Evaluation) -> str:

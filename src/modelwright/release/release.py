@@ -215,8 +215,9 @@ def _log_and_register(
     parent = champion.digest if champion else ""
     attest(judged.run, judged.artefact, release, judged.spec_file.spec, judged.dataset, parent)
     mlflow_run = log_run(
-        registry, judged.artefact, judged.dataset, judged.fit, judged.measured, release, judged.run
-    )
+        registry, judged.artefact, judged.dataset, judged.fit, judged.measured, release,
+        evaluation, judged.run,
+    )  # fmt: skip
     if release.verdict != "pass":
         return release
     with _uninterrupted():
