@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evidences import known_model, known_regression
-from modelwright.core.evaluation import Evaluation
-from modelwright.core.schema import Column, Schema
+from modelwright.core.evaluation import ConfusedPair, Evaluation
+from modelwright.core.schema import Column, Schema, Target
 from modelwright.core.spec_release import ReleaseSpec
 from modelwright.core.store import from_json, to_json
 from modelwright.core.table import Table
@@ -28,9 +28,10 @@ from modelwright.release.calibration import (
 from modelwright.release.curves import ageing, curves
 from modelwright.release.evaluate import evaluate
 from modelwright.release.evidence import Evidence
-from modelwright.release.failures import confusion, failures
+from modelwright.release.failures import confused_pairs, confusion, failures
 from modelwright.release.fairness import fairness, largest_difference, rates_of
 from modelwright.release.importance import MOST_VALUES, contributions, groups, importance
+from modelwright.release.model_page import failures_page
 from modelwright.release.robustness import robustness
 from modelwright.release.slices import weak_slices
 
@@ -293,6 +294,26 @@ def test_the_confusion_counts_every_row() -> None:
     assert found is not None and np.sum(found.counts) == 3000
     right = (KNOWN.labels == KNOWN.holdout.target).sum()
     assert np.trace(found.counts) == right
+
+
+def test_the_classes_confused_most_are_named_however_many_there_are() -> None:
+    """Of 50 classes: every tenth row of c7 is taken for c8, every fourth row of c3 for c1."""
+    levels = tuple(f"c{n}" for n in range(50))
+    y = np.repeat(np.arange(50), 40)
+    said = y.copy()
+    said[np.flatnonzero(y == 7)[::10]] = 8
+    said[np.flatnonzero(y == 3)[::4]] = 1
+    schema = Schema(KNOWN.schema.columns, Target("y", "multiclass", "string", levels))
+    many = replace(KNOWN, schema=schema, holdout=replace(KNOWN.holdout, target=y), labels=said)
+    assert confusion(many) is None, "no table of 2,500 cells"
+    assert confused_pairs(many) == (
+        ConfusedPair("c3", "c1", 10, 0.25), ConfusedPair("c7", "c8", 4, 0.1),
+    )  # fmt: skip
+    pairs = confused_pairs(KNOWN)
+    assert sum(one.rows for one in pairs) == (KNOWN.labels != KNOWN.holdout.target).sum()
+    assert confused_pairs(known_regression()) == ()
+    page = failures_page(Evaluation("accuracy", 2000, confused=confused_pairs(many)))
+    assert "Confused most" in page and page.index("c3") < page.index("c7")
 
 
 def test_curves_lie_within_their_bands() -> None:

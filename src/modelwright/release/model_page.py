@@ -152,11 +152,24 @@ def weak_page(found: Evaluation) -> str:
 
 
 def failures_page(found: Evaluation) -> str:
-    """The worst rows, each beside the training row that is most like it."""
-    if not found.failures:
+    """The classes that are confused most, and the worst rows, each beside the training row that is
+    most like it."""
+    if not found.failures and not found.confused:
         return "<p>None.</p>"
     first = [one.subject for one in found.importance]
-    return "".join(_failure(one, first) for one in found.failures)
+    return _confused(found) + "".join(_failure(one, first) for one in found.failures)
+
+
+def _confused(found: Evaluation) -> str:
+    if not found.confused:
+        return ""
+    rows = [
+        f"<tr><th scope='row'>{escape(one.truth)}</th><td>{escape(one.answer)}</td>"
+        f"<td>{one.rows:,}</td><td>{one.share:.1%}</td></tr>"
+        for one in found.confused
+    ]
+    head = ("true class", "taken for", "rows", "of the true class")
+    return f"<h3>Confused most</h3>{table(head, rows)}<h3>Worst rows</h3>"
 
 
 def _failure(one: Failure, order: Sequence[str]) -> str:
