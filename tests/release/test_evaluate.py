@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import fairlearn.metrics
@@ -18,6 +19,7 @@ from modelwright.core.schema import Column, Schema, Target
 from modelwright.core.spec_release import ReleaseSpec
 from modelwright.core.store import from_json, to_json
 from modelwright.core.table import Table
+from modelwright.fit.score import gain, score
 from modelwright.release.calibration import (
     calibration_error,
     calibration_finding,
@@ -69,20 +71,20 @@ def test_where_nothing_is_weak_nothing_is_found() -> None:
 # -- calibration
 
 
-def test_the_calibration_error_is_known_and_covered() -> None:
-    """The truth is off by .1 everywhere; 90 % intervals of 2,000 rows."""
+@pytest.mark.parametrize("shift", [0.0, 0.05, 0.1])
+def test_the_calibration_error_is_known_and_covered(shift: float) -> None:
+    """The truth is off by that everywhere; 90 % intervals of 2,000 rows, 400 times. The plain
+    expected error is held more often than promised: its interval allows for chance."""
     rng = np.random.default_rng(0)
-    held = {"off": 0, "right": 0, "expected off": 0, "expected right": 0}
-    for _ in range(200):
+    exact, plain = [], []
+    for _ in range(400):
         stated = rng.uniform(0.1, 0.8, 2000)
-        for name, shift in (("off", 0.1), ("right", 0.0)):
-            true = (rng.random(2000) < stated + shift).astype(float)
-            found = calibration_error(stated, true, 0.9)
-            held[name] += found.low <= shift <= found.high
-            plain = expected_error_interval(stated, true, 0.9)
-            held[f"expected {name}"] += plain.low <= shift <= plain.high
-    assert 170 <= held["off"] <= 195 and held["right"] >= 170
-    assert held["expected off"] >= 170 and held["expected right"] >= 170
+        true = (rng.random(2000) < stated + shift).astype(float)
+        exact.append(calibration_error(stated, true, 0.9))
+        plain.append(expected_error_interval(stated, true, 0.9))
+    assert 0.86 <= np.mean([one.low <= shift <= one.high for one in exact]) <= 0.97
+    assert np.mean([one.high < shift for one in exact]) <= 0.05 + 0.02, "passes at most at alpha"
+    assert np.mean([one.low <= shift <= one.high for one in plain]) >= 0.93
 
 
 def test_calibration_is_judged_by_its_interval() -> None:
@@ -252,6 +254,24 @@ def test_what_the_model_uses_is_important_and_noise_is_not() -> None:
     assert by_name["age"].loss.low > 0
     for name in ("noise", "sex", "city"):
         assert by_name[name].loss.value == 0.0 and by_name[name].contribution == 0.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [known_model, known_regression])
+def test_importance_lies_in_its_interval(make: Callable[..., Evidence]) -> None:
+    """Truth from 200,000 rows; 95 % intervals of 1,000 rows, 200 times: a little wide, since two
+    shuffles are averaged."""
+    many, rng = make(200_000, 99), np.random.default_rng(0)
+    feeds, y = many.holdout.feeds, many.holdout.target
+    mixed = many.answer({**feeds, "age": rng.permutation(feeds["age"])})
+    truth = gain(many.goal, score(many.goal, y, many.answers), score(many.goal, y, mixed))
+    held = 0
+    for seed in range(200):
+        drawn = make(1000, 1000 + seed)
+        alone = Schema((drawn.schema.column("age"),), drawn.schema.target)
+        [found] = importance(replace(drawn, schema=alone, seed=seed), 60.0)[0]
+        held += found.loss.low <= truth <= found.loss.high
+    assert held / 200 >= 0.92
 
 
 def test_columns_that_stand_in_for_each_other_are_shuffled_together() -> None:
