@@ -14,6 +14,7 @@ class Curve(msgspec.Struct, frozen=True):
 
     `name`: roc, pr, calibration, residuals, learning, age. `of`: the class, where there is one
     curve for each. `low` and `high` are empty without a band; `sizes`: rows behind each point.
+    `unit`: of the lower axis, where the name does not say it: days, of an age with known times.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Curve(msgspec.Struct, frozen=True):
     high: tuple[float, ...] = ()
     sizes: tuple[int, ...] = ()
     of: str = ""
+    unit: str = ""
 
 
 class Importance(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import Any
 from modelwright.core.evaluation import Evaluation, Failure, Importance
 from modelwright.core.limits import METRICS, show
 from modelwright.release.curves import steepness
-from modelwright.release.drawing import Drawing, confusion_table, frame_of, plot, span
+from modelwright.release.drawing import Drawing, confusion_table, frame_of, plot, short, span
 from modelwright.release.html import table
 
 MOST_COLUMNS = 20
@@ -41,7 +41,7 @@ def drawings(found: Evaluation) -> list[Drawing]:
     for name, title, axes in (
         ("residuals", "Truth minus answer: mean and middle 90 %", ("answer", "residual")),
         ("learning", "More rows to learn from, band of 95 %", ("training rows", found.goal)),
-        ("age", "Age of the model within the holdout", ("share of the holdout's time", found.goal)),
+        ("age", "Age of the model within the holdout", (_age_axis(found), found.goal)),
     ):
         lines = [curve for curve in found.curves if curve.name == name]
         if lines:
@@ -49,6 +49,12 @@ def drawings(found: Evaluation) -> list[Drawing]:
             frame = frame_of(lines, axes)
             drawn.append(plot(lines, frame, title, level=level, points=True))
     return drawn
+
+
+def _age_axis(found: Evaluation) -> str:
+    curve = found.curve("age")
+    in_days = curve is not None and curve.unit == "days"
+    return "days after training ends" if in_days else "share of the holdout's time"
 
 
 def _said(found: Evaluation) -> str:
@@ -82,7 +88,9 @@ def ageing_in_words(found: Evaluation) -> str:
     slope, p = steepness(curve)
     worse = slope * (-1 if METRICS[found.goal].better == "higher" else 1)
     first, last = show(found.goal, curve.y[0]), show(found.goal, curve.y[-1])
+    when = f", {short(curve.x[-1])} days later" if curve.unit == "days" else ""
     told = f"{found.goal} is {first} right after training ends and {last} at the end of the holdout"
+    told = f"{told}{when}"
     if worse > 0 and p < 0.1:
         return f"{told}: the model ages, so retrain often."
     return f"{told}: no clear sign of ageing within that time."
