@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ from xml.etree import ElementTree
 
 import msgspec
 import pytest
-import sqlalchemy
 from mlflow import MlflowClient
 
 import modelwright as mw
@@ -23,7 +21,7 @@ from modelwright.release.run_records import RunRecords
 from modelwright.release.tracking import MOST_CHILDREN, log_run
 from modelwright.release.verdict import headline
 from release.records import dataset_of
-from release.test_registry import tracking_server
+from release.test_registry import database, tracking_server
 
 HOSTILE = 'o\'brien; "x" | <b>\n# %41/{y}'
 
@@ -31,20 +29,12 @@ HOSTILE = 'o\'brien; "x" | <b>\n# %41/{y}'
 @pytest.fixture(scope="module")
 def server(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One server for all tests here, in a database of its own."""
-    name = f"mw_tracking_{secrets.token_hex(4)}"
-    maintenance = sqlalchemy.create_engine(postgres, isolation_level="AUTOCOMMIT")
-    with maintenance.connect() as connection:
-        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
-    url = sqlalchemy.make_url(postgres).set(database=name)
-    try:
-        place = tmp_path_factory.mktemp("tracking")
-        backend = url.render_as_string(hide_password=False)
-        with tracking_server(place, backend=backend) as address:
-            yield address
-    finally:
-        with maintenance.connect() as connection:
-            connection.execute(sqlalchemy.text(f"DROP DATABASE {name} WITH (FORCE)"))
-        maintenance.dispose()
+    place = tmp_path_factory.mktemp("tracking")
+    with (
+        database(postgres, "tracking") as backend,
+        tracking_server(place, backend=backend) as address,
+    ):
+        yield address
 
 
 class Logged:
