@@ -80,6 +80,19 @@ def picture(
     return out
 
 
+def pdf_pages(page: Path, scratch: Path) -> int:
+    """How many sheets a page is printed on."""
+    out = scratch / "printed.pdf"
+    subprocess.run(
+        [browser(), *FLAGS, f"--user-data-dir={scratch / 'profile'}", "--no-pdf-header-footer",
+         f"--print-to-pdf={out}", page.resolve().as_uri()],
+        capture_output=True, check=True, timeout=120,
+    )  # fmt: skip
+    data = out.read_bytes()
+    assert data.startswith(b"%PDF-")
+    return len(re.findall(rb"/Type\s*/Page\b", data))
+
+
 class Reader(HTMLParser):
     """Collects what accessibility and self-containedness are judged by."""
 
@@ -109,10 +122,28 @@ class Reader(HTMLParser):
         self._open = ""
 
 
-def luminance(colour: str) -> float:
-    """Relative luminance of #rgb or #rrggbb (WCAG 2.2)."""
+def _parts(colour: str) -> list[int]:
+    """Red, green and blue of #rgb or #rrggbb."""
     digits = colour.lstrip("#")
     digits = "".join(d * 2 for d in digits) if len(digits) == 3 else digits
-    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    return [int(digits[i : i + 2], 16) for i in (0, 2, 4)]
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #rgb or #rrggbb (WCAG 2.2)."""
+    parts = [part / 255 for part in _parts(colour)]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: float, other: float) -> float:
+    """Of two luminances (WCAG 2.2): 1 to 21."""
+    dark, light = sorted((one, other))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def mixed(over: str, under: str, share: float) -> str:
+    """The colour that is seen where that share of one #rrggbb lies over another, as #rrggbb."""
+    pairs = zip(_parts(over), _parts(under), strict=True)
+    parts = [round(share * a + (1 - share) * b) for a, b in pairs]
+    return "#" + "".join(f"{part:02x}" for part in parts)

@@ -59,14 +59,24 @@ def test_chunks_do_not_change_answers(released: mw.Released) -> None:
     np.testing.assert_array_equal(whole, np.concatenate(parts))
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "manifest.json", "spec.json"])
-def test_any_changed_byte_is_refused(folder: Path, name: str) -> None:
-    digest = mw.Artefact.load(folder).digest
-    data = bytearray((folder / name).read_bytes())
-    data[len(data) // 2] ^= 1
-    (folder / name).write_bytes(bytes(data))
-    with pytest.raises(ArtefactError):
-        mw.Artefact.load(folder, digest=digest)
+def test_any_changed_byte_is_refused(folder: Path) -> None:
+    """In every file that belongs to the model: the first, middle and last byte, and 20 others."""
+    model = mw.Artefact.load(folder)
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == sorted([*model.manifest.files, "manifest.json"])
+    assert {"model.onnx", "golden.json", "spec.json"} <= set(names)
+    rng = np.random.default_rng(0)
+    for name in names:
+        whole = (folder / name).read_bytes()
+        last = len(whole) - 1
+        for place in {0, last // 2, last, *rng.integers(0, last, 20).tolist()}:
+            flipped = bytearray(whole)
+            flipped[place] ^= 1 << int(rng.integers(8))
+            (folder / name).write_bytes(flipped)
+            with pytest.raises(ArtefactError):
+                mw.Artefact.load(folder, digest=model.digest)
+        (folder / name).write_bytes(whole)
+    assert mw.Artefact.load(folder, digest=model.digest).digest == model.digest
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "manifest.json"])

@@ -105,6 +105,13 @@ def test_front_matter_has_what_hugging_face_asks_for(released: mw.Released) -> N
     assert all(isinstance(metric["value"], float) for metric in result["metrics"])
 
 
+def test_the_card_says_how_often_the_sealed_rows_were_opened(released: mw.Released) -> None:
+    often = msgspec.structs.replace(released.record, holdout_uses=7)
+    given = card_input(released, release=often)
+    for text in (card_markdown(given), card_html(given)):
+        assert "Times they were opened so far: 7." in text
+
+
 @pytest.mark.parametrize(
     ("told", "wanted"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import fairlearn.metrics
@@ -13,11 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evidences import known_model, known_regression
-from modelwright.core.evaluation import Evaluation
-from modelwright.core.schema import Column, Schema
+from modelwright.core.evaluation import ConfusedPair, Evaluation
+from modelwright.core.schema import Column, Schema, Target
+from modelwright.core.spec_data import SplitSpec
 from modelwright.core.spec_release import ReleaseSpec
 from modelwright.core.store import from_json, to_json
 from modelwright.core.table import Table
+from modelwright.fit.score import gain, score
 from modelwright.release.calibration import (
     calibration_error,
     calibration_finding,
@@ -25,12 +28,13 @@ from modelwright.release.calibration import (
     expected_error_interval,
     stated_and_true,
 )
-from modelwright.release.curves import ageing, curves
+from modelwright.release.curves import ageing, curves, days_after_training
 from modelwright.release.evaluate import evaluate
 from modelwright.release.evidence import Evidence
-from modelwright.release.failures import confusion, failures
+from modelwright.release.failures import confused_pairs, confusion, failures
 from modelwright.release.fairness import fairness, largest_difference, rates_of
 from modelwright.release.importance import MOST_VALUES, contributions, groups, importance
+from modelwright.release.model_page import ageing_in_words, curves_page, failures_page
 from modelwright.release.robustness import robustness
 from modelwright.release.slices import weak_slices
 
@@ -68,20 +72,20 @@ def test_where_nothing_is_weak_nothing_is_found() -> None:
 # -- calibration
 
 
-def test_the_calibration_error_is_known_and_covered() -> None:
-    """The truth is off by .1 everywhere; 90 % intervals of 2,000 rows."""
+@pytest.mark.parametrize("shift", [0.0, 0.05, 0.1])
+def test_the_calibration_error_is_known_and_covered(shift: float) -> None:
+    """The truth is off by that everywhere; 90 % intervals of 2,000 rows, 400 times. The plain
+    expected error is held more often than promised: its interval allows for chance."""
     rng = np.random.default_rng(0)
-    held = {"off": 0, "right": 0, "expected off": 0, "expected right": 0}
-    for _ in range(200):
+    exact, plain = [], []
+    for _ in range(400):
         stated = rng.uniform(0.1, 0.8, 2000)
-        for name, shift in (("off", 0.1), ("right", 0.0)):
-            true = (rng.random(2000) < stated + shift).astype(float)
-            found = calibration_error(stated, true, 0.9)
-            held[name] += found.low <= shift <= found.high
-            plain = expected_error_interval(stated, true, 0.9)
-            held[f"expected {name}"] += plain.low <= shift <= plain.high
-    assert 170 <= held["off"] <= 195 and held["right"] >= 170
-    assert held["expected off"] >= 170 and held["expected right"] >= 170
+        true = (rng.random(2000) < stated + shift).astype(float)
+        exact.append(calibration_error(stated, true, 0.9))
+        plain.append(expected_error_interval(stated, true, 0.9))
+    assert 0.86 <= np.mean([one.low <= shift <= one.high for one in exact]) <= 0.97
+    assert np.mean([one.high < shift for one in exact]) <= 0.05 + 0.02, "passes at most at alpha"
+    assert np.mean([one.low <= shift <= one.high for one in plain]) >= 0.93
 
 
 def test_calibration_is_judged_by_its_interval() -> None:
@@ -92,8 +96,12 @@ def test_calibration_is_judged_by_its_interval() -> None:
     bold = np.clip((right.answers - 0.5) * 1.9 + 0.5, 0.001, 0.999)
     found = calibration_finding(replace(right, answers=bold))
     assert found.verdict == "fail" and found.advice
-    strict = ReleaseSpec(calibration_error=0.001)
-    assert calibration_finding(replace(right, policy=strict)).verdict == "undecided"
+    assert found.interval is not None
+    for bound, said in ((found.interval.high - 1e-4, "needs about"),
+                        (found.interval.low + 1e-4, "on the wrong side")):  # fmt: skip
+        near = ReleaseSpec(calibration_error=bound)
+        told = calibration_finding(replace(right, answers=bold, policy=near))
+        assert told.verdict == "undecided" and said in told.advice
 
 
 def test_several_classes_state_their_top_class() -> None:
@@ -135,6 +143,14 @@ def test_unequal_treatment_is_a_warning_that_a_policy_makes_block() -> None:
     assert {f.verdict for f in found} == {"fail"} and {f.severity for f in found} == {"warning"}
 
 
+def test_an_undecided_difference_says_how_many_rows_would_decide() -> None:
+    interval = fairness(KNOWN)[0].interval
+    assert interval is not None
+    near = ReleaseSpec(fairness_difference=0.5 * (interval.value + interval.high))
+    found = fairness(replace(KNOWN, policy=near))[0]
+    assert found.verdict == "undecided" and "more holdout rows for 80% power" in found.advice
+
+
 def test_groups_of_numbers_and_of_several_classes() -> None:
     protected = tuple(replace_column(c, protected=c.name == "age") for c in KNOWN.schema.columns)
     numbers = known_regression()
@@ -168,6 +184,27 @@ def test_a_model_that_breaks_on_extreme_values_is_found() -> None:
     found = {f.subject: f for f in robustness(broken)}
     assert found["extreme values"].verdict == "fail" and found["extreme values"].blocks
     assert found["missing values"].verdict == "fail"  # NaN goes through
+
+
+def test_whole_numbers_are_nudged_to_whole_numbers() -> None:
+    """A table of nothing else, as Adult is, is not passed over."""
+    asked: list[np.ndarray] = []
+
+    def answer(feeds: dict[str, np.ndarray]) -> np.ndarray:
+        asked.append(feeds["age"])
+        up = np.where(np.nan_to_num(feeds["age"]) > 40, 0.9, 0.1)
+        return np.stack([1 - up, up], axis=1)
+
+    schema = Schema((Column("age", "number", integer=True),), KNOWN.schema.target)
+    feeds = {"age": np.arange(400.0) % 80}
+    table = Table(feeds, (feeds["age"] > 40).astype(int))
+    made = replace(KNOWN, schema=schema, holdout=table, train=table, answer=answer, labels=None,
+                   answers=answer(feeds))  # fmt: skip
+    nudged = {f.subject: f for f in robustness(made)}["nudged numbers"]
+    assert nudged.verdict == "pass" and "1 numbers nudged" in nudged.measured
+    assert "whole ones by at least 1" in nudged.measured
+    down, up = asked[-2:]
+    assert (up - down == 2).all() and (up == np.round(up)).all(), "by 1 either way"
 
 
 def wide(columns: int) -> tuple[Evidence, list[int]]:
@@ -220,6 +257,24 @@ def test_what_the_model_uses_is_important_and_noise_is_not() -> None:
         assert by_name[name].loss.value == 0.0 and by_name[name].contribution == 0.0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [known_model, known_regression])
+def test_importance_lies_in_its_interval(make: Callable[..., Evidence]) -> None:
+    """Truth from 200,000 rows; 95 % intervals of 1,000 rows, 200 times: a little wide, since two
+    shuffles are averaged."""
+    many, rng = make(200_000, 99), np.random.default_rng(0)
+    feeds, y = many.holdout.feeds, many.holdout.target
+    mixed = many.answer({**feeds, "age": rng.permutation(feeds["age"])})
+    truth = gain(many.goal, score(many.goal, y, many.answers), score(many.goal, y, mixed))
+    held = 0
+    for seed in range(200):
+        drawn = make(1000, 1000 + seed)
+        alone = Schema((drawn.schema.column("age"),), drawn.schema.target)
+        [found] = importance(replace(drawn, schema=alone, seed=seed), 60.0)[0]
+        held += found.loss.low <= truth <= found.loss.high
+    assert held / 200 >= 0.92
+
+
 def test_columns_that_stand_in_for_each_other_are_shuffled_together() -> None:
     [found] = groups(KNOWN, 10.0)
     alone = {one.subject: one.loss.value for one in importance(KNOWN, 10.0)[0]}
@@ -262,6 +317,26 @@ def test_the_confusion_counts_every_row() -> None:
     assert np.trace(found.counts) == right
 
 
+def test_the_classes_confused_most_are_named_however_many_there_are() -> None:
+    """Of 50 classes: every tenth row of c7 is taken for c8, every fourth row of c3 for c1."""
+    levels = tuple(f"c{n}" for n in range(50))
+    y = np.repeat(np.arange(50), 40)
+    said = y.copy()
+    said[np.flatnonzero(y == 7)[::10]] = 8
+    said[np.flatnonzero(y == 3)[::4]] = 1
+    schema = Schema(KNOWN.schema.columns, Target("y", "multiclass", "string", levels))
+    many = replace(KNOWN, schema=schema, holdout=replace(KNOWN.holdout, target=y), labels=said)
+    assert confusion(many) is None, "no table of 2,500 cells"
+    assert confused_pairs(many) == (
+        ConfusedPair("c3", "c1", 10, 0.25), ConfusedPair("c7", "c8", 4, 0.1),
+    )  # fmt: skip
+    pairs = confused_pairs(KNOWN)
+    assert sum(one.rows for one in pairs) == (KNOWN.labels != KNOWN.holdout.target).sum()
+    assert confused_pairs(known_regression()) == ()
+    page = failures_page(Evaluation("accuracy", 2000, confused=confused_pairs(many)))
+    assert "Confused most" in page and page.index("c3") < page.index("c7")
+
+
 def test_curves_lie_within_their_bands() -> None:
     for curve in (*curves(KNOWN), *curves(known_regression())):
         assert len(curve.x) == len(curve.y) == len(curve.low) == len(curve.high)
@@ -277,6 +352,27 @@ def test_a_model_that_ages_is_seen_to() -> None:
     aged = replace(base, holdout=replace(base.holdout, target=base.answers + drift))
     curve = ageing(aged)
     assert list(curve.y) == sorted(curve.y) and curve.low[-1] > curve.high[0]
+
+
+def test_an_age_is_in_days_where_times_are_known() -> None:
+    """2,000 rows to learn from and 3,000 sealed ones, an hour apart."""
+    base = known_regression(ordered=True)
+    hours = np.arange(5000) * 3_600_000_000
+    train, holdout = (
+        replace(side, feeds={**side.feeds, "at": at})
+        for side, at in ((base.train, hours[:2000]), (base.holdout, hours[2000:]))
+    )
+    ages = days_after_training(SplitSpec(method="time", by="at"), train, holdout)
+    assert ages is not None and (ages[0], ages[-1]) == pytest.approx((1 / 24, 125))
+    for other in (SplitSpec(method="time"), SplitSpec(method="time", by="age"), SplitSpec(),
+                  SplitSpec(method="time", by="gone")):  # fmt: skip
+        assert days_after_training(other, train, holdout) is None
+    found = Evaluation("rmse", 3000, curves=(ageing(replace(base, ages=ages)),))
+    assert found.curves[0].x == pytest.approx((12.52, 37.52, 62.52, 87.52, 112.52), abs=0.01)
+    assert "days after training ends" in curves_page(found)
+    assert "112.5 days later" in ageing_in_words(found)
+    shares = Evaluation("rmse", 3000, curves=(ageing(base),))
+    assert "share of the holdout" in curves_page(shares) and "days" not in ageing_in_words(shares)
 
 
 def test_an_age_without_both_classes_is_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,9 +13,10 @@ from modelwright.core.errors import UsageError
 from modelwright.core.goals import check_slices
 from modelwright.core.limits import Limit
 from modelwright.core.records import Finding, Override
-from modelwright.core.schema import Column, Schema
+from modelwright.core.schema import Column, Schema, Target
 from modelwright.core.spec_release import ReleaseSpec
 from modelwright.core.table import Table
+from modelwright.fit.certainty import interval
 from modelwright.release.gates import Ruling, judge, ruling
 
 
@@ -38,6 +40,54 @@ def test_undecided_says_how_many_rows_would_decide() -> None:
     assert found.verdict == "undecided" and "more holdout rows for 80% power" in found.advice
     over = find(judge(evidence(limits=(Limit("accuracy", "at_least", 0.801),))), "limit")
     assert "on the wrong side of the line" in over.advice
+
+
+@pytest.mark.parametrize("name", ["dummy", "linear"])
+def test_an_undecided_baseline_says_how_many_rows_would_decide(name: str) -> None:
+    """Both are right on 80 % or 79 % of the rows, but on others."""
+    y = evidence().holdout.target
+    right = np.random.default_rng(1).permutation(np.arange(2000) < 1580)
+    said = np.where(right, y, 1 - y)
+    other = np.stack([1 - said, said], axis=1) * 0.8 + 0.1
+    found = find(judge(evidence(baselines={name: other})), "baseline")
+    assert found.verdict == "undecided" and "more holdout rows for 80% power" in found.advice
+    behind = find(judge(evidence(accuracy=0.785, baselines={name: other})), "baseline")
+    assert behind.verdict == "undecided" and "power" not in behind.advice
+
+
+@pytest.mark.parametrize(
+    ("share", "verdict", "said"),
+    [
+        (0.95, "pass", ""),
+        (0.882, "undecided", "needs about"),
+        (0.878, "undecided", "the value itself is on the wrong side"),
+        (0.8, "fail", "is time missing"),
+    ],
+)
+def test_intervals_are_held_to_their_promise(share: float, verdict: str, said: str) -> None:
+    """90 %, less 2 %, of 2,000 rows."""
+    target = Target("y", "regression", interval=0.9)
+    outside = np.arange(2000) >= round(share * 2000)
+    y = np.where(outside, 2.0, 0.0)
+    found = find(judge(evidence(
+        schema=Schema(SCHEMA.columns, target), goal="rmse", holdout=Table({}, y),
+        answers=np.zeros(2000), baselines={}, ends=(np.full(2000, -1.0), np.full(2000, 1.0)),
+    )), "interval")  # fmt: skip
+    assert found.verdict == verdict and said in found.advice
+
+
+def test_the_rows_that_are_asked_for_decide_in_most_cases() -> None:
+    """Of 300 models of that many rows more, about four of five are decided."""
+    limit, rng = Limit("accuracy", "at_least", 0.78), np.random.default_rng(0)
+    found = find(judge(evidence(limits=(limit,), rows=1000)), "limit")
+    more = int(re.search(r"about ([\d,]+) more", found.advice).group(1).replace(",", ""))
+    decided = 0
+    for _ in range(300):
+        right = rng.random(1000 + more) < 0.8
+        answers = np.where(right[:, None], [[0.9, 0.1]], [[0.1, 0.9]])
+        decided += interval("accuracy", np.zeros(len(right), int), answers,
+                            confidence=0.9).low >= 0.78  # fmt: skip
+    assert 0.72 <= decided / 300 <= 0.88
 
 
 @pytest.mark.parametrize(
@@ -80,6 +130,19 @@ def test_a_linear_model_as_good_is_a_warning_a_better_one_blocks() -> None:
     assert same.verdict == "undecided" and not same.blocks and "simpler" in same.advice
     worse = find(judge(evidence(accuracy=0.6, baselines={"linear": good})), "baseline")
     assert worse.verdict == "fail" and worse.blocks
+
+
+def test_a_spec_that_says_so_wants_the_linear_model_beaten_for_certain() -> None:
+    strict = ReleaseSpec(policy={"baseline": "block"})
+    given = {"baselines": {"linear": evidence().answers}, "policy": strict}
+    found = judge(evidence(**given))
+    same = find(found, "baseline")
+    assert same.verdict == "undecided" and same.blocks and "linear is simpler" in same.advice
+    assert ruling(found, strict).verdict == "undecided"
+    lenient = ReleaseSpec(policy=strict.policy, undecided="allow", reason="a pilot")
+    assert ruling(found, lenient).verdict == "undecided", "no baseline is let through"
+    beaten = {"baselines": {"linear": evidence(accuracy=0.6).answers}, "policy": strict}
+    assert find(judge(evidence(**beaten)), "baseline").verdict == "pass"
 
 
 def test_the_champion_is_compared_on_the_same_rows() -> None:

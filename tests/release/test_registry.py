@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -13,9 +14,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy
 
 import modelwright as mw
 from modelwright.core.errors import RegistryError
+from modelwright.core.records import ReleaseRecord
+from modelwright.release.promote import register
+from modelwright.release.run_records import RunRecords
+from modelwright.release.tracking import log_run
 from projects import QUICK
 
 
@@ -48,22 +54,71 @@ def tracking_server(folder: Path, *, backend: str = "") -> Iterator[str]:
         process.wait(20)
 
 
-@pytest.mark.slow
-def test_release_and_fetch_over_a_tracking_server(
-    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextlib.contextmanager
+def database(postgres: str, purpose: str) -> Iterator[str]:
+    """The URL of a database of its own in a real PostgreSQL; dropped with the block."""
+    name = f"mw_{purpose}_{secrets.token_hex(4)}"
+    maintenance = sqlalchemy.create_engine(postgres, isolation_level="AUTOCOMMIT")
+    with maintenance.connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+    try:
+        url = sqlalchemy.make_url(postgres).set(database=name)
+        yield url.render_as_string(hide_password=False)
+    finally:
+        with maintenance.connect() as connection:
+            connection.execute(sqlalchemy.text(f"DROP DATABASE {name} WITH (FORCE)"))
+        maintenance.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def address(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """A tracking server over HTTP with that database behind it, which the project uses."""
     place = tmp_path / "server"
     place.mkdir()
-    with tracking_server(place) as address:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        released = mw.run(shop / "modelwright.yaml", overrides=QUICK)
-        assert (released.record.version, released.record.alias) == ("1", "champion")
-        assert not (shop / ".modelwright" / "mlflow.db").exists()
-        shutil.rmtree(shop / "runs")
-        found = mw.load("shop@champion", folder=shop)
-        assert found.digest == released.record.artefact
-        with pytest.raises(RegistryError, match="There is no model 'nothing'"):
-            mw.load("nothing", folder=shop)
+    with contextlib.ExitStack() as stack:
+        backend = ""
+        if request.param == "postgresql":
+            postgres = request.getfixturevalue("postgres")
+            backend = stack.enter_context(database(postgres, "registry"))
+        found = stack.enter_context(tracking_server(place, backend=backend))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", found)
+        yield found
+
+
+def registered(released: mw.Released, folder: Path) -> ReleaseRecord:
+    """A run of another place, logged and released here too."""
+    registry, records = mw.Registry(folder), RunRecords.read(released.run)
+    artefact = mw.Artefact.load(released.run / "artefact")
+    run = log_run(registry, artefact, records.dataset, records.fit, records.measured,
+                  records.release, records.evaluation, records.folder)  # fmt: skip
+    return register(registry, folder, artefact, records.release, run)
+
+
+@pytest.mark.slow
+def test_release_fetch_promote_and_rollback_over_a_tracking_server(
+    released: mw.Released, shop: Path, address: str
+) -> None:
+    first = mw.run(shop / "modelwright.yaml", overrides=(*QUICK, "data.seed=5"))
+    assert (first.record.version, first.record.alias) == ("1", "champion")
+    assert not (shop / ".modelwright" / "mlflow.db").exists()
+    second = registered(released, shop)
+    assert (second.version, second.alias) == ("2", "challenger")
+    assert second.artefact != first.record.artefact
+    shutil.rmtree(shop / "runs")
+    assert mw.load("shop@champion", folder=shop).digest == first.record.artefact
+    change = mw.promote("shop", why="tested by hand", folder=shop)
+    assert (change.version, change.replaces) == ("2", "1")
+    assert mw.load("shop@champion", folder=shop).digest == second.artefact
+    assert mw.rollback("shop", folder=shop).version == "1"
+    versions, changes = mw.history("shop", folder=shop)
+    assert {v.number: "champion" in v.aliases for v in versions} == {"1": True, "2": False}
+    assert [(c.action, c.version) for c in changes] == [
+        ("promote", "1"), ("promote", "2"), ("rollback", "1"),
+    ]  # fmt: skip
+    with pytest.raises(RegistryError, match="There is no model 'nothing'"):
+        mw.load("nothing", folder=shop)
 
 
 def test_a_server_that_is_away_is_said_before_the_search(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from modelwright.release.compare_page import compare_page
 from modelwright.release.model_page import curves_page, learning_in_words
 from modelwright.release.report import render, to_judge
 from modelwright.release.run_records import RunRecords
-from pages import Reader, luminance, measured, picture
+from pages import Reader, contrast, luminance, measured, mixed, pdf_pages, picture
 from release.records import evaluation
 
 PARTS = [
@@ -70,12 +71,77 @@ def test_nothing_runs_over_the_edge(
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_text_stands_out_from_the_page(records: RunRecords, mode: str) -> None:
     """Contrast of at least 4.5 in light and in dark (WCAG AA)."""
-    style = re.findall(r":root\{([^}]*)\}", render(records))[0 if mode == "light" else 1]
+    text = render(records)
+    style = re.findall(r":root\{([^}]*)\}", text)[0 if mode == "light" else 1]
     colours = dict(re.findall(r"--([a-z]+):(#[0-9a-f]+)", style))
     page = luminance(colours["page"])
+    assert "a{color:var(--bar)}" in text
+    for name in ("ink", "soft", "good", "bad", "open", "bar"):
+        assert contrast(luminance(colours[name]), page) >= 4.5, (mode, name)
     for name in ("ink", "soft", "good", "bad", "open"):
-        pair = sorted((page, luminance(colours[name])))
-        assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (mode, name)
+        assert contrast(luminance(colours[name]), luminance(colours["chosen"])) >= 4.5, name
+    most = re.search(r"\.cell\{background:color-mix\(in srgb,var\(--bar\) "
+                     r"calc\(var\(--share\)\*(\d+)%\)", text)  # fmt: skip
+    assert most
+    for share in (0.0, 0.5, 1.0):
+        cell = mixed(colours["bar"], colours["page"], share * int(most[1]) / 100)
+        assert contrast(luminance(colours["ink"]), luminance(cell)) >= 4.5, (mode, share)
+
+
+def test_a_table_that_scrolls_is_reached_by_keyboard(records: RunRecords) -> None:
+    for text in (render(records), (records.folder / "card.html").read_text(encoding="utf-8")):
+        tables = text.count("<table")
+        assert tables
+        assert len(re.findall(r"<div class='scroll' tabindex='0'>\s*<table", text)) == tables
+        assert ":focus-visible{outline:" in text, "where the keyboard is can be seen"
+
+
+@pytest.mark.parametrize("name", ["report.html", "card.html"])
+def test_a_page_can_be_printed(records: RunRecords, name: str, tmp_path: Path) -> None:
+    assert pdf_pages(records.folder / name, tmp_path) > 0
+
+
+def test_a_report_of_a_wide_table_and_many_trials_is_small(records: RunRecords) -> None:
+    """250 columns and 500 trials."""
+    names = [f"a rather long name of column {n}" for n in range(250)]
+    column, trial = records.dataset.schema.features[0], records.fit.trials[0]
+    schema = msgspec.structs.replace(
+        records.dataset.schema,
+        columns=tuple(msgspec.structs.replace(column, name=name) for name in names),
+    )
+    seen = records.dataset.baseline[column.name]
+    found = records.evaluation
+    important = found.importance[0]
+    wide = dataclasses.replace(
+        records,
+        dataset=msgspec.structs.replace(
+            records.dataset, schema=schema, baseline=dict.fromkeys(names, seen),
+            relations=dict.fromkeys(names, 0.1),
+        ),
+        fit=msgspec.structs.replace(
+            records.fit,
+            trials=(*records.fit.trials, *(
+                msgspec.structs.replace(trial, number=100 + n, score=0.5 + n / 2000)
+                for n in range(500)
+            )),
+        ),
+        evaluation=msgspec.structs.replace(
+            found,
+            importance=tuple(
+                msgspec.structs.replace(important, subject=name, columns=(name,)) for name in names
+            ),
+            failures=tuple(
+                msgspec.structs.replace(
+                    one, values=dict.fromkeys(names, 1.5), nearest=dict.fromkeys(names, 2.5)
+                )
+                for one in found.failures
+            ),
+        ),
+    )  # fmt: skip
+    started = time.monotonic()
+    text = render(wide)
+    assert time.monotonic() - started < 5.0
+    assert names[0] in text and len(text.encode()) <= 3_000_000
 
 
 def test_hostile_names_stay_text(records: RunRecords) -> None:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import msgspec
 import pytest
-import sqlalchemy
 from mlflow import MlflowClient
 
 import modelwright as mw
 from modelwright.core.records import Finding
 from modelwright.pack.artefact import Artefact
 from modelwright.release.registry import Registry, description_of, goal_in_words
+from modelwright.release.run_records import RunRecords
 from modelwright.release.tracking import MOST_CHILDREN, log_run
 from modelwright.release.verdict import headline
 from release.records import dataset_of
-from release.test_registry import tracking_server
+from release.test_registry import database, tracking_server
 
 HOSTILE = 'o\'brien; "x" | <b>\n# %41/{y}'
 
@@ -29,20 +29,12 @@ HOSTILE = 'o\'brien; "x" | <b>\n# %41/{y}'
 @pytest.fixture(scope="module")
 def server(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One server for all tests here, in a database of its own."""
-    name = f"mw_tracking_{secrets.token_hex(4)}"
-    maintenance = sqlalchemy.create_engine(postgres, isolation_level="AUTOCOMMIT")
-    with maintenance.connect() as connection:
-        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
-    url = sqlalchemy.make_url(postgres).set(database=name)
-    try:
-        place = tmp_path_factory.mktemp("tracking")
-        backend = url.render_as_string(hide_password=False)
-        with tracking_server(place, backend=backend) as address:
-            yield address
-    finally:
-        with maintenance.connect() as connection:
-            connection.execute(sqlalchemy.text(f"DROP DATABASE {name} WITH (FORCE)"))
-        maintenance.dispose()
+    place = tmp_path_factory.mktemp("tracking")
+    with (
+        database(postgres, "tracking") as backend,
+        tracking_server(place, backend=backend) as address,
+    ):
+        yield address
 
 
 class Logged:
@@ -55,6 +47,7 @@ class Logged:
         self.client = MlflowClient(address)
         self.artefact = Artefact.load(released.run / "artefact")
         self.dataset = dataset_of(released)
+        self.evaluation = RunRecords.read(released.run).evaluation
         self.fit = msgspec.structs.replace(
             released.fit, trials=(*released.fit.trials, *more_trials(released))
         )
@@ -74,6 +67,7 @@ class Logged:
             "fit": self.fit,
             "measured": released.measured,
             "release": self.release,
+            "evaluation": self.evaluation,
             "folder": released.run,
         }
         return log_run(self.registry, **given | changes)
@@ -113,6 +107,12 @@ def test_parameters_and_metrics_with_their_intervals(logged: Logged) -> None:
     assert goal is not None
     for end, value in (("", goal.value), ("_low", goal.low), ("_high", goal.high)):
         assert metrics[f"holdout_roc_auc{end}"] == pytest.approx(value)
+    for finding in logged.release.evidence:
+        if finding.check == "metric" and finding.interval is not None:
+            name = f"holdout_{finding.subject}"
+            assert metrics[name] == pytest.approx(finding.interval.value), name
+            assert metrics[f"{name}_low"] <= metrics[name] <= metrics[f"{name}_high"]
+    assert {"holdout_f1", "holdout_log_loss", "holdout_mcc", "holdout_ece"} <= set(metrics)
     assert metrics["latency_p95_ms_low"] <= metrics["latency_p95_ms"]
     assert metrics["memory_bytes"] > 1e6 and metrics["size_bytes"] > 1000
     assert "cv_roc_auc" in metrics
@@ -162,6 +162,17 @@ def test_files_of_the_run_are_there(logged: Logged) -> None:
     top = {file.path for file in logged.client.list_artifacts(logged.run_id)}
     assert {"report.html", "release.json", "artefact", "model", "fit.json"} <= top
     assert not {"trials", "search.sqlite"} & top
+
+
+def test_the_curves_of_the_report_are_pictures(logged: Logged, tmp_path: Path) -> None:
+    found = {file.path for file in logged.client.list_artifacts(logged.run_id, "plots")}
+    wanted = {curve.name for curve in logged.evaluation.curves} | {"confusion"}
+    assert found == {f"plots/{name}.svg" for name in wanted}
+    assert {"plots/roc.svg", "plots/pr.svg", "plots/calibration.svg"} <= found
+    for path in found:
+        local = logged.client.download_artifacts(logged.run_id, path, str(tmp_path))
+        root = ElementTree.parse(local).getroot()
+        assert root.tag == "{http://www.w3.org/2000/svg}svg" and len(list(root.iter())) > 10
 
 
 def test_the_version_tells_its_verdict(logged: Logged) -> None:

@@ -14,6 +14,7 @@ class Curve(msgspec.Struct, frozen=True):
 
     `name`: roc, pr, calibration, residuals, learning, age. `of`: the class, where there is one
     curve for each. `low` and `high` are empty without a band; `sizes`: rows behind each point.
+    `unit`: of the lower axis, where the name does not say it: days, of an age with known times.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Curve(msgspec.Struct, frozen=True):
     high: tuple[float, ...] = ()
     sizes: tuple[int, ...] = ()
     of: str = ""
+    unit: str = ""
 
 
 class Importance(msgspec.Struct, frozen=True):
@@ -77,13 +79,23 @@ class Confusion(msgspec.Struct, frozen=True):
     counts: tuple[tuple[int, ...], ...]
 
 
+class ConfusedPair(msgspec.Struct, frozen=True):
+    """Rows of one class that the model takes for another; `share`: of the true class's rows."""
+
+    truth: str
+    answer: str
+    rows: int
+    share: float
+
+
 class Evaluation(msgspec.Struct, frozen=True):
     """`evaluation.json`: everything about one model on its sealed holdout that is worth a look.
 
     `importance`: a column each, the most important first; `groups`: columns shuffled together.
     `ablation`: columns (groups, or single ones) without which the model was trained again, and what
     that costs on the validation rows of the first fold.
-    `slices`: searched ones, the weakest first. `findings`: verdicts that came out of all this, as
+    `slices`: searched ones, the weakest first. `confused`: pairs of classes, most rows first.
+    `findings`: verdicts that came out of all this, as
     the gates have them (fairness, robustness, calibration, weak slices). `notes`: what was not done
     and why.
     """
@@ -97,6 +109,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     slices: tuple[Slice, ...] = ()
     failures: tuple[Failure, ...] = ()
     confusion: Confusion | None = None
+    confused: tuple[ConfusedPair, ...] = ()
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: float = 0.0

@@ -54,7 +54,7 @@ class ReleaseSpec(Strict):
     policy: dict[str, Policy] = Field(
         {},
         description="gate: block (no release without it), warn, or off. Parity and baseline always "
-        "block.",
+        "block; baseline: block, written out, wants the linear model beaten for certain too.",
     )
     undecided: Literal["block", "allow"] = Field(
         "block", description="What an undecided gate does: data too few to tell, or not measured."

@@ -9,6 +9,7 @@ from modelwright.core.evaluation import Curve
 from modelwright.core.intake import Array
 from modelwright.core.records import Finding, Interval, Verdict
 from modelwright.release.evidence import Evidence
+from modelwright.release.more_rows import WRONG_SIDE, rows_to_decide
 
 BINS, FEWEST_IN_BIN = 15, 10
 
@@ -25,8 +26,9 @@ def stated_and_true(answers: Array, y: Array) -> tuple[Array, Array]:
 def calibration_error(stated: Array, true: Array, confidence: float = 0.95) -> Interval:
     """Root mean squared calibration error over bins of equal size, free of what chance adds.
 
-    The squared gap of a bin, less its variance, is an unbiased estimate (Kumar, Liang and Ma 2019);
-    its interval is normal, since each gap is.
+    The squared gap of a bin, less its variance, is an unbiased estimate (Kumar, Liang and Ma 2019).
+    Its spread grows with the true error, so the interval holds every error from which this estimate
+    would be no surprise, as Wilson's does for a share.
 
     Example:
         >>> off = calibration_error(np.full(1000, 0.2), np.arange(1000) % 2.0)
@@ -35,10 +37,12 @@ def calibration_error(stated: Array, true: Array, confidence: float = 0.95) -> I
     """
     gaps, variances, weights = _gaps(stated, true)
     mean = float((weights * (gaps**2 - variances)).sum())
-    true_squares = np.maximum(gaps**2 - variances, 0.0)
-    spread = (weights**2 * (2 * variances**2 + 4 * true_squares * variances)).sum()
-    reach = float(stats.norm.ppf((1 + confidence) / 2) * np.sqrt(spread))
-    value, low, high = np.sqrt(np.maximum([mean, mean - reach, mean + reach], 0.0))
+    z2 = float(stats.norm.ppf((1 + confidence) / 2)) ** 2
+    chance = float((weights**2 * 2 * variances**2).sum())
+    growth = float((weights**2 * 4 * variances).sum() / weights.sum())
+    middle = mean + z2 * growth / 2
+    reach = np.sqrt(np.maximum(middle**2 - mean**2 + z2 * chance, 0.0))
+    value, low, high = np.sqrt(np.maximum([mean, middle - reach, middle + reach], 0.0))
     return Interval(float(value), float(low), float(high), confidence)
 
 
@@ -108,7 +112,12 @@ def calibration_finding(evidence: Evidence) -> Finding:
         verdict = "pass"
     elif found.low > wanted:
         verdict = "fail"
-    advice = {"fail": "fit.calibrate: true, or more rows", "undecided": "more holdout rows"}
+    advice = {
+        "fail": "fit.calibrate: true, or more rows",
+        "undecided": rows_to_decide(found, wanted, len(true))
+        if found.value <= wanted
+        else f"{WRONG_SIDE}: fit.calibrate: true, or more rows",
+    }
     return Finding(
         "calibration", "probabilities", verdict,
         f"off by {found.value:.3f} ({found.confidence:.0%}: {found.low:.3f} to {found.high:.3f}); "

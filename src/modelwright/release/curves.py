@@ -7,6 +7,8 @@ from scipy import stats
 
 from modelwright.core.evaluation import Curve
 from modelwright.core.intake import Array
+from modelwright.core.spec_data import SplitSpec
+from modelwright.core.table import Table
 from modelwright.release.calibration import calibration_curve, stated_and_true
 from modelwright.release.evidence import Evidence
 
@@ -15,6 +17,8 @@ DRAWS = 80
 MOST_CLASSES = 4
 BANDS = 10
 AGES = 5
+DAY = 86_400e6
+"""In microseconds, in which date-times are kept."""
 
 
 def curves(evidence: Evidence) -> tuple[Curve, ...]:
@@ -94,12 +98,29 @@ def residuals(y: Array, answers: Array) -> Curve:
     )
 
 
+def days_after_training(how: SplitSpec, train: Table, holdout: Table) -> Array | None:
+    """Of a split by time: days from the last training row to each sealed one; None where the
+    column of the split is no feature, and so was not kept, or holds no date-times."""
+    if how.method != "time" or how.by is None or how.by not in holdout.feeds:
+        return None
+    moments = holdout.feeds[how.by]
+    if moments.dtype != np.int64:  # a number may count anything
+        return None
+    return np.asarray((moments - train.feeds[how.by].max()) / DAY)
+
+
 def ageing(evidence: Evidence) -> Curve:
     """The goal by how long after training a row came: the holdout in stretches of time, the first
-    begins where training ends. What falls here is what a model loses by getting older."""
+    begins where training ends. What falls here is what a model loses by getting older. In days
+    where times are known, else as a share of the holdout."""
     parts = np.array_split(np.arange(evidence.holdout.rows), AGES)
+    ages = evidence.ages
     taken = [
-        ((number + 0.5) / AGES, evidence.interval(evidence.goal, 0.95, part), len(part))
+        (
+            float((number + 0.5) / AGES if ages is None else ages[part].mean()),
+            evidence.interval(evidence.goal, 0.95, part),
+            len(part),
+        )
         for number, part in enumerate(parts)
         if len(part) > 1
     ]
@@ -107,8 +128,9 @@ def ageing(evidence: Evidence) -> Curve:
     value, low, high = (
         _plain(np.array([getattr(i, end) for _, i, _ in known])) for end in ("value", "low", "high")
     )
-    shares = _plain(np.array([share for share, _, _ in known]))
-    return Curve("age", shares, value, low, high, tuple(size for _, _, size in known))
+    x = _plain(np.array([age for age, _, _ in known]))
+    sizes = tuple(size for _, _, size in known)
+    return Curve("age", x, value, low, high, sizes, unit="" if ages is None else "days")
 
 
 def steepness(curve: Curve) -> tuple[float, float]:

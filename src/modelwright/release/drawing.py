@@ -58,14 +58,40 @@ def frame_of(
     return Frame((min(xs), max(xs)), (min(ys) - room, max(ys) + room), names)
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A plot as it stands on a page, or in a file of its own.
+
+    Attributes:
+        name: of what is drawn, such as roc.
+        title: for people and screen readers.
+        shapes: the inside of an SVG of `WIDTH` by `HEIGHT`.
+        key: which line is which, where there are several.
+    """
+
+    name: str
+    title: str
+    shapes: str
+    key: str = ""
+
+    def figure(self) -> str:
+        """For a page."""
+        key = f" <span class='key'>{escape(self.key)}</span>" if self.key else ""
+        return (
+            f"<figure><svg viewBox='0 0 {WIDTH} {HEIGHT}' role='img' "
+            f"aria-label='{escape(self.title)}'>{self.shapes}</svg>"
+            f"<figcaption>{escape(self.title)}{key}</figcaption></figure>"
+        )
+
+
 def plot(
     curves: Sequence[Curve], frame: Frame, title: str, *, diagonal: bool = False,
     level: float | None = None, points: bool = False,
-) -> str:  # fmt: skip
+) -> Drawing:  # fmt: skip
     """A figure of lines with their bands.
 
     Args:
-        curves: at most four; each gets its own dash.
+        curves: one to four of the same name; each gets its own dash.
         frame: see `frame_of`.
         title: for people and screen readers.
         diagonal: draw what no skill, or perfect calibration, looks like.
@@ -90,11 +116,8 @@ def plot(
     named = [
         f"{curve.of} ({DASHES[n % len(DASHES)]})" for n, curve in enumerate(curves) if curve.of
     ]
-    key = f" <span class='key'>{escape(', '.join(named))}</span>" if len(named) > 1 else ""
-    return (
-        f"<figure><svg viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='{escape(title)}'>"
-        f"{''.join(shapes)}</svg><figcaption>{escape(title)}{key}</figcaption></figure>"
-    )
+    key = ", ".join(named) if len(named) > 1 else ""
+    return Drawing(curves[0].name, title, "".join(shapes), key)
 
 
 def overlaid(

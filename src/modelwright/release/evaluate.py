@@ -8,7 +8,7 @@ from modelwright.core.evaluation import Evaluation
 from modelwright.release.calibration import calibration_finding
 from modelwright.release.curves import curves
 from modelwright.release.evidence import Evidence
-from modelwright.release.failures import confusion, failures
+from modelwright.release.failures import confused_pairs, confusion, failures
 from modelwright.release.fairness import fairness
 from modelwright.release.importance import groups, importance
 from modelwright.release.robustness import robustness
@@ -40,6 +40,7 @@ def evaluate(evidence: Evidence, seconds: float = 4.0) -> Evaluation:
         slices=slices,
         failures=failures(evidence),
         confusion=confusion(evidence),
+        confused=confused_pairs(evidence),
         findings=tuple(findings),
         notes=tuple(notes),
         seconds=round(time.monotonic() - started, 2),

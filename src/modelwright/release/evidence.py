@@ -33,6 +33,7 @@ class Evidence:
         champion: answers of the champion, or None without one it can be compared with.
         champion_problem: why a champion that exists cannot be compared with; empty otherwise.
         out_of_fold: answers on training rows by models that had not seen them.
+        ages: days from the last training row to each holdout row, where times are known.
         data: what was found in the table; `search`: what the search has to say.
         learning: score against training rows, where it was measured.
         ablation: what training without some columns loses, where it was measured.
@@ -54,6 +55,7 @@ class Evidence:
     measured: Measured
     seed: int
     ordered: bool = False
+    ages: Array | None = None
     data: tuple[Finding, ...] = ()
     labels: Array | None = None
     champion_labels: Array | None = None

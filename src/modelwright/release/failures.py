@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from modelwright.core.evaluation import Confusion, Failure
+from modelwright.core.evaluation import ConfusedPair, Confusion, Failure
 from modelwright.core.intake import Array, Feeds
 from modelwright.core.schema import EPOCH, MISSING_TIME, Column
 from modelwright.release.evidence import Evidence
@@ -17,6 +17,7 @@ WORST = 6
 COMPARED = 20_000
 """Training rows among which the nearest is looked for."""
 MOST_CLASSES = 30
+MOST_PAIRS = 10
 
 
 def confusion(evidence: Evidence) -> Confusion | None:
@@ -27,6 +28,22 @@ def confusion(evidence: Evidence) -> Confusion | None:
     cells = evidence.holdout.target * len(levels) + evidence.labels
     counts = np.bincount(cells, minlength=len(levels) ** 2).reshape(len(levels), -1)
     return Confusion(levels, tuple(tuple(row) for row in counts.tolist()))
+
+
+def confused_pairs(evidence: Evidence) -> tuple[ConfusedPair, ...]:
+    """Which class is taken for which other, most rows first; of any number of classes."""
+    if evidence.labels is None:
+        return ()
+    levels, y = evidence.schema.target.levels, evidence.holdout.target
+    wrong = evidence.labels != y
+    cells, counts = np.unique(y[wrong] * len(levels) + evidence.labels[wrong], return_counts=True)
+    found = []
+    for place in np.argsort(-counts, kind="stable")[:MOST_PAIRS].tolist():
+        truth, said = divmod(int(cells[place]), len(levels))
+        rows = int(counts[place])
+        share = rows / int((y == truth).sum())
+        found.append(ConfusedPair(levels[truth], levels[said], rows, share))
+    return tuple(found)
 
 
 def failures(evidence: Evidence) -> tuple[Failure, ...]:

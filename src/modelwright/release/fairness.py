@@ -18,6 +18,7 @@ from modelwright.core.intake import Array
 from modelwright.core.records import Finding, Interval, Verdict
 from modelwright.core.schema import MISSING_TIME, Column
 from modelwright.release.evidence import Evidence
+from modelwright.release.more_rows import WRONG_SIDE, rows_to_decide
 
 FEWEST_ROWS = 30
 QUARTERS = 4
@@ -153,7 +154,10 @@ def _judged(
         verdict = "fail"
     advice = {
         "fail": "a person must judge whether this is justified, and say so under ethics",
-        "undecided": "more holdout rows of the small groups",
+        "undecided": f"{rows_to_decide(found, wanted, evidence.holdout.rows)}, fewer where they "
+        "are of the small groups"
+        if found.value <= wanted
+        else f"{WRONG_SIDE}: more holdout rows of the small groups would tell whether by chance",
     }.get(verdict, "")
     return Finding(
         "fairness", f"{column.name}: {name}", verdict,

@@ -17,6 +17,7 @@ from modelwright.fit.certainty import interval
 from modelwright.fit.score import decided, gain, score
 from modelwright.release.calibration import expected_error_interval, stated_and_true
 from modelwright.release.evidence import Evidence, led, written
+from modelwright.release.more_rows import WRONG_SIDE, rows_to_decide
 
 CHAMPION_MARGIN = 0.01
 """Part of the champion's gain over the dummy that may be lost where the spec sets no margin."""
@@ -24,10 +25,6 @@ COVERAGE_SLACK = 0.02
 """By how much intervals may hold fewer true values than they state."""
 AGREEMENT_FLOOR = 0.1
 """Distance between two distributions of answers that is not worth a word."""
-HOPELESS = 100
-"""Times the holdout's rows that nobody will bring."""
-POWER = 0.8
-"""Chance with which the rows that are asked for would decide."""
 
 
 def judge(evidence: Evidence, more: Sequence[Finding] = ()) -> tuple[Finding, ...]:
@@ -73,8 +70,9 @@ def _under(policy: ReleaseSpec, finding: Finding) -> Finding:
     if wanted == "off":
         why = f"switched off by release.policy; {finding.why}"
         return msgspec.structs.replace(finding, severity="info", why=why)
-    if wanted == GATES[finding.check] and finding.severity == "warning":
-        return finding  # the gate itself found it to matter less
+    asked = finding.check in policy.policy
+    if finding.severity == "warning" and not asked and wanted == GATES[finding.check]:
+        return finding  # the gate itself found it to matter less, and the spec says nothing
     return msgspec.structs.replace(finding, severity="error" if wanted == "block" else "warning")
 
 
@@ -123,17 +121,22 @@ def _coverage(evidence: Evidence, low: Array, high: Array) -> Finding:
         "accuracy", np.ones(len(y), np.int64), np.stack([1 - inside, inside], axis=1) * 1.0,
         confidence=evidence.confidence, clusters=evidence.clusters,
     )  # fmt: skip
-    verdict: Verdict = "fail" if found.high < level - COVERAGE_SLACK else "undecided"
-    if found.low >= level - COVERAGE_SLACK:
+    bound = level - COVERAGE_SLACK
+    verdict: Verdict = "fail" if found.high < bound else "undecided"
+    if found.low >= bound:
         verdict = "pass"
+    more = rows_to_decide(found, bound, len(y)) if found.value >= bound else (
+        f"{WRONG_SIDE}: more rows to learn from"
+    )  # fmt: skip
+    advice = {
+        "fail": "the holdout differs from the training rows: is time missing?", "undecided": more,
+    }  # fmt: skip
     return Finding(
         "interval", f"{level:.0%}", verdict,
         f"holds {found.value:.1%} of true values ({found.confidence:.0%}: {found.low:.1%} to "
         f"{found.high:.1%})", f"at least {level:.0%}, less {COVERAGE_SLACK:.0%}",
         "coverage on the sealed holdout",
-        {"pass": "", "undecided": "more holdout rows"}.get(
-            verdict, "the holdout differs from the training rows: is time missing?"
-        ),
+        advice.get(verdict, ""),
         "error", found,
     )  # fmt: skip
 
@@ -292,6 +295,8 @@ def _baseline(evidence: Evidence, name: str, answers: Array) -> Finding:
     if name != "dummy" and verdict != "pass":
         how = "better on the holdout" if verdict == "fail" else "not clearly worse"
         advice = f"{name} is simpler and {how}: fit.families: [{name}]"
+    if verdict == "undecided" and found.value > 0:
+        advice = f"{advice}; {rows_to_decide(found, 0.0, evidence.holdout.rows)}"
     return Finding(
         "baseline", name, verdict, led(evidence.goal, found),
         "better by more than its noise", "paired on the same holdout rows", advice,
@@ -309,7 +314,7 @@ def _against_champion(evidence: Evidence, metric: str, margin: float, wanted: st
         "pass" if found.low >= -margin else "fail" if found.high < -margin else "undecided"
     )
     room = show(metric, max(0.0, -found.low))
-    enough = _rows_to_decide(found, -margin, evidence.holdout.rows)
+    enough = rows_to_decide(found, -margin, evidence.holdout.rows)
     advice = {
         "fail": "keep the champion",
         "undecided": f"{enough}; modelwright release --allow champion, or a margin (now "
@@ -373,19 +378,5 @@ def _advice(verdict: Verdict, limit: Limit, found: Interval, rows: int) -> str:
     if verdict == "pass":
         return ""
     if not limit.met_by(found.value):
-        return "the value itself is on the wrong side of the line: a better model, or another limit"
-    return _rows_to_decide(found, limit.bound, rows)
-
-
-def _rows_to_decide(found: Interval, bound: float, rows: int) -> str:
-    """How many holdout rows would move the interval off the line, at the present value; its width
-    falls with the square root of the rows."""
-    distance, half = abs(found.value - bound), (found.high - found.low) / 2
-    if distance == 0 or not np.isfinite(half):
-        return "more holdout rows would decide it"
-    one_sided = stats.norm.ppf((1 + found.confidence) / 2)
-    needed = rows * (half * (1 + stats.norm.ppf(POWER) / one_sided) / distance) ** 2
-    if needed > HOPELESS * rows:
-        return "no realistic number of holdout rows would decide it: it is too near the line"
-    more = max(1, int(np.ceil(needed)) - rows)
-    return f"needs about {more:,} more holdout rows for {POWER:.0%} power"
+        return f"{WRONG_SIDE}: a better model, or another limit"
+    return rows_to_decide(found, limit.bound, rows)

@@ -9,7 +9,7 @@ from typing import Any
 from modelwright.core.evaluation import Evaluation, Failure, Importance
 from modelwright.core.limits import METRICS, show
 from modelwright.release.curves import steepness
-from modelwright.release.drawing import confusion_table, frame_of, plot, span
+from modelwright.release.drawing import Drawing, confusion_table, frame_of, plot, short, span
 from modelwright.release.html import table
 
 MOST_COLUMNS = 20
@@ -18,7 +18,14 @@ SHOWN_VALUES = 8
 
 def curves_page(found: Evaluation) -> str:
     """ROC, precision-recall and calibration, or residuals; confusion; learning; age."""
-    figures = []
+    figures = "".join(one.figure() for one in drawings(found))
+    confused = confusion_table(found.confusion) if found.confusion is not None else ""
+    return f"<div class='figures'>{figures}</div>{_said(found)}{confused}"
+
+
+def drawings(found: Evaluation) -> list[Drawing]:
+    """Every curve that there is."""
+    drawn = []
     unit = (0.0, 1.0)
     for name, title, axes in (
         ("roc", "ROC curve, band of 95 %", ("false positive rate", "true positive rate")),
@@ -27,22 +34,27 @@ def curves_page(found: Evaluation) -> str:
     ):
         lines = [curve for curve in found.curves if curve.name == name]
         if lines:
-            figures.append(plot(
+            drawn.append(plot(
                 lines, frame_of(lines, axes, unit), title, diagonal=name != "pr",
                 points=name == "calibration",
             ))  # fmt: skip
     for name, title, axes in (
         ("residuals", "Truth minus answer: mean and middle 90 %", ("answer", "residual")),
         ("learning", "More rows to learn from, band of 95 %", ("training rows", found.goal)),
-        ("age", "Age of the model within the holdout", ("share of the holdout's time", found.goal)),
+        ("age", "Age of the model within the holdout", (_age_axis(found), found.goal)),
     ):
         lines = [curve for curve in found.curves if curve.name == name]
         if lines:
             level = 0.0 if name == "residuals" else None
             frame = frame_of(lines, axes)
-            figures.append(plot(lines, frame, title, level=level, points=True))
-    confused = confusion_table(found.confusion) if found.confusion is not None else ""
-    return f"<div class='figures'>{''.join(figures)}</div>{_said(found)}{confused}"
+            drawn.append(plot(lines, frame, title, level=level, points=True))
+    return drawn
+
+
+def _age_axis(found: Evaluation) -> str:
+    curve = found.curve("age")
+    in_days = curve is not None and curve.unit == "days"
+    return "days after training ends" if in_days else "share of the holdout's time"
 
 
 def _said(found: Evaluation) -> str:
@@ -76,7 +88,9 @@ def ageing_in_words(found: Evaluation) -> str:
     slope, p = steepness(curve)
     worse = slope * (-1 if METRICS[found.goal].better == "higher" else 1)
     first, last = show(found.goal, curve.y[0]), show(found.goal, curve.y[-1])
+    when = f", {short(curve.x[-1])} days later" if curve.unit == "days" else ""
     told = f"{found.goal} is {first} right after training ends and {last} at the end of the holdout"
+    told = f"{told}{when}"
     if worse > 0 and p < 0.1:
         return f"{told}: the model ages, so retrain often."
     return f"{told}: no clear sign of ageing within that time."
@@ -146,11 +160,24 @@ def weak_page(found: Evaluation) -> str:
 
 
 def failures_page(found: Evaluation) -> str:
-    """The worst rows, each beside the training row that is most like it."""
-    if not found.failures:
+    """The classes that are confused most, and the worst rows, each beside the training row that is
+    most like it."""
+    if not found.failures and not found.confused:
         return "<p>None.</p>"
     first = [one.subject for one in found.importance]
-    return "".join(_failure(one, first) for one in found.failures)
+    return _confused(found) + "".join(_failure(one, first) for one in found.failures)
+
+
+def _confused(found: Evaluation) -> str:
+    if not found.confused:
+        return ""
+    rows = [
+        f"<tr><th scope='row'>{escape(one.truth)}</th><td>{escape(one.answer)}</td>"
+        f"<td>{one.rows:,}</td><td>{one.share:.1%}</td></tr>"
+        for one in found.confused
+    ]
+    head = ("true class", "taken for", "rows", "of the true class")
+    return f"<h3>Confused most</h3>{table(head, rows)}<h3>Worst rows</h3>"
 
 
 def _failure(one: Failure, order: Sequence[str]) -> str:

@@ -35,6 +35,7 @@ from modelwright.release.approvals import gate
 from modelwright.release.attest import attest
 from modelwright.release.audit import AuditLog
 from modelwright.release.card import card_finding
+from modelwright.release.curves import days_after_training
 from modelwright.release.evaluate import evaluate
 from modelwright.release.evidence import Evidence
 from modelwright.release.gates import judge, ruling
@@ -215,8 +216,9 @@ def _log_and_register(
     parent = champion.digest if champion else ""
     attest(judged.run, judged.artefact, release, judged.spec_file.spec, judged.dataset, parent)
     mlflow_run = log_run(
-        registry, judged.artefact, judged.dataset, judged.fit, judged.measured, release, judged.run
-    )
+        registry, judged.artefact, judged.dataset, judged.fit, judged.measured, release,
+        evaluation, judged.run,
+    )  # fmt: skip
     if release.verdict != "pass":
         return release
     with _uninterrupted():
@@ -291,6 +293,7 @@ def _evidence(
         measured=judged.measured,
         seed=judged.dataset.seed,
         ordered=dataset.ordered,
+        ages=days_after_training(judged.spec_file.spec.data.split, dataset.train, holdout),
         data=judged.dataset.findings,
         labels=answered.codes,
         champion_labels=said.codes if said is not None else None,

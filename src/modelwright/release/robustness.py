@@ -187,20 +187,20 @@ def _finding(what: str, worst: _Worst, rows: int) -> Finding:
 def _nudged(
     evidence: Evidence, columns: Sequence[Column], feeds: Feeds, end: float
 ) -> list[Finding]:
-    """Every number moved by a hundredth of its deviation, whichever way pushes a row's answer
-    furthest: a greedy adversary, one column after the other."""
-    numbers = [c.name for c in columns if c.kind == "number" and not c.integer]
+    """Every number moved by a hundredth of its deviation, a whole one by at least 1, whichever way
+    pushes a row's answer furthest: a greedy adversary, one column after the other."""
+    numbers = [c for c in columns if c.kind == "number"]
     if not numbers:
         return []
     plain = at = evidence.answer(feeds)
     current, rows = dict(feeds), np.arange(len(at))
     code = plain.argmax(axis=1) if plain.ndim == 2 else None
     insane, nudged = "", 0
-    for name in numbers:
+    for column in numbers:
         if nudged >= LEAST and time.monotonic() > end:
             break
         nudged += 1
-        step = NUDGE * float(np.nanstd(evidence.train.feeds[name]) or 0.0)
+        name, step = column.name, _step(column, evidence.train.feeds[column.name])
         for sign in (-1.0, 1.0):
             moved = {**current, name: feeds[name] + sign * step}
             answers = evidence.answer(moved)
@@ -212,10 +212,17 @@ def _nudged(
             current[name] = np.where(worse, moved[name], current[name])
             at = np.where(worse[:, None] if at.ndim == 2 else worse, answers, at)
     found = _tried(evidence, plain, at)
+    whole = ", whole ones by at least 1" if any(c.integer for c in numbers) else ""
     told = f"labels of {found.flips:.0%} of rows flip, " if code is not None else ""
     return [Finding(
         "robustness", "nudged numbers", "fail" if insane else "pass",
         insane or f"{len(rows)} rows, {nudged} numbers nudged by {NUDGE:.0%} of their "
-        f"deviation: {told}answers move by {found.moved:.3g} on average",
+        f"deviation{whole}: {told}answers move by {found.moved:.3g} on average",
         "finite and sane answers", "a greedy adversary, one column after the other", "", "error",
     )]  # fmt: skip
+
+
+def _step(column: Column, values: Array) -> float:
+    """How far a number is nudged; a whole one stays whole."""
+    step = NUDGE * float(np.nanstd(values) or 0.0)
+    return max(1.0, float(np.round(step))) if column.integer else step

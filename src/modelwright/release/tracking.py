@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from modelwright.core.errors import MissingExtra
-from modelwright.core.limits import METRICS, QUALITY
+from modelwright.core.evaluation import Evaluation
+from modelwright.core.limits import METRICS
 from modelwright.core.principal import acting
 from modelwright.core.records import DatasetRecord, FitRecord, Measured, ReleaseRecord, Trial
 from modelwright.core.runs import OF_ROWS, SEARCH_STATE
@@ -20,6 +21,7 @@ from modelwright.core.schema import Column
 from modelwright.pack.artefact import Artefact
 from modelwright.pack.convert import input_type
 from modelwright.release.flat import flat_graph
+from modelwright.release.plots import plots
 from modelwright.release.registry import Registry, description_of, tags_of
 
 try:
@@ -44,9 +46,10 @@ def log_run(
     fit: FitRecord,
     measured: Measured,
     release: ReleaseRecord,
+    evaluation: Evaluation,
     folder: Path,
 ) -> str:
-    """Write run, candidates, dataset and files; returns MLflow's run id.
+    """Write run, candidates, dataset, plots and files; returns MLflow's run id.
 
     Raises:
         RegistryError: MLflow refused or cannot be reached.
@@ -64,7 +67,7 @@ def log_run(
         client.log_inputs(run_id, _inputs(dataset))
         for trial in fit.leaderboard()[:MOST_CHILDREN]:
             _log_trial(client, experiment, run_id, fit, trial, started)
-        _log_files(client, run_id, artefact, folder)
+        _log_files(client, run_id, artefact, evaluation, folder)
         client.set_terminated(run_id)
     return run_id
 
@@ -111,8 +114,8 @@ def _metrics(fit: FitRecord, measured: Measured, release: ReleaseRecord) -> list
     values = {f"cv_{fit.goal}": best.score, "fit_seconds": fit.seconds, **_costs(measured)}
     for finding in release.evidence:
         found = finding.interval
-        if finding.check in ("goal", "limit") and found and finding.subject in QUALITY:
-            name = f"holdout_{finding.subject}"
+        if finding.check in ("goal", "metric") and found:
+            name = _allowed(f"holdout_{finding.subject}")
             values |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
     return _as_metrics(values)
 
@@ -251,9 +254,12 @@ def _json(content: object) -> str:
     return msgspec.json.encode(content).decode()
 
 
-def _log_files(client: Any, run_id: str, artefact: Artefact, folder: Path) -> None:
-    """The model in MLflow's own flavour, and the run's folder without rows and without what only a
-    resumed search needs; the report and the card are pages that MLflow shows."""
+def _log_files(
+    client: Any, run_id: str, artefact: Artefact, evaluation: Evaluation, folder: Path
+) -> None:
+    """The model in MLflow's own flavour, the report's curves as pictures, and the run's folder
+    without rows and without what only a resumed search needs; the report and the card are pages
+    that MLflow shows."""
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / "model"
         _save_flavour(artefact, model)
@@ -262,6 +268,10 @@ def _log_files(client: Any, run_id: str, artefact: Artefact, folder: Path) -> No
             folder, records, ignore=shutil.ignore_patterns(*SEARCH_STATE, *OF_ROWS, ".*")
         )
         client.log_artifacts(run_id, str(model), "model")
+        drawn = records / "plots"
+        drawn.mkdir(exist_ok=True)
+        for name, text in plots(evaluation).items():
+            (drawn / f"{name}.svg").write_text(text, encoding="utf-8")
         client.log_artifacts(run_id, str(records))
 
 
