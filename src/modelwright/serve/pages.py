@@ -35,8 +35,12 @@ class Pages:
         self._models, self._settings = models, settings
         self._repository, self._metrics = repository, metrics
 
-    def answer(self, request: Request) -> Response | Awaitable[Response]:
+    def answer(self, request: Request, token: str = "") -> Response | Awaitable[Response]:
         """The page of a request.
+
+        Args:
+            request: what is asked for.
+            token: name of the token that it came with.
 
         Raises:
             ProtocolError: 404 no such route, model or version; 405 another method.
@@ -49,7 +53,7 @@ class Pages:
             wanted = ", ".join(methods)
             raise ProtocolError(405, f"{path[:80]} takes {wanted}.", allow=wanted)
         if path.startswith("/v2"):
-            return self._oip(request, path.split("/")[2:])
+            return self._oip(request, path.split("/")[2:], token)
         if path in mlflow_routes.PAGES:
             if not self._models.is_ready():
                 raise ProtocolError(503, "No model is loaded.", retry_after=1)
@@ -69,7 +73,9 @@ class Pages:
             self._models.live(words[2], words[4] if words[3] == "versions" else None)
         raise ProtocolError(404, "No such route: see /openapi.json.")
 
-    def _oip(self, request: Request, words: list[str]) -> Response | Awaitable[Response]:
+    def _oip(
+        self, request: Request, words: list[str], token: str
+    ) -> Response | Awaitable[Response]:
         if not words:
             return _json(oip.server_metadata())
         if words == ["health", "live"]:
@@ -77,7 +83,7 @@ class Pages:
         if words == ["health", "ready"]:
             return oip.ready_response(self._models.is_ready())
         if words[0] == "repository":
-            return self._of_repository(request, words[1:])
+            return self._of_repository(request, words[1:], token)
         return self._about(words[1:])
 
     def _about(self, words: list[str]) -> Response:
@@ -93,13 +99,15 @@ class Pages:
         versions = self._models.versions(name) if version is None else (version,)
         return _json(oip.model_metadata(name, versions, live.schema))
 
-    def _of_repository(self, request: Request, words: list[str]) -> Response | Awaitable[Response]:
+    def _of_repository(
+        self, request: Request, words: list[str], token: str
+    ) -> Response | Awaitable[Response]:
         if words == ["index"]:
             ready = oip.read_index(request.body)
             return Response(200, oip.write_index(self._repository.index(), ready=ready))
         oip.read_repository(request.body)
         work = self._repository.load if words[2] == "load" else self._repository.unload
-        return _done(work(words[1]))
+        return _done(work(words[1], token))
 
     def _described(self) -> Response:
         described = [
