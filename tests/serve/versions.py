@@ -135,19 +135,23 @@ class Shop:
         self._record = from_json((run / "release.json").read_bytes(), ReleaseRecord)
         self.folders = {first.number: self.template}
 
-    def add(self, *, fails: bool = False, sleeps: int = 0) -> str:
-        """Register a made-up version whose answers follow from its number."""
+    def add(self, *, fails: bool = False, sleeps: int = 0, baseline: bool = False) -> str:
+        """Register a made-up version whose answers follow from its number; with the `baseline` of
+        the first one's run, or none."""
         number = max(map(int, self.folders)) + 1
-        return self.put(graph_of(number, self.manifest, fails=fails, sleeps=sleeps))
+        return self.put(
+            graph_of(number, self.manifest, fails=fails, sleeps=sleeps), baseline=baseline
+        )
 
-    def put(self, model: bytes) -> str:
+    def put(self, model: bytes, *, baseline: bool = False) -> str:
         """Register a version with that graph; its number."""
         cache = self.project / HOME / CACHE
         cache.mkdir(parents=True, exist_ok=True)
         place = cache / "being made"
         digest = made_version(self.template, place, model)
         folder = place.rename(cache / digest)
-        record = msgspec.structs.replace(self._record, artefact=digest, baseline="")
+        beside = self._record.baseline if baseline else ""
+        record = msgspec.structs.replace(self._record, artefact=digest, baseline=beside)
         number = self.registry.register(Artefact.load(folder), record, self._first.mlflow_run)
         self.folders[number] = folder
         return number
