@@ -48,6 +48,7 @@ class Steady:
 
     def __init__(self, running: Running, row: dict[str, Any]) -> None:
         self.replies: list[tuple[float, Reply]] = []
+        self.sent = 0
         self._running, self._row = running, row
         self._stop = threading.Event()
         self._callers: list[threading.Thread] = []
@@ -68,6 +69,7 @@ class Steady:
             caller = threading.Thread(target=self._call)
             caller.start()
             self._callers.append(caller)
+            self.sent += 1
 
     def _call(self) -> None:
         began = time.monotonic()
@@ -144,6 +146,24 @@ def test_a_version_that_sleeps_is_out_and_harms_no_other(shop: Shop) -> None:
           f"p99 of another model meanwhile {worst * 1e3:.0f} ms")  # fmt: skip
     assert took < 2.5 and set(others.outcomes) == {"ok"}
     assert worst < 0.5 * max(alone, 0.2)
+
+
+@pytest.mark.slow
+def test_by_default_one_that_sleeps_is_out_soon_without_any_limit(shop: Shop) -> None:
+    bad = shop.add(sleeps=40, width=1024, limits=False)
+    shop.move(bad)
+    with serving(shop.project, sources(shop)[0]) as running:
+        assert running.predict(GOOD).json()["version"] == bad
+        with Steady(running, BAD) as calls:
+            until(lambda: calls.sent)
+            start = time.monotonic()
+            until(lambda: state(running, bad) == 2.0)
+            took = time.monotonic() - start
+            until(lambda: calls.replies)
+            assert is_marked(running.predict(GOOD), "previous", "1")
+    print(f"out after {took:.2f} s with {calls.sent} calls")
+    assert all(is_marked(reply, "previous", "1") for _, reply in calls.replies)
+    assert took < 5.0  # two seconds where the machine has nothing else to do
 
 
 def request_body(row: dict[str, Any]) -> bytes:
