@@ -12,6 +12,7 @@ from modelwright.serve.dispatch import Models
 from modelwright.serve.messages import ProtocolError, Request, Response
 from modelwright.serve.oip import Repository
 from modelwright.serve.openapi import Described, document
+from modelwright.serve.openapi_models import OUT_OF_RANGE, UNSEEN_LEVELS
 from modelwright.serve.scopes import needs
 from modelwright.serve.settings import Settings
 
@@ -121,6 +122,11 @@ class Pages:
             described,
             protected=bool(self._settings.tokens),
             refuse_unknown=self._settings.unknown_columns == "refuse",
+            refused=[
+                what
+                for what in (UNSEEN_LEVELS, OUT_OF_RANGE)
+                if getattr(self._settings, what) == "refuse"
+            ],
             max_rows=self._settings.max_rows,
         )
         return _json(about)
