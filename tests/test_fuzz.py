@@ -48,7 +48,7 @@ def test_every_route_keeps_its_word(mode: GenerationMode, asked: httpx.Client) -
     example = asked.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]
     good = example["content"]["application/json"]["example"]
     broken: list[str] = []
-    # load and unload change what the others find; tests/test_protocols.py has them
+    # load and unload change what the others find; tests/serve/test_repository.py has them
     for found in document.exclude(path_regex="/repository/models/").get_all_operations():
         operation = found.ok()
         try:

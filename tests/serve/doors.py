@@ -25,6 +25,7 @@ from modelwright.core.intake import Feeds
 from modelwright.core.records import Manifest
 from modelwright.core.schema import Schema
 from modelwright.pack.artefact import Answers, Artefact
+from modelwright.serve import oip
 from modelwright.serve.grpc_door import GrpcHandle, serve_grpc
 from modelwright.serve.listening import listen
 from modelwright.serve.messages import Answered, Call, Live, ProtocolError, Reader, Then
@@ -198,3 +199,30 @@ def certificate(folder: Path, name: str) -> tuple[str, str]:
     kind, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     (folder / "key.pem").write_bytes(key.private_bytes(pem, kind, plain))
     return str(folder / "cert.pem"), str(folder / "key.pem")
+
+
+def authorize(given_entry: str, scope: str) -> str:
+    """As a server with two tokens: one asks, one may do everything."""
+    if given_entry not in ("Bearer ask", "Bearer all"):
+        raise ProtocolError(401, "Wanted the header 'Authorization: Bearer <token>'.")
+    if scope == "admin" and given_entry != "Bearer all":
+        raise ProtocolError(403, "The token lacks the scope admin.")
+    return given_entry.removeprefix("Bearer ")
+
+
+class Store:
+    """A repository that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, str, str]] = []
+
+    def index(self) -> list[oip.Entry]:
+        return [oip.Entry("shop", "3"), oip.Entry("shop", "4", oip.UNAVAILABLE, "not loaded")]
+
+    async def load(self, model: str, by: str = "") -> None:
+        if model != "shop":
+            raise ProtocolError(400, f"No model {model!r}.")
+        self.done.append(("load", model, by))
+
+    async def unload(self, model: str, by: str = "") -> None:
+        self.done.append(("unload", model, by))

@@ -165,6 +165,8 @@ class Counted:
     Attributes:
         outcomes: `ok`, `refused` (before a connection), `lost` (asked and not answered), an HTTP
             code other than 200, or what `check` says against an answer.
+        retried: what became of lost requests, which are sent again on a new connection until they
+            are answered: `ok`, `lost` once more, or a code; that stands in `outcomes` as well.
         versions: of each client, every version that answered, in order, each run of one once.
         times: (when sent, seconds) of each answer.
         took: outcome -> seconds of each answer that had it.
@@ -176,6 +178,8 @@ class Counted:
     took: dict[str, list[float]] = field(default_factory=dict)
     lost_at: list[float] = field(default_factory=list)
     said: Counter[str] = field(default_factory=Counter)
+
+    retried: Counter[str] = field(default_factory=Counter)
 
     @property
     def answered(self) -> int:
@@ -248,16 +252,17 @@ class Hammer:
     async def _client(self, number: int, keep: bool) -> None:
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         outcomes = self.counted.outcomes
-        for turn in itertools.count(number):
-            if self._stopping:
-                break
-            which = turn % len(self._kept)
+        turns, which, again = itertools.count(number), 0, False
+        while again or not self._stopping:
+            if not again:
+                which = next(turns) % len(self._kept)
             sent = time.perf_counter()
             if streams is None:
                 try:
                     streams = await asyncio.open_connection("127.0.0.1", self._running.port)
                 except OSError:
                     outcomes["refused"] += 1
+                    again = again and not self._gone()
                     await asyncio.sleep(0.01)
                     continue
             try:
@@ -265,12 +270,14 @@ class Hammer:
                 reply = await asyncio.wait_for(_read(streams[0]), PATIENCE)
             except (OSError, EOFError, TimeoutError) as error:
                 outcomes["lost"] += 1
+                self.counted.retried["lost"] += again
                 self.counted.lost_at.append(time.perf_counter())
                 self.counted.said[type(error).__name__] += 1
                 streams[1].close()
-                streams = None
+                streams, again = None, not self._gone()
                 continue
-            self._count(number, which, reply, sent)
+            self._count(number, which, reply, sent, again=again)
+            again = False
             if not keep or reply.headers.get("connection") == "close":
                 streams[1].close()
                 streams = None
@@ -279,11 +286,19 @@ class Hammer:
         if streams is not None:
             streams[1].close()
 
-    def _count(self, number: int, which: int, reply: Reply, sent: float) -> None:
+    def _gone(self) -> bool:
+        """Whether the server has ended: then nothing that was lost is sent again."""
+        return self._running.process.poll() is not None
+
+    def _count(
+        self, number: int, which: int, reply: Reply, sent: float, *, again: bool = False
+    ) -> None:
         counted = self.counted
         took = time.perf_counter() - sent
         counted.times.append((sent, took))
         counted.took.setdefault("ok" if reply.status == 200 else str(reply.status), []).append(took)
+        if again:
+            counted.retried["ok" if reply.status == 200 else str(reply.status)] += 1
         if reply.status != 200:
             counted.outcomes[str(reply.status)] += 1
             counted.said[reply.body.decode()[:200]] += 1

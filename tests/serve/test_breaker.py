@@ -10,7 +10,16 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from modelwright.serve.breaker import BUCKETS, CLOSED, HALF_OPEN, OPEN, TRIALS, Breaker
+from modelwright.serve.breaker import (
+    BUCKETS,
+    CLOSED,
+    HALF_OPEN,
+    LEAST_SLOW,
+    OPEN,
+    TRIALS,
+    Breaker,
+    slow_without_limit,
+)
 from modelwright.serve.settings import Breaking
 
 START = 1000.0
@@ -48,6 +57,21 @@ def test_a_version_that_fails_or_sleeps_is_out_within_two_seconds(
     rate: float, healthy: float, sleeps: bool
 ) -> None:
     assert opens_at(Breaker(Breaking(), 0.02), rate, healthy, sleeps=sleeps) <= 2.0
+
+
+@pytest.mark.parametrize("rate", [10.0, 100.0])
+@pytest.mark.parametrize("healthy", [0.0, 1.9, 30.0])
+def test_without_a_limit_one_that_sleeps_is_out_as_well(rate: float, healthy: float) -> None:
+    breaker = Breaker(Breaking(), None, otherwise=slow_without_limit(0.007), most=10.0)
+    assert breaker.slower_than == LEAST_SLOW
+    assert opens_at(breaker, rate, healthy, sleeps=True) <= 2.0
+
+
+def test_nothing_is_slow_only_after_the_deadline() -> None:
+    for limit in (None, 4.0):
+        slow = Breaker(Breaking(), limit, otherwise=slow_without_limit(9.0), most=10.0)
+        assert slow.slower_than == 10.0
+    assert Breaker(Breaking(slower_than=60.0), 0.01, most=10.0).slower_than == 60.0
 
 
 def test_a_few_failures_do_not_open_it() -> None:

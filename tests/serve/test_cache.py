@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,9 @@ from modelwright.core.intake import feeds_from_columns, feeds_from_rows
 from modelwright.core.schema import Column, Schema, Target
 from modelwright.pack.artefact import Answers
 from modelwright.serve.cache import LONGEST_ROW, Cache, NoCache, cache_of
-from modelwright.serve.settings import Caching
+from modelwright.serve.settings import Caching, Source
+from serve.running import Running, serving, until
+from serve.versions import Shop, row_of
 
 SCHEMA = Schema(
     (
@@ -108,3 +112,35 @@ def test_off_is_an_object() -> None:
     off.put(("x",), answer(1), 0.0)
     assert off.get(("x",), 0.0) is None and (off.hits, off.misses) == (0, 0)
     assert isinstance(cache_of(Caching(rows=5, ttl=1.0), NAMES), Cache)
+
+
+def asked(running: Running, row: dict[str, object]) -> tuple[str, bool, object]:
+    """Who answered a row, whether from the cache, and what."""
+    reply = running.predict(row)
+    assert reply.status == 200
+    marked = reply.headers.get("x-modelwright-cache", "")
+    assert marked in ("", "hit")
+    body = reply.json()
+    return body["version"], bool(marked), body["predictions"]
+
+
+def test_over_http_a_second_ask_is_a_hit_until_another_version_answers(project: Path) -> None:
+    shop = Shop(project)
+    shop.add()
+    source = Source(name="shop", project=str(project))
+    row = row_of(3.0)
+    with serving(project, source, cache=Caching(rows=100, ttl=3600.0)) as running:
+        first = asked(running, row)
+        assert first[:2] == ("1", False)
+        assert asked(running, dict(reversed(row.items()))) == ("1", True, first[2])
+        assert asked(running, row_of(4.0))[:2] == ("1", False)
+        shop.move("2")
+        ready = row_of(99.0)
+        until(lambda: asked(running, ready)[0] == "2")
+        after = asked(running, row)
+        assert after[:2] == ("2", False) and after[2] != first[2]
+        assert asked(running, row) == ("2", True, after[2])
+        hits = 'modelwright_cache_hits_total{model="shop",version="%s"'
+        assert running.metric(hits % "1") >= 2 and running.metric(hits % "2") >= 1
+        misses = 'modelwright_cache_misses_total{model="shop",version="2"'
+        assert running.metric(misses) == 2

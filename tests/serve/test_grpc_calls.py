@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelwright.serve import http2_frames as h
-from modelwright.serve.grpc_status import percent_encoded
+from modelwright.serve.grpc_status import percent_encoded, status_of
 from modelwright.serve.messages import ProtocolError
 from serve.wire import Peer, Wire, head, message, statuses, wired
 
@@ -264,3 +264,10 @@ def test_the_door_needs_no_grpcio_and_says_what_it_needs() -> None:
     assert imported("grpc", "grpc_health", "grpc_reflection", "h2").returncode == 0
     for name in ("hpack", "google"):
         assert "pip install 'modelwright[grpc]'" in imported(name).stderr
+
+
+def test_many_problems_are_told_briefly_since_they_stand_in_a_header() -> None:
+    problems = tuple(f"row {n}, column 'age': wanted a number, found 'x'" for n in range(101))
+    lines = status_of(ProtocolError(422, "The input has 200 problem(s):", problems)).message
+    assert lines.splitlines()[1:21] == list(problems[:20]) and len(lines.splitlines()) == 22
+    assert len(lines) < 4096

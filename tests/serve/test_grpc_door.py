@@ -26,35 +26,21 @@ from modelwright.serve.listening import listen
 from modelwright.serve.messages import ProtocolError
 from modelwright.serve.oip_proto import parsed
 from modelwright.serve.settings import Settings
-from serve.doors import SECONDS, Desk, OneLive, certificate, inputs, request, rows, serving, typed
+from serve.doors import (
+    SECONDS,
+    Desk,
+    OneLive,
+    Store,
+    authorize,
+    certificate,
+    inputs,
+    request,
+    rows,
+    serving,
+    typed,
+)
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
-
-
-def authorize(given_entry: str, scope: str) -> None:
-    """As a server with two tokens: one asks, one may do everything."""
-    if given_entry not in ("Bearer ask", "Bearer all"):
-        raise ProtocolError(401, "Wanted the header 'Authorization: Bearer <token>'.")
-    if scope == "admin" and given_entry != "Bearer all":
-        raise ProtocolError(403, "The token lacks the scope admin.")
-
-
-class Store:
-    """A repository that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.done: list[tuple[str, str]] = []
-
-    def index(self) -> list[oip.Entry]:
-        return [oip.Entry("shop", "3"), oip.Entry("shop", "4", oip.UNAVAILABLE, "not loaded")]
-
-    async def load(self, model: str) -> None:
-        if model != "shop":
-            raise ProtocolError(400, f"No model {model!r}.")
-        self.done.append(("load", model))
-
-    async def unload(self, model: str) -> None:
-        self.done.append(("unload", model))
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +300,7 @@ def test_tokens_and_the_repository(desk: Desk) -> None:
         assert [(e.version, e.state) for e in index] == [("3", "READY"), ("4", "UNAVAILABLE")]
         client.load_model("shop", headers=everything)
         client.unload_model("shop", headers=everything)
-        assert store.done == [("load", "shop"), ("unload", "shop")]
+        assert store.done == [("load", "shop", "all"), ("unload", "shop", "all")]
         with pytest.raises(InferenceServerException, match="No model 'other'"):
             client.load_model("other", headers=everything)
         with pytest.raises(InferenceServerException, match="'config' is refused"):

@@ -92,6 +92,24 @@ def test_columns_say_what_training_saw(found: dict[str, Any]) -> None:
     assert row["big"]["x-training"]["minimum"] >= 2**24 and "x-training" not in row["bought"]
 
 
+def test_what_the_policy_refuses_does_not_fit(live: Loaded) -> None:
+    models = [Described("shop", ("3",), live.manifest)]
+    good = dict(live.manifest.example)
+    odd = ({**good, "colour": "never seen"}, {**good, "big": 1}, {**good, "size, cm": 1e9})
+    counted = schema_in(document(models), "/predict")
+    assert all(fits(row, counted) for row in (good, *odd))
+    levels = schema_in(document(models, refused=["unseen_levels"]), "/predict")
+    assert [fits(row, levels) for row in odd] == [False, True, True]
+    ranges = schema_in(document(models, refused=["out_of_range"]), "/predict")
+    assert [fits(row, ranges) for row in odd] == [True, False, False]
+    for refused in (levels, ranges):
+        for right in (good, {**good, "colour": None}, {**good, "size, cm": None}):
+            assert fits(right, refused)
+        assert fits({"columns": {n: [v] for n, v in good.items()}}, refused)
+        columns = [{"columns": {n: [v] for n, v in row.items()}} for row in odd]
+        assert not all(fits(body, refused) for body in columns)
+
+
 def test_several_models_have_their_own_routes_and_columns(live: Loaded) -> None:
     manifest: Manifest = live.manifest
     models = [Described(name, ("1",), manifest) for name in ("shop", "other")]

@@ -24,7 +24,7 @@ FOREVER = (0.0, 1e12)
 def shop(project: Path) -> Shop:
     """The project with a second version, which takes a second for the trigger."""
     found = Shop(project)
-    found.add(sleeps=250)
+    found.add(sleeps=60, width=768)
     return found
 
 

@@ -39,12 +39,15 @@ def share(version: int, size: float) -> float:
     return 1 / (1 + math.exp(-(size / 100 + version)))
 
 
-def graph_of(version: int, manifest: Manifest, *, fails: bool = False, sleeps: int = 0) -> bytes:
+def graph_of(
+    version: int, manifest: Manifest, *, fails: bool = False, sleeps: int = 0, width: int = WIDTH
+) -> bytes:
     """Bytes of a graph that answers sigmoid(size / 100 + version).
 
     Args:
         fails: it cannot answer the trigger.
         sleeps: matrix products that a batch with the trigger costs, about 4 ms each.
+        width: of the matrices; with 1024 a product takes about 70 ms.
     """
     writer = GraphWriter()
     kinds = {"numbers": "float64", "texts": "string", "times": "int64"}
@@ -67,7 +70,7 @@ def graph_of(version: int, manifest: Manifest, *, fails: bool = False, sleeps: i
     if fails:
         p = writer.add("Mul", p, writer.add("Gather", writer.constant([1.0]), odd))
     if sleeps:
-        p = writer.add("Add", p, _sleep(writer, odd, sleeps))
+        p = writer.add("Add", p, _sleep(writer, odd, sleeps, width))
     shares = writer.add("Concat", writer.add("Sub", writer.constant([[1.0]]), p), p, axis=1)
     label = writer.add("Gather", writer.constant(strings(["no", "yes"])),
                        writer.add("ArgMax", shares, axis=1, keepdims=0))  # fmt: skip
@@ -76,17 +79,17 @@ def graph_of(version: int, manifest: Manifest, *, fails: bool = False, sleeps: i
     return bytes(writer.finish("shop").SerializeToString())
 
 
-def _sleep(writer: GraphWriter, odd: str, products: int) -> str:
+def _sleep(writer: GraphWriter, odd: str, products: int, width: int) -> str:
     """Zero, after work of a size that depends on the rows: over which axis is summed decides
     whether a vector or a matrix is multiplied on."""
     once = writer.add("ReduceSum", odd, writer.constant([0, 1], np.int64), keepdims=0)
     axis = writer.add("Min", writer.add("Reshape", once, writer.constant([1], np.int64)),
                       writer.constant([1], np.int64))  # fmt: skip
-    square = writer.constant(np.full((WIDTH, WIDTH), 1.0 / WIDTH))
+    square = writer.constant(np.full((width, width), 1.0 / width))
     found = writer.add("Mul", writer.add("ReduceSum", square, axis, keepdims=1),
-                       writer.constant(np.ones((1, WIDTH))))  # fmt: skip
+                       writer.constant(np.ones((1, width))))  # fmt: skip
     for step in range(products):
-        unlike = writer.constant(np.full((WIDTH, WIDTH), 1.0 / WIDTH + step * 1e-9))
+        unlike = writer.constant(np.full((width, width), 1.0 / width + step * 1e-9))
         found = writer.add("MatMul", found, unlike if step < 2 else square)
     total = writer.add("ReduceSum", found, writer.constant([0, 1], np.int64), keepdims=0)
     return writer.add("Mul", total, writer.constant(0.0))
@@ -117,6 +120,14 @@ def replace_golden(folder: Path, rows: Any, answers: Answers) -> str:
     return sha256((folder / "manifest.json").read_bytes())
 
 
+def without_limits(folder: Path) -> str:
+    """Take the limits out of a manifest; its new digest."""
+    document = json.loads((folder / "manifest.json").read_text())
+    document["limits"] = []
+    (folder / "manifest.json").write_text(json.dumps(document))
+    return sha256((folder / "manifest.json").read_bytes())
+
+
 class Shop:
     """A project with made-up versions.
 
@@ -135,19 +146,32 @@ class Shop:
         self._record = from_json((run / "release.json").read_bytes(), ReleaseRecord)
         self.folders = {first.number: self.template}
 
-    def add(self, *, fails: bool = False, sleeps: int = 0) -> str:
-        """Register a made-up version whose answers follow from its number."""
-        number = max(map(int, self.folders)) + 1
-        return self.put(graph_of(number, self.manifest, fails=fails, sleeps=sleeps))
+    def add(self, *, baseline: bool = False, limits: bool = True, **fault: Any) -> str:
+        """Register a made-up version whose answers follow from its number.
 
-    def put(self, model: bytes) -> str:
+        Args:
+            baseline: it has that of the first one's run.
+            limits: it has those of the spec.
+            fault: see `graph_of`.
+        """
+        number = max(map(int, self.folders)) + 1
+        return self.put(
+            graph_of(number, self.manifest, **fault),
+            baseline=baseline,
+            limits=limits,
+        )
+
+    def put(self, model: bytes, *, baseline: bool = False, limits: bool = True) -> str:
         """Register a version with that graph; its number."""
         cache = self.project / HOME / CACHE
         cache.mkdir(parents=True, exist_ok=True)
         place = cache / "being made"
         digest = made_version(self.template, place, model)
+        if not limits:
+            digest = without_limits(place)
         folder = place.rename(cache / digest)
-        record = msgspec.structs.replace(self._record, artefact=digest, baseline="")
+        beside = self._record.baseline if baseline else ""
+        record = msgspec.structs.replace(self._record, artefact=digest, baseline=beside)
         number = self.registry.register(Artefact.load(folder), record, self._first.mlflow_run)
         self.folders[number] = folder
         return number

@@ -31,7 +31,9 @@ Feeds = dict[str, Array]
 of str ("" missing) for categories and lists, int64 microseconds (-2**63 missing) for
 date-times."""
 
-SHOWN_PROBLEMS = 20
+SHOWN_PROBLEMS = 100
+TOLD_BRIEFLY = 20
+"""The same on a terminal, and in gRPC, where the header of an answer must hold them."""
 MOST_WORDED = 1000
 """Problems that are put into words; a large body of wrong values must not cost seconds."""
 
@@ -147,7 +149,7 @@ def unknown_column(schema: Schema, name: object) -> str:
 
 
 def refuse(problems: Sequence[str]) -> None:
-    """Raise RowsError when there are problems; at most 20 are spelled out."""
+    """Raise RowsError when there are problems; at most 100 are spelled out."""
     if problems:
         shown = list(problems[:SHOWN_PROBLEMS])
         if len(problems) > SHOWN_PROBLEMS:

@@ -53,7 +53,10 @@ class BreakerSpec(Strict):
         0.5, description="Share of answers slower than `slower_than` that opens it."
     )
     slower_than: Seconds | None = Field(
-        None, gt=0, description="Default: five times the limit on latency_p95; none without it."
+        None,
+        gt=0,
+        description="Default: five times the limit on latency_p95; without one a second, or five "
+        "times the longest run that was expected at load, if that is more; the deadline at most.",
     )
     window: Seconds = Field(2.0, gt=0, le=600, description="How far back it looks.")
     least: int = Field(10, ge=1, description="Answers in the window below which it never opens.")

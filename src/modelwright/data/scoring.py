@@ -11,7 +11,7 @@ import polars as pl
 
 from modelwright.core.contract import missing_in, row_breaches
 from modelwright.core.errors import RowsError
-from modelwright.core.intake import SHOWN_PROBLEMS, Array, Feeds, unknown_column, wanted_of
+from modelwright.core.intake import TOLD_BRIEFLY, Array, Feeds, unknown_column, wanted_of
 from modelwright.core.schema import Column, Schema
 from modelwright.core.spec_data import ReadSpec
 from modelwright.data import cells
@@ -57,7 +57,7 @@ def scored_batches(source: Source, schema: Schema) -> Iterator[Feeds]:
     problems += [line for column in schema.features for line in _wrong_values(column, typing)]
     problems += table.breaches()
     if problems:
-        shown = problems[:SHOWN_PROBLEMS]
+        shown = problems[:TOLD_BRIEFLY]
         if len(problems) > len(shown):
             shown.append("... and more")
         raise RowsError(f"{source.name} does not fit the model:", shown)

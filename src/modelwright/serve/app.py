@@ -84,7 +84,7 @@ class App:
             if route is not None and request.method == "POST":
                 self._ask(exchange, route)
             else:
-                found = self._pages.answer(request)
+                found = self._pages.answer(request, exchange.token)
                 if inspect.isawaitable(found):
                     self.models.spawn(self._later(exchange, found))
                 else:

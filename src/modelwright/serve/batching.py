@@ -37,6 +37,8 @@ WARY_SECONDS = 2.0
 LEAST_SECONDS = 1e-6
 LATELY = 5
 """Runs whose median says how much slower than expected the version is at present."""
+ADMITTED = 0.75
+"""Share of the limit that a request may be expected to take: half of all take longer than that."""
 WRITE_SECONDS = 40e-6
 """What reading and writing one request costs beside the graph, for the estimate of a queue."""
 
@@ -144,7 +146,8 @@ class Batcher:
         wait += WRITE_SECONDS * len(self._waiting)
         if self._in_thread:
             wait += max(self._busy_until - now, 0.0)
-        most = self._budget if item.count == 1 else None  # the limit is on requests of one row
+        # the limit is on requests of one row
+        most = self._budget * ADMITTED if item.count == 1 and self._budget else None
         if item.deadline is not None:
             left = item.deadline - now
             if left <= 0:

@@ -21,7 +21,10 @@ BUCKETS = 20
 TRIALS = 3
 """Good trials in a row that close it: one could be luck."""
 TIMES_LIMIT = 5.0
-"""How many times the limit on latency_p95 is slow, where nothing else is said."""
+"""How many times the limit on latency_p95, or the largest run without one, is slow, where nothing
+else is said."""
+LEAST_SLOW: Seconds = 1.0
+"""Without a limit nothing shorter is slow: a busy machine holds up the fastest model as well."""
 
 
 class Breaker:
@@ -30,6 +33,8 @@ class Breaker:
     Args:
         settings: shares, window, pause.
         limit_p95: the limit on latency_p95 in seconds, if there is one.
+        otherwise: what is slow without one; see `slow_without_limit`.
+        most: what is slow in any case, unless the settings say otherwise: the deadline.
 
     Attributes:
         state: closed, open or half-open.
@@ -45,12 +50,19 @@ class Breaker:
         ('open', False, True, False)
     """
 
-    def __init__(self, settings: Breaking, limit_p95: Seconds | None) -> None:
+    def __init__(
+        self,
+        settings: Breaking,
+        limit_p95: Seconds | None,
+        *,
+        otherwise: Seconds = math.inf,
+        most: Seconds = math.inf,
+    ) -> None:
         self._settings = settings
         given = settings.slower_than
-        if given is None and limit_p95 is not None:
-            given = TIMES_LIMIT * limit_p95
-        self.slower_than = math.inf if given is None else given
+        if given is None:
+            given = min(most, otherwise if limit_p95 is None else TIMES_LIMIT * limit_p95)
+        self.slower_than = given
         self.state = CLOSED
         self.opened = 0
         self.why = ""
@@ -192,3 +204,16 @@ class Breaker:
     def _clear(self) -> None:
         for counts in (self._answers, self._failed, self._slow):
             counts[:] = [0] * (BUCKETS + 1)
+
+
+def slow_without_limit(largest_run: Seconds) -> Seconds:
+    """What is slow for a version whose spec sets no limit on latency.
+
+    Args:
+        largest_run: seconds that a run of as many rows as may share one is expected to take.
+
+    Example:
+        >>> slow_without_limit(0.007), slow_without_limit(1.1)
+        (1.0, 5.5)
+    """
+    return max(LEAST_SLOW, TIMES_LIMIT * largest_run)

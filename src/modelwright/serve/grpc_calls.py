@@ -70,7 +70,8 @@ class GrpcService:
 
     Args:
         methods: by full name.
-        authorize: takes the `authorization` entry and a scope; raises ProtocolError.
+        authorize: takes the `authorization` entry and a scope, and gives the name of the token, if
+            there is one; raises ProtocolError.
         max_body: bytes of a message.
         queue: calls that may be under way at once.
     """
@@ -119,18 +120,19 @@ class GrpcCall(Stream):
     Attributes:
         head: its method, metadata and deadline.
         received_at: `time.perf_counter()` of its beginning.
+        token: name of the token that it came with.
     """
 
     __slots__ = (
         "_asked", "_connection", "_held", "_message", "_method", "_out", "_reader", "_service",
-        "_started", "_waits_since", "head", "received_at",
+        "_started", "_waits_since", "head", "received_at", "token",
     )  # fmt: skip
 
     def __init__(
         self, service: GrpcService, connection: Http2Connection, number: int, head: CallHead
     ) -> None:
         super().__init__(number, STREAM_WINDOW, connection.out.first_room)
-        self.head = head
+        self.head, self.token = head, ""
         self.received_at = self._waits_since = time.perf_counter()
         self._service, self._connection, self._out = service, connection, connection.out
         self._method = service.methods.get(head.path, ABSENT)
@@ -162,7 +164,8 @@ class GrpcCall(Stream):
             if method is ABSENT:
                 raise Refusal(UNIMPLEMENTED, f"No method {head.path[:80]!r}.")
             if method.scope:
-                service.authorize(head.entries.get("authorization", ""), method.scope)
+                found = service.authorize(head.entries.get("authorization", ""), method.scope)
+                self.token = found if isinstance(found, str) else ""
             service.check_queue()
             if self.ended:
                 self._collect(b"")

@@ -261,11 +261,11 @@ class _Door:
 
     def _load(self, call: GrpcCall, body: bytes) -> None:
         repository, model = self._named("RepositoryModelLoadRequest", body)
-        call.later(_emptily(repository.load(model)))
+        call.later(_emptily(repository.load(model, call.token)))
 
     def _unload(self, call: GrpcCall, body: bytes) -> None:
         repository, model = self._named("RepositoryModelUnloadRequest", body)
-        call.later(_emptily(repository.unload(model)))
+        call.later(_emptily(repository.unload(model, call.token)))
 
     def _named(self, kind: str, body: bytes) -> tuple[Repository, str]:
         request = oip_proto.parsed(kind, body)

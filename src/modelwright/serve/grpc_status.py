@@ -11,6 +11,7 @@ from urllib.parse import quote_from_bytes
 
 import msgspec
 
+from modelwright.core.intake import TOLD_BRIEFLY
 from modelwright.serve.http2_frames import END_HEADERS, END_STREAM, HEADERS, frame
 from modelwright.serve.http2_headers import LIST_BYTES, Fields, list_size, written
 from modelwright.serve.messages import ProtocolError
@@ -155,9 +156,10 @@ def status_of(error: ProtocolError) -> Refusal:
     """
     after = error.retry_after
     trailing = () if after is None else (("grpc-retry-pushback-ms", str(int(after * 1000))),)
-    return Refusal(
-        CODES.get(error.status, INTERNAL), "\n".join((error.message, *error.problems)), trailing
-    )
+    told = error.problems
+    if len(told) > TOLD_BRIEFLY + 1:
+        told = (*told[:TOLD_BRIEFLY], "... and more; over HTTP more of them are told")
+    return Refusal(CODES.get(error.status, INTERNAL), "\n".join((error.message, *told)), trailing)
 
 
 def start_frame(number: int) -> bytes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from modelwright.core.traffic import Traffic
 from modelwright.pack.artefact import ROWS_A_RUN, Answers
 from modelwright.serve.batching import Batcher
-from modelwright.serve.breaker import CLOSED, HALF_OPEN, OPEN, Breaker
+from modelwright.serve.breaker import CLOSED, HALF_OPEN, OPEN, Breaker, slow_without_limit
 from modelwright.serve.cache import cache_of
 from modelwright.serve.fallback import BASELINE, CHAMPION, PREVIOUS, Constant
 from modelwright.serve.live import LiveModel
@@ -19,7 +19,7 @@ from modelwright.serve.messages import ProtocolError, Question
 from modelwright.serve.metrics import STATES, Counts
 from modelwright.serve.odd_values import OddValues
 from modelwright.serve.policy import Policy
-from modelwright.serve.runs import Item, ModelFailed, Ran, run_feeds, together
+from modelwright.serve.runs import Item, ModelFailed, Ran, most_rows, run_feeds, together
 from modelwright.serve.settings import Settings
 
 _STATE = {CLOSED: STATES["closed"], HALF_OPEN: STATES["half_open"], OPEN: STATES["open"]}
@@ -41,7 +41,12 @@ class Lane:
             live.model, live.version, live.manifest, digest=live.digest,
             deadline=settings.deadline, made=live.made_at,
         )  # fmt: skip
-        self.breaker = Breaker(settings.breaker, live.limit_p95)
+        engine = live.engine
+        largest = engine.expected_seconds(most_rows(engine, live.limit_p95))
+        self.breaker = Breaker(
+            settings.breaker, live.limit_p95, otherwise=slow_without_limit(largest),
+            most=settings.deadline,
+        )  # fmt: skip
         self.cache = cache_of(settings.cache, [c.name for c in live.schema.features])
         self.policy = Policy(
             live.schema, unseen_levels=settings.unseen_levels, out_of_range=settings.out_of_range

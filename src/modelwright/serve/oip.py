@@ -67,11 +67,16 @@ class Repository(Protocol):
     def index(self) -> Sequence[Entry]:
         """Every version that is known, ready or not."""
 
-    async def load(self, model: str) -> None:
-        """Load the version that the registry names now; raises ProtocolError."""
+    async def load(self, model: str, by: str = "") -> None:
+        """Load the version that the registry names now; raises ProtocolError.
 
-    async def unload(self, model: str) -> None:
-        """Stop answering for a model; raises ProtocolError."""
+        Args:
+            model: its name.
+            by: name of the token that asks, for the audit.
+        """
+
+    async def unload(self, model: str, by: str = "") -> None:
+        """Stop answering for a model; raises ProtocolError. See `load`."""
 
 
 _INFER = msgspec.json.Decoder(_Infer)

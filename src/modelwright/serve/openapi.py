@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from modelwright.core.records import Manifest
@@ -50,6 +50,7 @@ def document(
     *,
     protected: bool = False,
     refuse_unknown: bool = True,
+    refused: Collection[str] = (),
     max_rows: int = 100_000,
 ) -> Json:
     """Describe every route.
@@ -58,19 +59,21 @@ def document(
         models: the default one first; each has `/models/NAME/predict`, the first `/predict` too.
         protected: whether a token is asked for.
         refuse_unknown: whether columns that a model never saw are refused.
+        refused: see `openapi_models.row_schema`.
         max_rows: most rows in a request.
 
     Returns:
         The document as plain data.
     """
     paths: Json = {}
+    policy: Json = {"refuse_unknown": refuse_unknown, "refused": refused}
     schemas: Json = {"Error": _error(), **OIP_SCHEMAS, **LABEL_SCHEMAS}
     for number, model in enumerate(models):
         # with one model the schemas have plain names
         prefix = "" if number == 0 else f"{model.name}."
         schemas |= {
-            f"{prefix}Row": row_schema(model.manifest, refuse_unknown=refuse_unknown),
-            f"{prefix}Columns": columns_schema(model.manifest, refuse_unknown=refuse_unknown),
+            f"{prefix}Row": row_schema(model.manifest, **policy),
+            f"{prefix}Columns": columns_schema(model.manifest, **policy),
             f"{prefix}Prediction": prediction_schema(model.manifest),
         }
         route = _predict(model, prefix, max_rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from modelwright.core.records import Manifest
@@ -10,12 +11,22 @@ from modelwright.serve.protocol import column_type
 
 Json = dict[str, Any]
 LEVELS_SHOWN = 200
+UNSEEN_LEVELS, OUT_OF_RANGE = "unseen_levels", "out_of_range"
+"""What a server may refuse: then the schema of a column says so as well."""
 
 
-def row_schema(manifest: Manifest, *, refuse_unknown: bool = True) -> Json:
-    """One row as an object; columns that the model does not read may be there and are named so."""
+def row_schema(
+    manifest: Manifest, *, refuse_unknown: bool = True, refused: Collection[str] = ()
+) -> Json:
+    """One row as an object; columns that the model does not read may be there and are named so.
+
+    Args:
+        manifest: of the model.
+        refuse_unknown: whether columns that a model never saw are refused.
+        refused: `UNSEEN_LEVELS`, `OUT_OF_RANGE`, both or neither.
+    """
     features = manifest.schema.features
-    properties = {column.name: _property(column) for column in features}
+    properties = {column.name: _property(column, refused) for column in features}
     for name in sorted(manifest.schema.tolerated - properties.keys()):
         properties[name] = {"description": "May be sent; the model does not read it."}
     found: Json = {"type": "object", "properties": properties}
@@ -27,9 +38,11 @@ def row_schema(manifest: Manifest, *, refuse_unknown: bool = True) -> Json:
     return {**found, "example": dict(manifest.example)}
 
 
-def columns_schema(manifest: Manifest, *, refuse_unknown: bool = True) -> Json:
-    """Rows as an object of lists, one a column."""
-    row = row_schema(manifest, refuse_unknown=refuse_unknown)
+def columns_schema(
+    manifest: Manifest, *, refuse_unknown: bool = True, refused: Collection[str] = ()
+) -> Json:
+    """Rows as an object of lists, one a column; see `row_schema`."""
+    row = row_schema(manifest, refuse_unknown=refuse_unknown, refused=refused)
     lists = {n: {"type": "array", "items": _bare(about)} for n, about in row["properties"].items()}
     kept = {name: about for name, about in row.items() if name not in ("properties", "example")}
     example = {name: [value] for name, value in manifest.example.items()}
@@ -40,8 +53,10 @@ def _bare(about: Json) -> Json:
     return {k: v for k, v in about.items() if not k.startswith("x-")}
 
 
-def _property(column: Column) -> Json:
+def _property(column: Column, refused: Collection[str]) -> Json:
     found = column_type(column)
+    if not column.private:
+        found |= _bounds(column, found, refused)
     seen: Json = {"kind": column.kind, "nullable": column.nullable}
     if not column.private:
         if column.minimum is not None and column.maximum is not None:
@@ -53,6 +68,25 @@ def _property(column: Column) -> Json:
     if column.kind == "datetime" and column.format:
         found["description"] = f"ISO 8601, or as in training: {column.format}."
     return {**found, "x-training": seen}
+
+
+def _bounds(column: Column, known: Json, refused: Collection[str]) -> Json:
+    """What of training's range or levels is a must; JSON Schema has no range of date-times."""
+    if OUT_OF_RANGE in refused and column.kind == "number":
+        if column.minimum is None or column.maximum is None:
+            return {}
+        return {
+            "minimum": max(column.minimum, known.get("minimum", column.minimum)),
+            "maximum": min(column.maximum, known.get("maximum", column.maximum)),
+        }
+    many = len(column.levels) > LEVELS_SHOWN
+    if UNSEEN_LEVELS not in refused or not column.levels or many or "enum" in known:
+        return {}
+    if column.kind == "list":
+        return {"items": {**known["items"], "enum": list(column.levels)}}
+    if column.kind != "category":
+        return {}
+    return {"enum": [*column.levels, *([None] if "null" in known["type"] else [])]}
 
 
 def label_schema(manifest: Manifest) -> Json:

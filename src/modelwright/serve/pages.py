@@ -12,6 +12,7 @@ from modelwright.serve.dispatch import Models
 from modelwright.serve.messages import ProtocolError, Request, Response
 from modelwright.serve.oip import Repository
 from modelwright.serve.openapi import Described, document
+from modelwright.serve.openapi_models import OUT_OF_RANGE, UNSEEN_LEVELS
 from modelwright.serve.scopes import needs
 from modelwright.serve.settings import Settings
 
@@ -35,8 +36,12 @@ class Pages:
         self._models, self._settings = models, settings
         self._repository, self._metrics = repository, metrics
 
-    def answer(self, request: Request) -> Response | Awaitable[Response]:
+    def answer(self, request: Request, token: str = "") -> Response | Awaitable[Response]:
         """The page of a request.
+
+        Args:
+            request: what is asked for.
+            token: name of the token that it came with.
 
         Raises:
             ProtocolError: 404 no such route, model or version; 405 another method.
@@ -49,7 +54,7 @@ class Pages:
             wanted = ", ".join(methods)
             raise ProtocolError(405, f"{path[:80]} takes {wanted}.", allow=wanted)
         if path.startswith("/v2"):
-            return self._oip(request, path.split("/")[2:])
+            return self._oip(request, path.split("/")[2:], token)
         if path in mlflow_routes.PAGES:
             if not self._models.is_ready():
                 raise ProtocolError(503, "No model is loaded.", retry_after=1)
@@ -69,7 +74,9 @@ class Pages:
             self._models.live(words[2], words[4] if words[3] == "versions" else None)
         raise ProtocolError(404, "No such route: see /openapi.json.")
 
-    def _oip(self, request: Request, words: list[str]) -> Response | Awaitable[Response]:
+    def _oip(
+        self, request: Request, words: list[str], token: str
+    ) -> Response | Awaitable[Response]:
         if not words:
             return _json(oip.server_metadata())
         if words == ["health", "live"]:
@@ -77,7 +84,7 @@ class Pages:
         if words == ["health", "ready"]:
             return oip.ready_response(self._models.is_ready())
         if words[0] == "repository":
-            return self._of_repository(request, words[1:])
+            return self._of_repository(request, words[1:], token)
         return self._about(words[1:])
 
     def _about(self, words: list[str]) -> Response:
@@ -93,13 +100,15 @@ class Pages:
         versions = self._models.versions(name) if version is None else (version,)
         return _json(oip.model_metadata(name, versions, live.schema))
 
-    def _of_repository(self, request: Request, words: list[str]) -> Response | Awaitable[Response]:
+    def _of_repository(
+        self, request: Request, words: list[str], token: str
+    ) -> Response | Awaitable[Response]:
         if words == ["index"]:
             ready = oip.read_index(request.body)
             return Response(200, oip.write_index(self._repository.index(), ready=ready))
         oip.read_repository(request.body)
         work = self._repository.load if words[2] == "load" else self._repository.unload
-        return _done(work(words[1]))
+        return _done(work(words[1], token))
 
     def _described(self) -> Response:
         described = [
@@ -113,6 +122,11 @@ class Pages:
             described,
             protected=bool(self._settings.tokens),
             refuse_unknown=self._settings.unknown_columns == "refuse",
+            refused=[
+                what
+                for what in (UNSEEN_LEVELS, OUT_OF_RANGE)
+                if getattr(self._settings, what) == "refuse"
+            ],
             max_rows=self._settings.max_rows,
         )
         return _json(about)

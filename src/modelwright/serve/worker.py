@@ -135,7 +135,10 @@ class Worker:
         self._models.journal = self._journal
         self._desk = desk_of(self._settings, self._counts, keeps_up=self._setup.number == 0)
         self._loader = Loader(self._settings, self._models, self._counts, self._setup.lives)
-        self._repository = ModelRepository(self._models, self._loader, self._setup.folder)
+        self._repository = ModelRepository(
+            self._models, self._loader, self._setup.folder,
+            {one.name: one.project for one in self._settings.models if one.project},
+        )  # fmt: skip
         pages = Pages(self._models, self._settings, self._repository, self._metrics)
         self._app = App(
             self._models, pages, self._settings, self._counts, self._setup.gate, self._log,
@@ -152,6 +155,7 @@ class Worker:
         loop.add_signal_handler(signal.SIGHUP, self._look.set)
         let_signals_in()
         await self._loader.begin()
+        await self._repository.follow()  # one that is started again serves nothing that is unloaded
         self._save()  # the port of metrics may be asked before the first regular save
         gc.collect()
         gc.freeze()  # what is loaded stays: no collection needs to walk over it

@@ -12,7 +12,7 @@ import msgspec
 import polars as pl
 
 from modelwright.core.errors import DataError, UsageError, did_you_mean
-from modelwright.core.intake import SHOWN_PROBLEMS
+from modelwright.core.intake import TOLD_BRIEFLY
 from modelwright.core.schema import Target
 from modelwright.data.sources import Source, open_file
 from modelwright.serve.journal_store import place_of
@@ -110,7 +110,7 @@ def _checked(
         labels.extend(checker.labels)
         refused += len({place for place, _ in checker.problems})
         problems += [f"row {place}, {problem}" for place, problem in checker.problems]
-        problems = problems[:SHOWN_PROBLEMS]
+        problems = problems[:TOLD_BRIEFLY]
         start += frame.height
     return labels, problems, refused
 
