@@ -40,6 +40,47 @@ def test_people_may_give_them_unless_the_policy_says_no(shop: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    ("override", "rule"),
+    [
+        ("limits.roc_auc=0.5", "human_approval"),
+        ("release.policy.champion=off", "human_approval"),
+        ("data.seed=9", "human_approval"),
+        ("data.split.holdout=0.1", "human_approval"),
+        ("data.source=../other.csv", "scratch_only"),
+    ],
+)
+def test_what_a_person_wrote_is_not_loosened_beside_the_spec(
+    shop: Path, override: str, rule: str
+) -> None:
+    assert refusal(shop, override).rule == rule
+    with admitted(read_spec(shop / "modelwright.yaml", (override,)), "run"):
+        pass  # a person
+
+
+def test_tightening_beside_the_spec_is_free(shop: Path) -> None:
+    spec = read_spec(shop / "modelwright.yaml", ("limits.roc_auc=0.7", "fit.budget=1 trials"))
+    with acting_as(AGENT), admitted(spec, "run"):
+        pass
+
+
+def test_a_person_may_approve_a_looser_limit(
+    shop: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (shop / FILE).write_text("agents: {run: ask}\n")
+    spec = read_spec(shop / "modelwright.yaml", ("limits.roc_auc=0.5",))
+    with pytest.raises(ApprovalNeeded), acting_as(AGENT), admitted(spec, "run"):
+        pass
+    keys = tmp_path_factory.mktemp("keys")
+    private, _, _ = mw.new_approver(keys, "bob", project=shop, passphrase=False)
+    mw.Requests(shop).approve("PR-1", key=private, reason="go on")
+    with (
+        acting_as(Principal("agent a", "agent", approved="PR-1")),
+        admitted(spec, "run"),
+    ):
+        pass
+
+
 def test_a_smaller_model_may_cost_only_so_much(shop: Path) -> None:
     found = refusal(shop, "pack.drop_at_most=0.2")
     assert found.rule == "accuracy_drop_max"

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from modelwright.core.agent_paths import readable, writable
 from modelwright.core.errors import Refused
 from modelwright.core.principal import Principal, acting_as
 from modelwright.ways_in.arguments import InitArguments, PredictArguments
 from modelwright.ways_in.operations import OPERATIONS
-from modelwright.ways_in.paths import check_paths, readable, writable
+from modelwright.ways_in.paths import check_paths
 
 AGENT = Principal("agent ada", "agent")
 BAD = [

@@ -10,10 +10,10 @@ from typing import Any, Literal
 from mcp_types import InputRequiredResult
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from modelwright.core.agent_paths import SCRATCH
 from modelwright.core.progress import Progress
 from modelwright.ways_in.carry_out import carry_out
 from modelwright.ways_in.operations import OPERATIONS, Effect, Operation
-from modelwright.ways_in.paths import SCRATCH
 
 Persona = Literal["reader", "engineer", "release"]
 Json = dict[str, Any]
