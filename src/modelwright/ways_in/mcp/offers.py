@@ -109,7 +109,7 @@ def is_long(operation: Operation, given: BaseModel) -> bool:
 
 def _offer(operation: Operation) -> Offer:
     def act(given: BaseModel, progress: Progress) -> BaseModel:
-        return carry_out(operation, as_operation_takes(operation, given), progress)
+        return carry_out(operation, as_operation_takes(operation, given), progress, kept=True)
 
     return Offer(
         operation.name, _help(operation), operation.effect, _arguments(operation),
