@@ -10,9 +10,10 @@ import modelwright as mw
 from modelwright.core.errors import ApprovalNeeded, Refused
 from modelwright.core.policy import FILE
 from modelwright.core.principal import Principal, acting_as
+from modelwright.core.runs import REPRODUCED
 from modelwright.core.spec_file import read_spec
 from modelwright.core.writer import writing
-from modelwright.release.admission import admitted
+from modelwright.release.admission import admitted, admitted_again
 from projects import QUICK
 
 AGENT = Principal("agent a", "agent")
@@ -107,6 +108,24 @@ def test_a_budget_of_memory(shop: Path) -> None:
 def test_two_at_once(shop: Path) -> None:
     with writing(shop, "retrain"), pytest.raises(Refused, match="writes in this project"):
         mw.run(shop / "modelwright.yaml")
+
+
+def test_making_a_run_once_more_is_held_to_the_same(project: Path) -> None:
+    [run] = [path.name for path in (project / "runs").glob("2*")]
+    with writing(project, "run"), pytest.raises(Refused) as caught:
+        mw.reproduce(run)
+    assert caught.value.rule == "one_writer"
+    (project / FILE).write_text("budget: {trials: 0}\n")
+    with acting_as(AGENT), pytest.raises(Refused) as caught:
+        mw.reproduce(run)
+    assert caught.value.rule == "budget"
+    assert not (project / "runs" / run / REPRODUCED).exists()
+    (project / FILE).write_text("budget: {trials: 1}\n")
+    with acting_as(AGENT):
+        with admitted_again(project) as spent:
+            spent.trials = 1
+        with pytest.raises(Refused), admitted_again(project):
+            pass
 
 
 def test_a_wrong_policy_stops_it(shop: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 from modelwright.core.budget import Spent, spending
@@ -46,6 +47,23 @@ def admitted(
     with (
         writing(spec_file.folder, what),
         spending(spec_file.folder, policy, trials=trials, seconds=seconds) as spent,
+    ):
+        yield spent
+
+
+@contextlib.contextmanager
+def admitted_again(folder: Path) -> Iterator[Spent]:
+    """Hold the project while the model of a run is made once more: one candidate, without a search.
+
+    Yields:
+        Where to say how many trials it came to.
+
+    Raises:
+        Refused: budget or one_writer is not met.
+    """
+    with (
+        writing(folder, "reproduce"),
+        spending(folder, read_policy(folder), trials=1, seconds=0.0) as spent,
     ):
         yield spent
 

@@ -1,7 +1,7 @@
 """Every operation, once: its name, arguments, result and effect.
 
-The CLI is derived from this table, and so will be the MCP server and the dashboard: same names,
-same arguments, same refusals.
+The CLI and the tools of the MCP server are derived from this table: same names, same arguments,
+same refusals.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("release", "Release a run that gates left undecided, on your word.", "propose",
               given.ReleaseArguments, made.ReleaseResult, f"{_ACTIONS}:release",
               reads=("run",)),
-    Operation("reproduce", "Make a run's model once more and compare the two.", "read",
+    Operation("reproduce", "Make a run's model once more and compare the two.", "propose",
               given.ReproduceArguments, made.ReproduceResult, f"{_ACTIONS}:reproduce",
               long=True, reads=("run",)),
     Operation("jobs", "Work that goes on by itself: look, wait, cancel, its log.", "propose",
