@@ -62,6 +62,8 @@ def structured(result: CallToolResult) -> dict[str, Any]:
     assert found["next_actions"], found
     assert isinstance(found["untrusted"], list)
     assert len(json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()) <= 8_500
+    whole = result.model_dump_json(exclude_none=True, by_alias=True)
+    assert len(whole.encode()) <= 12_500, "structure and text together"
     assert result.is_error == (found["status"] == "refused")
     return found
 

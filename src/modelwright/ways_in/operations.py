@@ -27,8 +27,9 @@ class Operation:
     Attributes:
         effect: read changes nothing; propose makes runs and challengers; act changes production.
         action: `module:function` that takes the arguments (and a Progress) and gives the result.
-        offered: whether AI agents may ask for it over MCP.
-        long: it takes minutes, so that every door offers it as a job.
+        offered: whether AI agents may ask for it over MCP; the others are for people, but for
+            `jobs`, which has tools of its own there.
+        long: it takes minutes: a job over MCP, and elsewhere where that is asked for.
         again: doing it once more with the same arguments changes nothing more.
         hidden: arguments that agents do not have.
         reads: arguments that name files or folders to read, or a model, or a run.

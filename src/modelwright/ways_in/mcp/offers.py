@@ -24,10 +24,6 @@ MAY: dict[str, tuple[Effect, ...]] = {
     "release": ("read", "propose", "act"),
 }
 """What each persona sees and may call."""
-NOT_OFFERED = frozenset({
-    "serve", "watch", "keys", "approve", "reject", "mcp", "agents", "client", "jobs",
-})  # fmt: skip
-"""For people; `jobs` has tools of its own here."""
 LARGE_FILE = 16 * 2**20
 """Bytes of a file to predict from which on it is a job."""
 _KEYS_FOR_THE_COMMAND_LINE = ("positional", "short", "flag", "title")
@@ -89,7 +85,7 @@ def offers_of(persona: Persona, own: tuple[Offer, ...]) -> tuple[Offer, ...]:
     Args:
         own: tools that no operation stands behind.
     """
-    found = [_offer(one) for one in OPERATIONS if one.offered and one.name not in NOT_OFFERED]
+    found = [_offer(one) for one in OPERATIONS if one.offered]
     return tuple(one for one in (*found, *own) if one.effect in MAY[persona])
 
 
