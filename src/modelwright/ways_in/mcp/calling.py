@@ -140,7 +140,7 @@ async def _carried_out(
 ) -> Json | InputRequiredResult:
     if offer.direct is not None:
         found = await offer.direct(given, context)
-    elif offer.operation is not None and is_long(offer.operation, given):
+    elif offer.operation is not None and await in_thread(_is_job, offer, given):
         return await in_thread(_begun, offer, given)
     else:
         assert offer.act is not None
@@ -152,11 +152,17 @@ async def _carried_out(
     return {"status": "done"} | made | {"next_actions": actions}
 
 
+def _is_job(offer: Offer, given: BaseModel) -> bool:
+    """Whether it takes minutes; paths are looked at once they are known to be allowed."""
+    assert offer.operation is not None
+    check_paths(offer.operation, as_operation_takes(offer.operation, given))
+    return is_long(offer.operation, given)
+
+
 def _begun(offer: Offer, given: BaseModel) -> Json:
     """A job for what takes minutes."""
     assert offer.operation is not None
     wanted = as_operation_takes(offer.operation, given)
-    check_paths(offer.operation, wanted)
     job = jobs.start(HERE, offer.name, wanted.model_dump(mode="json", exclude_defaults=True))
     return {
         "status": "started",
