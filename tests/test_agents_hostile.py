@@ -63,16 +63,9 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[st
     return folder, found.to_dicts()
 
 
-@pytest.mark.slow
-def test_a_sealed_value_is_told_by_no_tool_page_resource_or_log(
-    marked: tuple[Path, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, rows = marked
-    monkeypatch.chdir(folder)
-    markers = [row["colour"] for row in rows]
-    [run] = [path.name for path in (folder / "runs").glob("2*")]
-    spec = (folder / "modelwright.yaml").read_text()
-    asked: dict[str, list[dict[str, Any]]] = {
+def asked_of(run: str, spec: str, rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Calls of every tool that could show a row; those of jobs follow from them."""
+    return {
         "project_status": [{}],
         "check": [{}, *({"spec": f"{d}.csv", "against": "shop"} for d in ("shop", "sealed-part"))],
         "compare": [{"one": "shop.csv", "two": "sealed-part.csv"}, {"one": "shop", "two": "shop"}],
@@ -88,55 +81,77 @@ def test_a_sealed_value_is_told_by_no_tool_page_resource_or_log(
         "traffic": [{"model": "shop", "what": "show"}], "gc": [{}],
         "job_wait": [], "job_log": [], "job_cancel": [],
     }  # fmt: skip
-    assert set(asked) == set(TOOLS)
 
-    async def pages(client: Client, name: str, given: dict[str, Any]) -> list[dict[str, Any]]:
+
+class Listener:
+    """Calls tools, and looks for the markers in all that is said."""
+
+    def __init__(self, client: Client, markers: list[str]) -> None:
+        self._client, self._markers = client, markers
+
+    async def pages(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
+        """Every page of a result; the first one."""
         found: list[dict[str, Any]] = []
         cursor: Any = ""
         while len(found) < MOST_PAGES:
             more = {"cursor": cursor} if cursor else {}
-            result = await client.call_tool(name, {**given, **more})
-            said = result.model_dump_json(by_alias=True)
-            assert not [one for one in markers if one in said], (name, given)
+            result = await self._client.call_tool(name, {**given, **more})
+            self._must_not_tell(result.model_dump_json(by_alias=True), (name, given))
             found.append(structured(result))
             if not found[-1]["truncated"]:
                 break
             cursor = found[-1]["cursor"]
-        return found
+        return found[0]
 
-    async def story(client: Client) -> int:
-        jobs = []
-        for name, calls in asked.items():
-            for given in calls:
-                [first, *_] = await pages(client, name, given)
-                jobs += [first["job_id"]] if first["status"] == "started" else []
-        for job in jobs:
-            for _ in range(20):
-                state = (await pages(client, "job_wait", {"job_id": job, "seconds": 30}))[0]
-                if state["state"] != "running":
-                    break
-            for name in ("job_log", "job_cancel"):
-                await pages(client, name, {"job_id": job})
-        return len(jobs)
+    async def job(self, job: str) -> None:
+        """A job to its end, with its log."""
+        for _ in range(20):
+            state = await self.pages("job_wait", {"job_id": job, "seconds": 30})
+            if state["state"] != "running":
+                break
+        for name in ("job_log", "job_cancel"):
+            await self.pages(name, {"job_id": job})
 
-    async def resources(client: Client) -> None:
-        addresses = [str(one.uri) for one in (await client.list_resources()).resources]
-        for one in (await client.list_resource_templates()).resource_templates:
+    async def resources(self, run: str) -> int:
+        """Every resource; how many there are."""
+        addresses = [str(one.uri) for one in (await self._client.list_resources()).resources]
+        for one in (await self._client.list_resource_templates()).resource_templates:
             address = one.uri_template.replace("{id}", run).replace("{name}", "shop")
             addresses.append(address.replace("{version}", "1"))
-        assert len(addresses) == 8
         for address in addresses:
             try:
-                said = (await client.read_resource(address)).model_dump_json()
+                said = (await self._client.read_resource(address)).model_dump_json()
             except MCPError as error:  # no journal, so nothing is live
                 said = str(error)
-            assert not [one for one in markers if one in said], address
+            self._must_not_tell(said, address)
+        return len(addresses)
 
-    async def whole(client: Client) -> None:
-        assert await story(client) >= 1
-        await resources(client)
+    def _must_not_tell(self, said: str, about: object) -> None:
+        assert not [one for one in self._markers if one in said], about
 
-    talk(whole)
+
+@pytest.mark.slow
+def test_a_sealed_value_is_told_by_no_tool_page_resource_or_log(
+    marked: tuple[Path, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, rows = marked
+    monkeypatch.chdir(folder)
+    [run] = [path.name for path in (folder / "runs").glob("2*")]
+    asked = asked_of(run, (folder / "modelwright.yaml").read_text(), rows)
+    assert set(asked) == set(TOOLS)
+
+    async def story(client: Client) -> None:
+        listener, jobs = Listener(client, [row["colour"] for row in rows]), []
+        for name, calls in asked.items():
+            for given in calls:
+                first = await listener.pages(name, given)
+                jobs += [first["job_id"]] if first["status"] == "started" else []
+        assert jobs
+        for job in jobs:
+            await listener.job(job)
+        assert await listener.resources(run) == 8
+
+    talk(story)
 
 
 @pytest.mark.parametrize(("tool", "argument"), PATHS, ids=[f"{t}-{a}" for t, a in PATHS])
