@@ -14,6 +14,14 @@ from mcp_types import CallToolResult, ElicitResult
 from modelwright.ways_in.mcp.server import make_server
 
 MODES = ("auto", "legacy")
+BAD = [
+    "/etc/passwd", "../other/t.csv", "a/../../t.csv", "~/t.csv", "a\x00b", "t\u202e.csv",
+    "https://evil.example/t.csv", "postgresql://u:p@db/x", "file:///etc/passwd", "*.csv",
+    "data/[ab].csv", "/dev/zero", "/proc/self/environ", "C:\\t.csv", "..\\t.csv", "x" * 2000,
+    "os:getcwd", "shop.table:Rows", "a:b.csv",
+    ".env", ".modelwright/audit.jsonl", "data/.hidden.csv",
+]  # fmt: skip
+"""Paths that agents may not use."""
 
 
 class Person:
@@ -62,6 +70,8 @@ def structured(result: CallToolResult) -> dict[str, Any]:
     assert found["next_actions"], found
     assert isinstance(found["untrusted"], list)
     assert len(json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()) <= 8_500
+    whole = result.model_dump_json(exclude_none=True, by_alias=True)
+    assert len(whole.encode()) <= 12_500, "structure and text together"
     assert result.is_error == (found["status"] == "refused")
     return found
 

@@ -71,7 +71,7 @@ def test_the_record_of_a_run_holds_all_that_is_needed(released: mw.Released) -> 
     assert names == {"spec.json", "dataset.json", "fit.json", "measured.json", "release.json",
                      "report.html", "artefact", "baseline", "trials", "search.sqlite",
                      "attestation.json", "bom.cdx.json", "card.html", "card.md",
-                     "evaluation.json", "standings.npz", "sealed.npy",
+                     "evaluation.json", "standings.npz", "sealed.npy", "sealed-features.npy",
                      "reference.json"}  # fmt: skip
     assert repr(released) == "<Released shop version 1: pass>"
     assert released.record.holdout_uses == 1

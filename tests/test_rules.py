@@ -35,7 +35,12 @@ Refusal = dict[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """A rule, and what breaks it. `{passed}` and `{failed}` in arguments are runs."""
+    """A rule, and what breaks it. `{passed}` and `{failed}` in arguments are runs.
+
+    Attributes:
+        written: what stands beside the spec at the other doors, as a change of its text over MCP,
+            where nothing can stand beside it.
+    """
 
     rule: str
     operation: str
@@ -44,6 +49,7 @@ class Case:
     policy: str = ""
     prepare: Callable[[Path], None] = field(default=lambda _: None)
     held: bool = False
+    written: tuple[str, str] | None = None
 
 
 def without_records(project: Path) -> None:
@@ -86,6 +92,14 @@ CASES = [
     Case(
         "human_approval", "promote", {"model": "shop", "version": "2"},
         policy="rules: {card_complete: 'off', monitor_and_rollback_ready: 'off'}\n",
+    ),
+    Case(
+        "human_approval", "run", {"overrides": ["limits.roc_auc=0.5"]},
+        written=("roc_auc: 0.6", "roc_auc: 0.5"),
+    ),
+    Case(
+        "human_approval", "retrain", {"overrides": ["release.policy.champion=off"]},
+        written=("limits:", "release: {policy: {champion: 'off'}}\nlimits:"),
     ),
     Case("one_writer", "run", {}, held=True),
     Case("scratch_only", "dashboard", {"model": "shop", "out": "../out.json"}),
@@ -180,7 +194,11 @@ def at_the_command_line(case: Case, arguments: dict[str, Any]) -> Refusal:
 
 def over_mcp(case: Case, arguments: dict[str, Any]) -> Refusal:
     async def story(client: Client) -> Refusal:
-        found = structured(await client.call_tool(case.operation, arguments))
+        name, given = case.operation, arguments
+        if case.written is not None:
+            name = "spec_write"
+            given = {"text": Path("modelwright.yaml").read_text().replace(*case.written)}
+        found = structured(await client.call_tool(name, given))
         if found["status"] != "started":
             return found
         waited = {"job_id": found["job_id"], "seconds": 50}
@@ -216,4 +234,4 @@ def test_each_rule_is_kept_at_each_door(
 
 
 def test_no_rule_is_left_out() -> None:
-    assert [case.rule for case in CASES] == list(RULES)
+    assert list(dict.fromkeys(case.rule for case in CASES)) == list(RULES)

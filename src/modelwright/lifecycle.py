@@ -31,7 +31,7 @@ from modelwright.pack.build import Maker, compared
 from modelwright.pack.finalists import choose_finalist
 from modelwright.pack.price import PriceList
 from modelwright.release import trust
-from modelwright.release.admission import admitted
+from modelwright.release.admission import admitted, admitted_again
 from modelwright.release.recent import Recent
 from modelwright.release.registry import Registry, end_abandoned
 from modelwright.release.release import Judged, judge_and_register
@@ -190,10 +190,20 @@ def reproduce(
 
     Raises:
         UsageError: no such run, or one that never came to a model.
+        Refused: another process writes in the project, or the agents' budget is used up.
     """
     tell = progress or Silent()
     place = find_run(Path(folder), str(run_folder))
-    tell.stage("data", place.name)
+    with admitted_again(Path(folder)) as spent:
+        tell.stage("data", place.name)
+        found = _made_again(place, tell)
+        spent.trials = 1
+        write_atomic(place / REPRODUCED, to_json(found))
+    return found
+
+
+def _made_again(place: Path, tell: Progress) -> Reproduced:
+    """The model of a run, trained once more and compared with the first."""
     spec_file = spec_of_run(place)
     record = from_json((place / "fit.json").read_bytes(), FitRecord, where="fit.json")
     dataset = load_data(spec_file, thorough=False)
@@ -205,9 +215,7 @@ def reproduce(
         maker = Maker(spec_file, dataset, record.goal)
         made = maker.write(pipeline, chosen, Path(scratch) / "artefact")
         then, _, _ = verified(place / "artefact")  # looked at, not run
-        found = compared(then, made.manifest, place.name)
-    write_atomic(place / REPRODUCED, to_json(found))
-    return found
+        return compared(then, made.manifest, place.name)
 
 
 def _costs_met(limits: tuple[Limit, ...], measured: Measured) -> str:

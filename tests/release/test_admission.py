@@ -10,9 +10,10 @@ import modelwright as mw
 from modelwright.core.errors import ApprovalNeeded, Refused
 from modelwright.core.policy import FILE
 from modelwright.core.principal import Principal, acting_as
+from modelwright.core.runs import REPRODUCED
 from modelwright.core.spec_file import read_spec
 from modelwright.core.writer import writing
-from modelwright.release.admission import admitted
+from modelwright.release.admission import admitted, admitted_again
 from projects import QUICK
 
 AGENT = Principal("agent a", "agent")
@@ -37,6 +38,47 @@ def test_people_may_give_them_unless_the_policy_says_no(shop: Path) -> None:
         pass
     (shop / FILE).write_text("rules: {spec_only_hparams: everyone}\n")
     with pytest.raises(Refused, match="given beside the spec"), admitted(spec, "run"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("override", "rule"),
+    [
+        ("limits.roc_auc=0.5", "human_approval"),
+        ("release.policy.champion=off", "human_approval"),
+        ("data.seed=9", "human_approval"),
+        ("data.split.holdout=0.1", "human_approval"),
+        ("data.source=../other.csv", "scratch_only"),
+    ],
+)
+def test_what_a_person_wrote_is_not_loosened_beside_the_spec(
+    shop: Path, override: str, rule: str
+) -> None:
+    assert refusal(shop, override).rule == rule
+    with admitted(read_spec(shop / "modelwright.yaml", (override,)), "run"):
+        pass  # a person
+
+
+def test_tightening_beside_the_spec_is_free(shop: Path) -> None:
+    spec = read_spec(shop / "modelwright.yaml", ("limits.roc_auc=0.7", "fit.budget=1 trials"))
+    with acting_as(AGENT), admitted(spec, "run"):
+        pass
+
+
+def test_a_person_may_approve_a_looser_limit(
+    shop: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (shop / FILE).write_text("agents: {run: ask}\n")
+    spec = read_spec(shop / "modelwright.yaml", ("limits.roc_auc=0.5",))
+    with pytest.raises(ApprovalNeeded), acting_as(AGENT), admitted(spec, "run"):
+        pass
+    keys = tmp_path_factory.mktemp("keys")
+    private, _, _ = mw.new_approver(keys, "bob", project=shop, passphrase=False)
+    mw.Requests(shop).approve("PR-1", key=private, reason="go on")
+    with (
+        acting_as(Principal("agent a", "agent", approved="PR-1")),
+        admitted(spec, "run"),
+    ):
         pass
 
 
@@ -66,6 +108,24 @@ def test_a_budget_of_memory(shop: Path) -> None:
 def test_two_at_once(shop: Path) -> None:
     with writing(shop, "retrain"), pytest.raises(Refused, match="writes in this project"):
         mw.run(shop / "modelwright.yaml")
+
+
+def test_making_a_run_once_more_is_held_to_the_same(project: Path) -> None:
+    [run] = [path.name for path in (project / "runs").glob("2*")]
+    with writing(project, "run"), pytest.raises(Refused) as caught:
+        mw.reproduce(run)
+    assert caught.value.rule == "one_writer"
+    (project / FILE).write_text("budget: {trials: 0}\n")
+    with acting_as(AGENT), pytest.raises(Refused) as caught:
+        mw.reproduce(run)
+    assert caught.value.rule == "budget"
+    assert not (project / "runs" / run / REPRODUCED).exists()
+    (project / FILE).write_text("budget: {trials: 1}\n")
+    with acting_as(AGENT):
+        with admitted_again(project) as spent:
+            spent.trials = 1
+        with pytest.raises(Refused), admitted_again(project):
+            pass
 
 
 def test_a_wrong_policy_stops_it(shop: Path) -> None:

@@ -11,9 +11,12 @@ import pytest
 import modelwright as mw
 from modelwright.core.errors import Refused
 from modelwright.core.principal import Principal, acting_as
+from modelwright.core.runs import DATASET, SEALED_FEATURES
 from modelwright.core.spec_file import read_spec
+from modelwright.core.store import to_json, write_atomic
 from modelwright.data.dataset import load
-from modelwright.release.unsealed import is_source
+from modelwright.release.sealed import keep_sealed
+from modelwright.release.unsealed import is_source, refuse_sealed_file, refuse_sealed_rows
 from projects import mixed_table
 
 AGENT = Principal("agent ada", "agent")
@@ -62,6 +65,43 @@ def test_rows_in_a_call_are_refused(
             mw.predict_rows("shop", sealed)
         assert len(mw.predict_rows("shop", others)) == 2
     assert len(mw.predict_rows("shop", sealed)) == 2
+
+
+def test_a_row_without_its_target_is_known_by_its_features(shop: Path) -> None:
+    """A regression, whose targets cannot be tried out; and with a wrong target beside it."""
+    spec = shop / "modelwright.yaml"
+    spec.write_text("name: shop\ndata: {source: shop.csv, target: big, drop: ['size, cm']}\n")
+    dataset = load(read_spec(spec), thorough=False)
+    holdout, _ = dataset.holdout.open("r")
+    run = shop / "runs" / "r"
+    run.mkdir(parents=True)
+    keep_sealed(run, holdout)
+    write_atomic(run / DATASET, to_json(dataset.record))
+    schema = dataset.schema
+    assert schema.target.task == "regression"
+    names = [column.name for column in schema.features]
+    table = pl.read_csv(shop / "shop.csv", schema_overrides={"start": pl.String})
+    mask = np.isin(table["big"].to_numpy(), holdout.target)
+    rows = table.filter(pl.Series(mask)).select(names).head(3)
+    refuse_sealed_rows(shop, [dict(rows.to_dicts()[0], colour="violet")], schema)
+    with pytest.raises(Refused, match="sealed"):
+        refuse_sealed_rows(shop, rows.to_dicts(), schema)
+    for name, told in (("bare.csv", rows), ("wrong.csv", rows.with_columns(big=1))):
+        told.write_csv(shop / name)
+        with pytest.raises(Refused, match="sealed"):
+            refuse_sealed_file(shop, shop / name, schema)
+    (run / SEALED_FEATURES).unlink()  # a run of an earlier version
+    refuse_sealed_rows(shop, rows.to_dicts(), schema)
+
+
+def test_runs_of_earlier_versions_are_looked_through(
+    project: Path, parts: tuple[pl.DataFrame, pl.DataFrame]
+) -> None:
+    for path in (project / "runs").glob(f"*/{SEALED_FEATURES}"):
+        path.unlink()
+    parts[0].head(1).drop("bought").write_csv(project / "one.csv")
+    with acting_as(AGENT), pytest.raises(Refused, match="sealed"):
+        mw.predict_file("shop", "one.csv", "out.csv")
 
 
 def test_the_source_is_known_under_other_names(shop: Path) -> None:

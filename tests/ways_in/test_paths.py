@@ -11,20 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from agents import BAD
+from modelwright.core.agent_paths import readable, writable
 from modelwright.core.errors import Refused
 from modelwright.core.principal import Principal, acting_as
 from modelwright.ways_in.arguments import InitArguments, PredictArguments
 from modelwright.ways_in.operations import OPERATIONS
-from modelwright.ways_in.paths import check_paths, readable, writable
+from modelwright.ways_in.paths import check_paths
 
 AGENT = Principal("agent ada", "agent")
-BAD = [
-    "/etc/passwd", "../other/t.csv", "a/../../t.csv", "~/t.csv", "a\x00b", "t\u202e.csv",
-    "https://evil.example/t.csv", "postgresql://u:p@db/x", "file:///etc/passwd", "*.csv",
-    "data/[ab].csv", "/dev/zero", "/proc/self/environ", "C:\\t.csv", "..\\t.csv", "x" * 2000,
-    "os:getcwd", "shop.table:Rows", "a:b.csv",
-    ".env", ".modelwright/audit.jsonl", "data/.hidden.csv",
-]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", BAD, ids=[repr(text)[:30] for text in BAD])

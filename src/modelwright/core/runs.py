@@ -21,9 +21,11 @@ SPEC, DATASET, FIT, RELEASE = "spec.json", "dataset.json", "fit.json", "release.
 REPRODUCED = "reproduced.json"
 RUN_NAME = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 SEARCH_STATE = ("trials", "search.sqlite")
-SEALED, GROWN, RECENT = "sealed.npy", "data.parquet", "recent.parquet"
-"""Of a run: which rows it sealed; of a retraining also its table, and the rows that judge it."""
-OF_ROWS = (SEALED, GROWN, RECENT)
+SEALED, SEALED_FEATURES = "sealed.npy", "sealed-features.npy"
+"""Of a run: which rows it sealed, with their target and without."""
+GROWN, RECENT = "data.parquet", "recent.parquet"
+"""Of a retraining: its table, and the rows that judge it."""
+OF_ROWS = (SEALED, SEALED_FEATURES, GROWN, RECENT)
 """What tells of single rows, so that it stays on this machine."""
 
 

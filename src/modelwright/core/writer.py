@@ -84,7 +84,7 @@ def writing(folder: Path, what: str) -> Iterator[Lease]:
 
     Args:
         folder: of the project.
-        what: run or retrain, for whoever is refused.
+        what: run, retrain or reproduce, for whoever is refused.
 
     Raises:
         Refused: another process holds it.

@@ -70,6 +70,11 @@ def labelled_hashes(feeds: Feeds, target: Array, names: Sequence[str]) -> Hashes
     return row_hashes({**columns, "": np.asarray(target, np.float64)}, salt="labelled")
 
 
+def feature_hashes(feeds: Feeds, names: Sequence[str]) -> Hashes:
+    """A hash a row, of some columns without the target."""
+    return row_hashes({name: feeds[name] for name in sorted(names)}, salt="features")
+
+
 def matched(hashes: Hashes, wanted: Hashes) -> Array:
     """Mask of the rows that are wanted, each as often as it is wanted; of equal rows the last.
 

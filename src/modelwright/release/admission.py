@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 from modelwright.core.budget import Spent, spending
 from modelwright.core.errors import Refused
+from modelwright.core.goalposts import must_leave_to_people
 from modelwright.core.limits import parse_quantity
 from modelwright.core.policy import Policy, read_policy
+from modelwright.core.principal import acting
 from modelwright.core.spec_file import SpecFile
 from modelwright.core.writer import writing
 from modelwright.release.approvals import gate
@@ -31,17 +34,36 @@ def admitted(
         Where to say how many trials it came to.
 
     Raises:
-        Refused: spec_only_hparams, accuracy_drop_max, budget or one_writer is not met.
+        Refused: spec_only_hparams, accuracy_drop_max, budget or one_writer is not met; or an agent
+            gave settings beside the spec that are a person's (human_approval).
         ApprovalNeeded: the policy file wants a person to approve it.
     """
     policy = read_policy(spec_file.folder)
     _must_stand_in_the_file(spec_file, policy)
     _must_not_drop_more(spec_file, policy)
-    _must_be_approved(spec_file, policy, what, why, resume)
+    if not _was_approved(spec_file, policy, what, why, resume):
+        _must_be_as_the_file_says(spec_file)
     trials, seconds = _asked(spec_file)
     with (
         writing(spec_file.folder, what),
         spending(spec_file.folder, policy, trials=trials, seconds=seconds) as spent,
+    ):
+        yield spent
+
+
+@contextlib.contextmanager
+def admitted_again(folder: Path) -> Iterator[Spent]:
+    """Hold the project while the model of a run is made once more: one candidate, without a search.
+
+    Yields:
+        Where to say how many trials it came to.
+
+    Raises:
+        Refused: budget or one_writer is not met.
+    """
+    with (
+        writing(folder, "reproduce"),
+        spending(folder, read_policy(folder), trials=1, seconds=0.0) as spent,
     ):
         yield spent
 
@@ -68,18 +90,24 @@ def _must_not_drop_more(spec_file: SpecFile, policy: Policy) -> None:
         )
 
 
-def _must_be_approved(
-    spec_file: SpecFile, policy: Policy, what: str, why: str, resume: bool
-) -> None:
+def _must_be_as_the_file_says(spec_file: SpecFile) -> None:
+    """What an agent gives beside the file changes nothing that it may not write into it."""
+    if acting().is_agent:
+        must_leave_to_people(spec_file.path, spec_file.spec)
+
+
+def _was_approved(spec_file: SpecFile, policy: Policy, what: str, why: str, resume: bool) -> bool:
+    """Whether a person approved it, with all that stands beside the file."""
     if getattr(policy.agents, what) == "allow":
-        return
+        return False
     overrides = [f"{key}={value}" for key, value in spec_file.overrides.items()]
-    gate(
+    found = gate(
         spec_file.folder, what,
         {"spec": spec_file.path.name, "overrides": overrides, "resume": resume},
         model=spec_file.spec.name, version="", why=why, champion="",
         evidence={"budget": spec_file.spec.fit.budget, STANDS: {"spec": spec_file.digest}},
     )  # fmt: skip
+    return found is not None
 
 
 def _asked(spec_file: SpecFile) -> tuple[int, float]:

@@ -1,4 +1,5 @@
-"""Which rows a run sealed, as a hash each, so that a later run can leave the same rows alone.
+"""Which rows a run sealed, as a hash each, so that a later run can leave the same rows alone, and
+agents have none of them answered.
 
 The hashes stay in the run's folder on this machine.
 """
@@ -11,27 +12,39 @@ from pathlib import Path
 
 import numpy as np
 
-from modelwright.core.runs import SEALED
+from modelwright.core.runs import SEALED, SEALED_FEATURES
 from modelwright.core.store import write_atomic
 from modelwright.core.table import Table
 from modelwright.data.fingerprint import Hashes
-from modelwright.data.grown import labelled_hashes
+from modelwright.data.grown import feature_hashes, labelled_hashes
 
 
 def keep_sealed(run: Path, holdout: Table) -> None:
-    """Write the hashes of a run's sealed rows, of all its features and the target."""
-    file = io.BytesIO()
-    np.save(file, np.sort(labelled_hashes(holdout.feeds, holdout.target, list(holdout.feeds))))
-    write_atomic(run / SEALED, file.getvalue())
+    """Write the hashes of a run's sealed rows, of all its features, with the target and without."""
+    names = list(holdout.feeds)
+    _write(run / SEALED, np.sort(labelled_hashes(holdout.feeds, holdout.target, names)))
+    _write(run / SEALED_FEATURES, np.unique(feature_hashes(holdout.feeds, names)))
 
 
-def kept_sealed(run: Path) -> Hashes | None:
-    """Those of a run; None where it has none that can be read."""
+def kept_sealed(run: Path, name: str = SEALED) -> Hashes | None:
+    """Those of a run; None where it has none that can be read.
+
+    Args:
+        run: its folder.
+        name: SEALED, each row with its target; or SEALED_FEATURES, which earlier versions of
+            Modelwright did not keep.
+    """
     try:
-        found = np.load(run / SEALED)
+        found = np.load(run / name)
     except (OSError, EOFError, ValueError):
         return None
     return found if found.dtype == np.uint64 and found.ndim == 1 else None
+
+
+def _write(path: Path, hashes: Hashes) -> None:
+    file = io.BytesIO()
+    np.save(file, hashes)
+    write_atomic(path, file.getvalue())
 
 
 def all_sealed(run: Path, holdout: Table, names: Sequence[str]) -> bool:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from modelwright.core.errors import ModelwrightError, Refused
-from modelwright.core.intake import Array, Feeds, feeds_from_rows
+from modelwright.core.intake import Feeds, feeds_from_rows
 from modelwright.core.records import DatasetRecord
-from modelwright.core.runs import DATASET, OF_ROWS, SEALED, SPEC, SavedSpec
+from modelwright.core.runs import DATASET, OF_ROWS, SEALED, SEALED_FEATURES, SPEC, SavedSpec
 from modelwright.core.schema import Schema
 from modelwright.core.spec_file import DEFAULT_NAME, read_spec
 from modelwright.core.store import from_json
 from modelwright.data.fingerprint import Hashes
-from modelwright.data.grown import labelled_hashes
+from modelwright.data.grown import feature_hashes, labelled_hashes
 from modelwright.data.scoring import open_rows, scored_batches
 from modelwright.release.sealed import kept_sealed
 
@@ -29,8 +29,7 @@ MOST_CLASSES = 64
 def refuse_sealed_file(folder: Path, source: Path, schema: Schema) -> None:
     """Refuse a file that is the project's own table, or that holds rows which a run sealed.
 
-    Without its target a row is looked for with each class that it could have; a row of a
-    regression without its target is not found.
+    A row is known by its features, whatever stands in the target's column.
 
     Raises:
         Refused: rule test_sealed.
@@ -40,15 +39,8 @@ def refuse_sealed_file(folder: Path, source: Path, schema: Schema) -> None:
     sealed = _Sealed(folder, schema)
     if not sealed.known:
         return
-    target = schema.target.name
-    for frame, feeds in zip(
-        open_rows(str(source)).batches(), scored_batches(open_rows(str(source)), schema),
-        strict=False,
-    ):  # fmt: skip
-        said = None
-        if target in frame.columns and schema.target.task == "regression":
-            said = frame[target].cast(float, strict=False).to_numpy()
-        sealed.refuse(feeds, said)
+    for feeds in scored_batches(open_rows(str(source)), schema):
+        sealed.refuse(feeds)
 
 
 def refuse_sealed_rows(folder: Path, rows: Sequence[dict[str, Any]], schema: Schema) -> None:
@@ -60,7 +52,7 @@ def refuse_sealed_rows(folder: Path, rows: Sequence[dict[str, Any]], schema: Sch
     """
     sealed = _Sealed(folder, schema)
     if sealed.known and rows:
-        sealed.refuse(feeds_from_rows(schema, rows), None)
+        sealed.refuse(feeds_from_rows(schema, rows))
 
 
 def is_source(folder: Path, source: Path) -> bool:
@@ -85,6 +77,15 @@ def _is_of(folder: Path, named: str, source: Path) -> bool:
     return inside or fnmatch(str(found), str(place))
 
 
+class _Kept(NamedTuple):
+    """What one run sealed. `labelled`: with the target, as earlier versions kept it alone; such a
+    row is looked for with each class that it could have, and of a regression not found."""
+
+    names: tuple[str, ...]
+    labelled: bool
+    hashes: Hashes
+
+
 class _Sealed:
     """Hashes of the rows that runs with the model's features sealed."""
 
@@ -93,28 +94,35 @@ class _Sealed:
         self._classes = len(schema.target.levels)
         self.known = list(self._kept(folder))
 
-    def _kept(self, folder: Path) -> Iterable[tuple[tuple[str, ...], Hashes]]:
+    def _kept(self, folder: Path) -> Iterable[_Kept]:
         for path in (folder / "runs").glob(f"*/{SEALED}"):
-            hashes = kept_sealed(path.parent)
+            features = kept_sealed(path.parent, SEALED_FEATURES)
+            hashes = kept_sealed(path.parent) if features is None else features
             try:
                 record = from_json((path.parent / DATASET).read_bytes(), DatasetRecord)
             except (OSError, ModelwrightError):
                 continue
             names = tuple(sorted(column.name for column in record.schema.features))
             if hashes is not None and set(names) <= set(self._names):
-                yield names, hashes
+                yield _Kept(names, features is None, hashes)
 
-    def refuse(self, feeds: Feeds, target: Array | None) -> None:
+    def refuse(self, feeds: Feeds) -> None:
         """Raise if one of the rows is sealed."""
-        rows = len(next(iter(feeds.values())))
-        targets = [target] if target is not None else [
-            np.full(rows, code, np.float64) for code in range(min(self._classes, MOST_CLASSES))
-        ]  # fmt: skip
-        for names in {names for names, _ in self.known}:
-            known = np.concatenate([found for has, found in self.known if has == names])
-            for said in targets:
-                if bool(np.isin(labelled_hashes(feeds, said, names), known).any()):
+        for names, labelled in {(one.names, one.labelled) for one in self.known}:
+            known = np.concatenate(
+                [one.hashes for one in self.known if (one.names, one.labelled) == (names, labelled)]
+            )
+            for asked in self._hashes(feeds, names, labelled):
+                if bool(np.isin(asked, known).any()):
                     raise _refused("Some of these rows are sealed.")
+
+    def _hashes(self, feeds: Feeds, names: tuple[str, ...], labelled: bool) -> Iterator[Hashes]:
+        if not labelled:
+            yield feature_hashes(feeds, names)
+            return
+        rows = len(next(iter(feeds.values())))
+        for code in range(min(self._classes, MOST_CLASSES)):
+            yield labelled_hashes(feeds, np.full(rows, code, np.float64), names)
 
 
 def _refused(message: str) -> Refused:

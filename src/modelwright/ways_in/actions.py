@@ -11,15 +11,15 @@ import msgspec
 
 import modelwright as mw
 from modelwright.core.errors import UsageError
+from modelwright.core.goalposts import must_leave_to_people, remember
 from modelwright.core.principal import acting
 from modelwright.core.progress import Progress
-from modelwright.core.spec_file import read_spec, spec_json_schema
+from modelwright.core.spec_file import parse_spec, read_spec, spec_json_schema
 from modelwright.core.store import to_json, write_atomic
 from modelwright.ways_in import arguments, results
 from modelwright.ways_in.approvals import new_approver
 from modelwright.ways_in.doctor import examine
 from modelwright.ways_in.draft import draft, headline_of
-from modelwright.ways_in.goalposts import remember
 from modelwright.ways_in.lines import (
     change,
     column_line,
@@ -41,9 +41,12 @@ def init(given: arguments.InitArguments, progress: Progress) -> results.InitResu
         raise UsageError(f"{path} exists already.", hint="Use --force to overwrite it, or --out.")
     progress.stage("data", given.data)
     text, record, name = draft(given.data, given.target, given.name, path, given.query)
+    before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+    if before is not None and acting().is_agent:
+        must_leave_to_people(path, parse_spec(text, path).spec)
     write_atomic(path, text.encode())
     if acting().is_agent:
-        remember(path.parent, text)
+        remember(path.parent, text, before)
     return results.InitResult(
         spec=str(path),
         name=name,

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from modelwright.core.errors import ModelwrightError
 from modelwright.core.progress import Silent
 from modelwright.ways_in.agents.shapes import AgentsResult
-from modelwright.ways_in.carry_out import carry_out
+from modelwright.ways_in.carry_out import as_a_call, carry_out
 from modelwright.ways_in.job_state import JobsResult, JobState
 from modelwright.ways_in.operations import OPERATIONS, Operation
 from modelwright.ways_in.results import (
@@ -131,7 +131,7 @@ def _went_well(job: JobState) -> bool:
 def _begin(operation: Operation, arguments: BaseModel) -> BaseModel:
     from modelwright.ways_in.job_actions import begin
 
-    return begin(operation.name, arguments)
+    return as_a_call(operation, arguments, lambda: begin(operation.name, arguments))
 
 
 def _act(operation: Operation, arguments: BaseModel, *, as_json: bool) -> BaseModel:

@@ -73,7 +73,7 @@ def _perform(job: Job, progress: JobProgress) -> BaseModel:
     [operation] = [one for one in OPERATIONS if one.name == job.operation]
     arguments = operation.arguments.model_validate(job.arguments)
     with acting_as(job.principal):
-        return carry_out(operation, arguments, progress)
+        return carry_out(operation, arguments, progress, kept=True)  # when it was started
 
 
 def _terminated(number: int, _frame: object) -> None:

@@ -1,7 +1,7 @@
 """Every operation, once: its name, arguments, result and effect.
 
-The CLI is derived from this table, and so will be the MCP server and the dashboard: same names,
-same arguments, same refusals.
+The CLI and the tools of the MCP server are derived from this table: same names, same arguments,
+same refusals.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ class Operation:
     Attributes:
         effect: read changes nothing; propose makes runs and challengers; act changes production.
         action: `module:function` that takes the arguments (and a Progress) and gives the result.
-        offered: whether AI agents may ask for it over MCP.
-        long: it takes minutes, so that every door offers it as a job.
+        offered: whether AI agents may ask for it over MCP; the others are for people, but for
+            `jobs`, which has tools of its own there.
+        long: it takes minutes: a job over MCP, and elsewhere where that is asked for.
         again: doing it once more with the same arguments changes nothing more.
         hidden: arguments that agents do not have.
         reads: arguments that name files or folders to read, or a model, or a run.
@@ -74,7 +75,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("release", "Release a run that gates left undecided, on your word.", "propose",
               given.ReleaseArguments, made.ReleaseResult, f"{_ACTIONS}:release",
               reads=("run",)),
-    Operation("reproduce", "Make a run's model once more and compare the two.", "read",
+    Operation("reproduce", "Make a run's model once more and compare the two.", "propose",
               given.ReproduceArguments, made.ReproduceResult, f"{_ACTIONS}:reproduce",
               long=True, reads=("run",)),
     Operation("jobs", "Work that goes on by itself: look, wait, cancel, its log.", "propose",

@@ -89,6 +89,7 @@ def test_what_an_agents_shell_may_not(tmp_path: Path) -> None:
     found = json.loads(written(tmp_path)[".claude/settings.json"])
     assert found["env"] == {"MODELWRIGHT_AGENT": "claude-code"}
     assert "Bash(modelwright approve:*)" in found["permissions"]["deny"]
+    assert "Read(/runs/**/sealed.npy)" in found["permissions"]["deny"]
     assert not any(rule.startswith("Write(") for rule in found["permissions"]["deny"])
 
 

@@ -81,7 +81,7 @@ def test_never_is_a_refusal(garbage: Path) -> None:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("person", "decision"),
-    [(Person("accept", smaller_sample=True), "smaller sample"), (Person("decline"), "stop")],
+    [(Person("accept", fewer_columns=True), "fewer columns"), (Person("decline"), "stop")],
 )
 def test_too_little_memory_is_a_question(
     shop: Path, monkeypatch: pytest.MonkeyPatch, mode: str, person: Person, decision: str
@@ -91,6 +91,7 @@ def test_too_little_memory_is_a_question(
     found = call("check", mode=mode, person=person)
     assert (found["status"], found["rule"]) == ("refused", "memory_preflight")
     assert found["decision"] == decision
+    assert ("data.drop" in found["next_actions"][0]) == (decision != "stop")
     without = call("check", mode=mode)
     assert "decision" not in without
     assert without["rule"] == "memory_preflight"

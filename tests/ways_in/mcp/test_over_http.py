@@ -21,6 +21,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
 from agents import MODES, Person, structured, talk
+from modelwright.ways_in import jobs
 
 ARGUMENTS = ["-m", "modelwright", "mcp", "--name", "ada"]
 TOKEN = "a long token of this test"
@@ -80,25 +81,39 @@ def test_http(shop: Path, mode: str) -> None:
     assert (found["stage"], found["model"]) == ("spec", "shop")
 
 
+@contextmanager
+def carried(by: str, folder: Path) -> Iterator[Any]:
+    """A server that is reached in one way or the other."""
+    if by == "stdio":
+        yield stdio(folder)
+        return
+    with listening(folder, MODELWRIGHT_MCP_TOKEN=TOKEN) as (url, _, _process):
+        yield over_http(url, TOKEN)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
-def test_questions_over_http(shop: Path, mode: str) -> None:
-    """The client shows the form, whatever carries it."""
+@pytest.mark.parametrize(
+    ("by", "mode", "asks"),
+    [*((by, mode, True) for by in ("stdio", "http") for mode in MODES),
+     ("stdio", "auto", False), ("http", "auto", False)],
+)  # fmt: skip
+def test_questions(shop: Path, by: str, mode: str, asks: bool) -> None:
+    """The client shows the form, whatever carries it; one without forms leaves it waiting."""
     (shop / "modelwright.policy.yaml").write_text("confirm: client\n")
     stale = shop / ".modelwright" / "x.part"
     stale.parent.mkdir()
     stale.write_text("left by a kill")
     os.utime(stale, (1, 1))
-    person = Person("accept", approve=True)
+    person = Person("accept", approve=True) if asks else None
 
     async def story(client: Client) -> dict[str, Any]:
         return structured(await client.call_tool("gc", {"apply": True}))
 
-    with listening(shop, MODELWRIGHT_MCP_TOKEN=TOKEN) as (url, _, _process):
-        found = talk(story, over_http(url, TOKEN), mode=mode, person=person)
-    assert found["status"] == "done", found
-    assert len(person.asked) == 1
-    assert not stale.exists()
+    with carried(by, shop) as server:
+        found = talk(story, server, mode=mode, person=person)
+    assert found["status"] == ("done" if asks else "pending"), found
+    assert person is None or len(person.asked) == 1
+    assert stale.exists() != asks
 
 
 @pytest.mark.slow
@@ -162,11 +177,46 @@ def _greet(process: subprocess.Popen[str]) -> None:
     assert '"serverInfo"' in process.stdout.readline()
 
 
-@pytest.mark.slow
-def test_a_job_outlives_the_server_that_is_killed(shop: Path) -> None:
+def make_quick(shop: Path) -> None:
+    """Let a run of the project take seconds, by its spec."""
     text = (shop / "modelwright.yaml").read_text()
     quick = text.replace("families: [lightgbm]", "families: [lightgbm], budget: 3 trials, folds: 2")
     (shop / "modelwright.yaml").write_text(f"{quick}pack: {{seconds: 0.4}}\n")
+
+
+CLIENT = """
+import sys, anyio
+from mcp import Client, StdioServerParameters
+
+async def main():
+    server = StdioServerParameters(command=sys.executable, args=sys.argv[1:])
+    async with Client(server) as client:
+        found = await client.call_tool("run", {})
+        print(found.structured_content["job_id"], flush=True)
+        await anyio.sleep_forever()
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.slow
+def test_a_job_outlives_the_client_that_is_killed(shop: Path) -> None:
+    make_quick(shop)
+    with subprocess.Popen(
+        [sys.executable, "-c", CLIENT, *ARGUMENTS], cwd=shop, stdout=subprocess.PIPE, text=True,
+    ) as client:  # fmt: skip
+        assert client.stdout is not None
+        job = client.stdout.readline().strip()
+        client.kill()
+    assert job
+    found = jobs.wait(shop, job, 280)
+    assert found.state == "done", found
+    assert found.by == "agent ada"
+
+
+@pytest.mark.slow
+def test_a_job_outlives_the_server_that_is_killed(shop: Path) -> None:
+    make_quick(shop)
 
     async def begin(client: Client) -> str:
         found = structured(await client.call_tool("run"))

@@ -83,6 +83,8 @@ def test_a_tool_of_another_persona_cannot_be_called(here: Path, mode: str) -> No
         assert f"no tool '{name}'" in found["message"]
     kept = audited(here)
     assert [line["action"] for line in kept] == ["call"] * 3
+    assert [line["detail"]["arguments"] for line in kept] == ['{"model":"shop"}'] * 3
+    assert all(len(line["detail"]["result"]) == 64 for line in kept)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -104,11 +106,17 @@ def test_every_call_is_in_the_audit_with_who_and_what(here: Path, mode: str) -> 
         structured(await client.call_tool("project_status"))
         structured(await client.call_tool("history", {"model": "no"}))
         await client.read_resource("modelwright://policy")
+        await client.get_prompt("train_model", {})
 
     talk(story, mode=mode)
     kept = audited(here)
-    assert [line["who"] for line in kept] == ["agent ada"] * 3
-    assert [line["detail"]["verdict"] for line in kept] == ["ok", "NoSuchModel", "ok"]
+    assert [line["who"] for line in kept] == ["agent ada"] * 4
+    assert [line["detail"]["verdict"] for line in kept] == ["ok", "NoSuchModel", "ok", "ok"]
+    assert [json.loads(line["detail"]["arguments"]) for line in kept] == [
+        {}, {"model": "no"}, {"uri": "modelwright://policy"}, {},
+    ]  # fmt: skip
+    digests = {line["detail"]["result"] for line in kept}
+    assert len(digests) == 4 and all(len(digest) == 64 for digest in digests)
     assert kept[0]["detail"]["client"]
     assert "modelwright://policy" in json.dumps(kept[2])
 

@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from modelwright.core.errors import MissingExtra
 from modelwright.core.principal import AGENT
+from modelwright.core.runs import OF_ROWS
 from modelwright.ways_in.agents.parts import (
     BlockPart,
     JsonPart,
@@ -42,6 +43,7 @@ DENIED = (
     "Edit(/modelwright.policy.yaml)",
     "Edit(/.modelwright/**)",
     "Read(//**/approver-*.pem)",
+    *(f"Read(/runs/**/{name})" for name in OF_ROWS),
 )
 _WORKSPACE = "${workspaceFolder}"
 

@@ -38,6 +38,9 @@ Json = dict[str, Any]
 HERE = Path()
 """The server works in the project's folder."""
 LONGEST_TEXT = 4_000
+LONGEST_TWICE = 2_000
+"""Characters of a result that goes out as text as well as structure."""
+_SHORT = ("status", "state", "verdict", "headline", "message", "job_id", "request", "cursor")
 
 
 class Desk:
@@ -116,18 +119,20 @@ async def in_thread(work: Callable[..., Result], *given: Any, leave: bool = Fals
 
 async def about_memory(context: Context[Any, Any], refusal: Json) -> Json | InputRequiredResult:
     """Ask a person what to do where memory does not suffice; the refusal with the answer."""
-    asked = f"{clean(refusal['message'])} Go on with a smaller sample of the table, or stop?"
+    asked = f"{clean(refusal['message'])} Go on with fewer columns, or stop?"
     answer = await ask(context, asked, GoOn)
     if isinstance(answer, InputRequiredResult):
         return answer
-    smaller = isinstance(answer, AcceptedElicitation) and answer.data.smaller_sample
+    fewer = isinstance(answer, AcceptedElicitation) and answer.data.fewer_columns
     actions = ["Stop here: a person said so."]
-    if smaller:
+    if fewer:
         actions = [
-            "A person wants a smaller sample: write one to scratch/, name it as data.source with "
-            "spec_write, and begin again.",
+            "A person wants to go on with fewer columns: name what is not needed in data.drop with "
+            "spec_write, then begin again.",
+            "If that is not enough, ask the person for a smaller file in the project, which "
+            "spec_write names as data.source, or to raise budget.memory in the policy file.",
         ]
-    return refusal | {"decision": "smaller sample" if smaller else "stop", "next_actions": actions}
+    return refusal | {"decision": "fewer columns" if fewer else "stop", "next_actions": actions}
 
 
 async def _carried_out(
@@ -135,7 +140,7 @@ async def _carried_out(
 ) -> Json | InputRequiredResult:
     if offer.direct is not None:
         found = await offer.direct(given, context)
-    elif offer.operation is not None and is_long(offer.operation, given):
+    elif offer.operation is not None and await in_thread(_is_job, offer, given):
         return await in_thread(_begun, offer, given)
     else:
         assert offer.act is not None
@@ -147,11 +152,17 @@ async def _carried_out(
     return {"status": "done"} | made | {"next_actions": actions}
 
 
+def _is_job(offer: Offer, given: BaseModel) -> bool:
+    """Whether it takes minutes; paths are looked at once they are known to be allowed."""
+    assert offer.operation is not None
+    check_paths(offer.operation, as_operation_takes(offer.operation, given))
+    return is_long(offer.operation, given)
+
+
 def _begun(offer: Offer, given: BaseModel) -> Json:
     """A job for what takes minutes."""
     assert offer.operation is not None
     wanted = as_operation_takes(offer.operation, given)
-    check_paths(offer.operation, wanted)
     job = jobs.start(HERE, offer.name, wanted.model_dump(mode="json", exclude_defaults=True))
     return {
         "status": "started",
@@ -264,6 +275,8 @@ def _as_result(made: Json) -> CallToolResult:
     """For clients that read structure, and for those that read text."""
     refused = made.get("status") == "refused"
     text = msgspec.json.encode(made).decode()
+    if len(text) > LONGEST_TWICE:
+        text = msgspec.json.encode(_in_short(made)).decode()
     if refused:
         told = [str(made.get("message", "")), *map(str, made.get("problems") or ())]
         lines = [line for n, line in enumerate(told) if line and line not in told[:n]]
@@ -271,3 +284,12 @@ def _as_result(made: Json) -> CallToolResult:
     return CallToolResult(
         content=[TextContent(type="text", text=text)], structured_content=made, is_error=refused
     )
+
+
+def _in_short(made: Json) -> Json:
+    """A large result for those that read text: it stands once, in the structured content."""
+    inner = made.get("result")
+    told = {**(inner if isinstance(inner, dict) else {}), **made}
+    short = {name: told[name] for name in _SHORT if told.get(name)}
+    note = "The whole result is in structuredContent."
+    return short | {"next_actions": made["next_actions"], "note": note}

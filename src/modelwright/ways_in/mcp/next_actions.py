@@ -36,7 +36,8 @@ _FIXES = {
     "test_sealed": "Use other rows: sealed ones only judge.",
     "scratch_only": "Name a path below the project to read, below scratch/ to write.",
     "spec_only_hparams": "Write it into the spec with spec_write, then run.",
-    "memory_preflight": "Ask the person for a larger machine or a smaller sample.",
+    "memory_preflight": "Drop columns with spec_write (data.drop), or ask the person for a smaller "
+    "file in the project, a larger machine, or a higher budget.memory in the policy.",
 }
 
 

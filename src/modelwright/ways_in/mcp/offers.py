@@ -10,10 +10,10 @@ from typing import Any, Literal
 from mcp_types import InputRequiredResult
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from modelwright.core.agent_paths import SCRATCH
 from modelwright.core.progress import Progress
 from modelwright.ways_in.carry_out import carry_out
 from modelwright.ways_in.operations import OPERATIONS, Effect, Operation
-from modelwright.ways_in.paths import SCRATCH
 
 Persona = Literal["reader", "engineer", "release"]
 Json = dict[str, Any]
@@ -24,10 +24,6 @@ MAY: dict[str, tuple[Effect, ...]] = {
     "release": ("read", "propose", "act"),
 }
 """What each persona sees and may call."""
-NOT_OFFERED = frozenset({
-    "serve", "watch", "keys", "approve", "reject", "mcp", "agents", "client", "jobs",
-})  # fmt: skip
-"""For people; `jobs` has tools of its own here."""
 LARGE_FILE = 16 * 2**20
 """Bytes of a file to predict from which on it is a job."""
 _KEYS_FOR_THE_COMMAND_LINE = ("positional", "short", "flag", "title")
@@ -89,7 +85,7 @@ def offers_of(persona: Persona, own: tuple[Offer, ...]) -> tuple[Offer, ...]:
     Args:
         own: tools that no operation stands behind.
     """
-    found = [_offer(one) for one in OPERATIONS if one.offered and one.name not in NOT_OFFERED]
+    found = [_offer(one) for one in OPERATIONS if one.offered]
     return tuple(one for one in (*found, *own) if one.effect in MAY[persona])
 
 
@@ -109,7 +105,7 @@ def is_long(operation: Operation, given: BaseModel) -> bool:
 
 def _offer(operation: Operation) -> Offer:
     def act(given: BaseModel, progress: Progress) -> BaseModel:
-        return carry_out(operation, as_operation_takes(operation, given), progress)
+        return carry_out(operation, as_operation_takes(operation, given), progress, kept=True)
 
     return Offer(
         operation.name, _help(operation), operation.effect, _arguments(operation),

@@ -11,11 +11,12 @@ from mcp_types import InputRequiredResult
 from pydantic import BaseModel, ConfigDict, Field
 
 import modelwright as mw
+from modelwright.core.agent_paths import readable
+from modelwright.core.goalposts import remember
 from modelwright.core.progress import Progress
 from modelwright.core.spec_file import DEFAULT_NAME
 from modelwright.core.store import write_atomic
 from modelwright.ways_in import jobs
-from modelwright.ways_in.goalposts import remember
 from modelwright.ways_in.job_state import JobState, LogLine
 from modelwright.ways_in.mcp.calling import HERE, Json, about_memory, in_thread, pending
 from modelwright.ways_in.mcp.next_actions import after_run, next_actions, what_now
@@ -23,7 +24,6 @@ from modelwright.ways_in.mcp.offers import Offer, with_cursor
 from modelwright.ways_in.mcp.questions import can_ask
 from modelwright.ways_in.mcp.spec_guard import checked_spec
 from modelwright.ways_in.mcp.status import Status, status
-from modelwright.ways_in.paths import readable
 
 LONGEST_WAIT = 50.0
 MOST_ROWS = 100

@@ -22,9 +22,7 @@ class Approve(BaseModel):
 class GoOn(BaseModel):
     """The form of the question about memory."""
 
-    smaller_sample: bool = Field(
-        description="Yes: go on with a smaller sample of the table. No: stop."
-    )
+    fewer_columns: bool = Field(description="Yes: go on with fewer columns. No: stop.")
 
 
 def can_ask(context: Context[Any, Any]) -> bool:

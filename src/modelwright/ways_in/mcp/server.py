@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.tools import Tool
@@ -19,13 +20,14 @@ from mcp_types import (
     TextContent,
     ToolAnnotations,
 )
-from pydantic import PrivateAttr
+from pydantic import BaseModel, PrivateAttr
 
 import modelwright as mw
 from modelwright.core.budget import count_call
 from modelwright.core.errors import ModelwrightError
 from modelwright.core.policy import read_policy
 from modelwright.core.principal import acting, acting_as
+from modelwright.core.store import sha256
 from modelwright.core.version import __version__
 from modelwright.ways_in.mcp.calling import HERE, Desk, Json, in_thread
 from modelwright.ways_in.mcp.offers import Offer, Persona, offers_of
@@ -145,22 +147,24 @@ async def _kept(
     call_next: CallNext,
 ) -> HandlerResult:
     """A read of a resource or a prompt, which counts as a call and stands in the audit."""
-    params = dict(context.params or {})
+    params, said = dict(context.params or {}), b""
     what = f"{context.method} {clean(str(params.get('uri') or params.get('name')), 200)}"
     began, verdict = time.perf_counter(), "ok"
     with acting_as(desk.principal(context)):
         try:
             await in_thread(_count)
-            return await call_next(context)
+            result = await call_next(context)
+            said = msgspec.json.encode(result, enc_hook=_plain)
+            return result
         except ModelwrightError as error:
-            verdict = error.rule or type(error).__name__
+            verdict, said = error.rule or type(error).__name__, str(error).encode()
             raise MCPError(code=INVALID_PARAMS, message=clean(str(error))) from error
-        except MCPError:
-            verdict = "refused"
+        except MCPError as error:
+            verdict, said = "refused", str(error).encode()
             raise
         finally:
             milliseconds = (time.perf_counter() - began) * 1000
-            await in_thread(_note, what, verdict, milliseconds)
+            await in_thread(_note, what, params, verdict, said, milliseconds)
 
 
 async def _not_offered(
@@ -168,8 +172,6 @@ async def _not_offered(
 ) -> CallToolResult:
     """The refusal of a tool that is not there, or not for this persona."""
     name = clean(wanted, 60)
-    with acting_as(desk.principal(context)):
-        await in_thread(_note, f"tools/call {name}", "unknown tool", 0.0)
     made: Json = {
         "status": "refused",
         "code": "UsageError",
@@ -183,7 +185,10 @@ async def _not_offered(
         "truncated": False,
         "cursor": "",
     }
-    text = f"{made['message']}\n{made['fix']}"
+    text, params = f"{made['message']}\n{made['fix']}", dict(context.params or {})
+    with acting_as(desk.principal(context)):
+        said = msgspec.json.encode(made)
+        await in_thread(_note, f"tools/call {name}", params, "unknown tool", said, 0.0)
     return CallToolResult(
         content=[TextContent(type="text", text=text)], structured_content=made, is_error=True
     )
@@ -193,9 +198,17 @@ def _count() -> None:
     count_call(HERE, read_policy(HERE))
 
 
-def _note(what: str, verdict: str, milliseconds: float) -> None:
-    who = acting()
-    mw.AuditLog(HERE).call(who.name, who.client, what, {}, verdict, "", milliseconds)
+def _note(what: str, params: Json, verdict: str, said: bytes, milliseconds: float) -> None:
+    who, given = acting(), params.get("arguments")
+    arguments = given if isinstance(given, dict) else {k: params[k] for k in params if k == "uri"}
+    mw.AuditLog(HERE).call(
+        who.name, who.client, what, arguments, verdict, sha256(said), milliseconds
+    )
+
+
+def _plain(found: Any) -> Any:
+    """What msgspec cannot write by itself."""
+    return found.model_dump(mode="json") if isinstance(found, BaseModel) else str(found)
 
 
 def _warm_up() -> None:

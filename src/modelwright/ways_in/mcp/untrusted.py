@@ -30,6 +30,8 @@ FREE = frozenset({
     "scrape", "profile",
 })  # fmt: skip
 """Fields that hold whatever data or a spec holds, keys included; they are marked as a whole."""
+UNSEEN = "unseen categories"
+"""A finding that names levels, which only sealed rows of the table may have."""
 _ANSI = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])|\x9b[0-?]*[ -/]*[@-~]"
 )
@@ -37,6 +39,7 @@ _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _VALUE_OF_A_ROW = re.compile(
     r"(\brows? [\d][\d, ]*(?:, [^:;]{1,200})?: )('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^;,\n]+)"
 )
+_LEVELS = re.compile(r"((?:^|; )(?:new|lost) levels ).*", re.DOTALL)
 _FOUND_IN_A_ROW = re.compile(r"(\brow \d[\d,]*, column .*?\bfound ).*")
 
 
@@ -115,6 +118,7 @@ class _Fence:
         """A record, or a mapping whose keys are data as well."""
         is_finding = {"check", "verdict", "severity"} <= set(value)
         is_column = {"kind", "values", "relation"} <= set(value)
+        is_compared = {"distance", "equal", "why"} <= set(value)
         made: dict[str, Any] = {}
         for key, inner in value.items():
             name = clean(str(key), LONGEST_NAME)
@@ -122,6 +126,10 @@ class _Fence:
                 continue
             if is_column and name == "values":
                 inner = ""
+            if is_finding and value["check"] == UNSEEN and name == "measured":
+                inner = str(inner).partition(":")[0]
+            if is_compared and name == "why":
+                inner = _LEVELS.sub(r"\1(left out)", str(inner))
             if is_finding and isinstance(inner, str):
                 inner = without_rows(inner)
             where = path if free else f"{path}.{name}" if path else name

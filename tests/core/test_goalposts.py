@@ -8,7 +8,11 @@ import pytest
 
 from agents import call
 from modelwright.core.errors import Refused
-from modelwright.ways_in.goalposts import must_not_move, remember
+from modelwright.core.goalposts import must_not_move, remember
+from modelwright.core.principal import Principal, acting_as
+from modelwright.core.progress import Silent
+from modelwright.ways_in.actions import init
+from modelwright.ways_in.arguments import InitArguments
 from projects import spec_for
 
 
@@ -62,3 +66,19 @@ def test_over_mcp(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert call("spec_write", {"text": text.replace("0.6", "0.7")})["status"] == "done"
     found = call("spec_write", {"text": text.replace("0.6", "0.5")})
     assert found["status"] == "refused"  # a person's spec stays one, whoever changed it since
+
+
+def test_a_spec_that_is_drafted_anew(shop: Path) -> None:
+    path = shop / "modelwright.yaml"
+    text = path.read_text()
+    given = InitArguments(
+        data=str(shop / "shop.csv"), target="bought", name="shop", out=str(path), force=True
+    )
+    with acting_as(Principal("agent ada", "agent")):
+        with pytest.raises(Refused, match="goalposts"):
+            init(given, Silent())
+        assert path.read_text() == text
+        path.unlink()
+        init(given, Silent())
+        init(given, Silent())  # its own
+    init(given, Silent())
