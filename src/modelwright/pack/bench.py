@@ -35,6 +35,8 @@ BODIES = 200
 CONNECTIONS = 8
 BLOCKS = 10
 START_SECONDS = 60.0
+SHORTEST = 0.2
+"""Least seconds of load, which the spec can ask for too."""
 STRETCHES = 4
 STEADY = 0.1
 """Blocks whose p95 differs by less than this part of it have seen enough."""
@@ -49,6 +51,7 @@ def measure(
     *,
     limits: Sequence[Limit] = (),
     seed: int = 0,
+    hurried: Callable[[], bool] = bool,
 ) -> Measured:
     """Measure a packed model on real rows.
 
@@ -61,6 +64,7 @@ def measure(
         spec: whether to start the server, and for how long to load it at most.
         limits: of the spec.
         seed: of the draw.
+        hurried: asked between stretches of the load whether what follows should be short.
 
     Returns:
         Seconds, bytes and rows per second with the range of ten blocks.
@@ -85,8 +89,9 @@ def measure(
     rate = min(bounds.get("throughput", 0.0), MOST_RATE)
     with _server(artefact, bodies[0]) as server:
         asyncio.run(_load(server.port, bodies, 1, min(0.5, spec.seconds / 8)))
-        alone = _until_steady(server.port, bodies, spec.seconds / 2, rate)
-        together = _sustained(server.port, bodies, spec.seconds / 2, bounds.get("latency_p95"))
+        alone = _until_steady(server.port, bodies, spec.seconds / 2, rate, hurried)
+        left = SHORTEST if hurried() else spec.seconds
+        together = _sustained(server.port, bodies, left / 2, bounds.get("latency_p95"))
         memory = server.memory()
     p95 = alone.quantile(0.95)
     return Measured(
@@ -106,14 +111,17 @@ def _is_steady(found: Interval) -> bool:
     return found.high - found.low <= STEADY * found.value
 
 
-def _until_steady(port: int, bodies: list[bytes], seconds: float, rate: float) -> _Run:
+def _until_steady(
+    port: int, bodies: list[bytes], seconds: float, rate: float, hurried: Callable[[], bool]
+) -> _Run:
     """Load in stretches until the p95 of the blocks agrees, or the time is over."""
     connections = CONNECTIONS if rate else 1
     found: _Run | None = None
     for _ in range(STRETCHES):
-        part = asyncio.run(_load(port, bodies, connections, seconds / STRETCHES, rate))
+        stretch = min(seconds, SHORTEST / 2) if hurried() else seconds
+        part = asyncio.run(_load(port, bodies, connections, stretch / STRETCHES, rate))
         found = part if found is None else found.followed_by(part)
-        if _is_steady(found.quantile(0.95)):
+        if hurried() or _is_steady(found.quantile(0.95)):
             break
     assert found is not None
     return found
@@ -219,6 +227,7 @@ def _server(artefact: Artefact, body: bytes) -> Iterator[_Server]:
         stderr=subprocess.PIPE,
         env=kept,
         text=True,
+        start_new_session=True,  # Ctrl-C at a terminal goes to all of a session
     )
     try:
         assert process.stdout is not None and process.stderr is not None
