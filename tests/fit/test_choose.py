@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -163,10 +164,27 @@ def test_a_limit_has_its_price() -> None:
     step, most = found.relaxations(kept, [kept, cheap, dear])
     assert step.measured.startswith("+1 MB buys 0.0100 roc_auc: lightgbm (candidate 2)")
     assert most.measured.startswith("+3 MB buys 0.0300 roc_auc: lightgbm (candidate 3)")
-    assert "about 4 MB, expected" in most.measured and "limits.size of 4 MB" in most.advice
+    assert "about 4 MB, expected" in most.measured and "limits.size of 4.02 MB" in most.advice
     assert most.interval is not None
     assert most.interval.value == pytest.approx(0.03)
     assert most.interval.high - most.interval.low == pytest.approx(4 * 0.001)
+
+
+def test_a_gain_that_would_not_be_taken_has_no_price() -> None:
+    """What leads within the noise only would not be chosen if the limit let it in."""
+    limits = parse_limits({"size": "1 MB"})
+    kept, larger, tuned = made(1), made(2, size=2 * MB, nodes=9000), made(3, "search", size=3 * MB)
+    found = chooser(card(c1=(0.90, 0.002), c2=(0.901, 0.0), c3=(0.9015, 0.0)), limits)
+    assert found.relaxations(kept, [kept, larger, tuned]) == []
+
+
+@pytest.mark.parametrize("size", [253_496, 1_004_999, 999_999])
+def test_the_bound_that_is_advised_lets_the_model_in(size: int) -> None:
+    limits = parse_limits({"size": "100 kB"})
+    kept, larger = made(1, size=1), made(2, size=size)
+    [told] = chooser(card(c1=(0.90, 0.0), c2=(0.95, 0.0)), limits).relaxations(kept, [kept, larger])
+    [advised] = re.findall(r"limits\.size of (.+) would allow it", told.advice)
+    assert size <= parse_limits({"size": advised})[0].bound <= 1.02 * size
 
 
 def test_a_lower_limit_is_relaxed_downwards() -> None:
