@@ -17,7 +17,6 @@ import pytest
 import killed
 import modelwright as mw
 from modelwright.core.runs import past_runs
-from modelwright.release.registry import Registry
 from modelwright.ways_in.doctor import examine
 from projects import make_shop
 
@@ -94,7 +93,3 @@ def nothing_is_left_over(folder: Path) -> None:
     for run in (run.folder for run in past_runs(folder) if run.ended):
         hidden = [str(path.relative_to(run)) for path in run.rglob(".*")]
         assert hidden == [".lock"], f"seed {SEED}: {run.name}"
-    client = Registry(folder)._client
-    experiment = client.get_experiment_by_name("shop")
-    running = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
-    assert not running
