@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ CLIENT = (
 FILES = ("fsync", "replace", "rename", "unlink", "truncate")
 LIBRARIES = ["modelwright.lifecycle", "modelwright.release.tracking"]
 """Imported once, before each process is forked."""
+QUICKLY = ("limits={}", "fit.budget=3 trials", "fit.folds=2", "pack.measure=process")
 Action = Callable[[Path], object]
 
 
@@ -166,6 +168,25 @@ def together(action: Callable[..., object], given: list[tuple[Any, ...]]) -> lis
     return [process.exitcode for process in processes]
 
 
+def begun(action: Action, folder: Path) -> ForkServerProcess:
+    """Something in a process of its own, which goes on while this returns."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(LIBRARIES)
+    process = context.Process(target=_within, args=(action, folder))
+    process.start()
+    return process
+
+
+def run_quickly(folder: Path) -> object:
+    """The small project from table to release, in about three seconds."""
+    return mw.run(folder / "modelwright.yaml", overrides=QUICKLY)
+
+
+def resume_quickly(folder: Path) -> object:
+    """The rest of such a run."""
+    return mw.run(folder / "modelwright.yaml", overrides=QUICKLY, resume=True)
+
+
 def start_job(folder: Path) -> object:
     """A small operation in a process of its own."""
     return jobs.start(folder, "spec", {})
@@ -180,6 +201,11 @@ def copied(folder: Path, target: Path) -> Path:
     """A project as it is now."""
     shutil.rmtree(target, ignore_errors=True)
     return Path(shutil.copytree(folder, target))
+
+
+def _within(action: Action, folder: Path) -> None:
+    os.chdir(folder)
+    action(folder)
 
 
 def _stepped(

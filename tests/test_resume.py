@@ -25,8 +25,10 @@ QUICKLY = "--set=limits={}"
 TEN = "--set=fit.budget=10 trials"
 
 
-def killed_after(folder: Path, lines: int, sign: int, *more: str) -> subprocess.Popen[str]:
-    """A run that gets a signal when its search has told of that many steps."""
+def killed_after(
+    folder: Path, lines: int, sign: int, *more: str, word: str = "candidates"
+) -> subprocess.Popen[str]:
+    """A run that gets a signal when it has told of that many steps, which have the word."""
     process = subprocess.Popen(
         [*RUN, QUICKLY, *more],
         cwd=folder,
@@ -38,7 +40,7 @@ def killed_after(folder: Path, lines: int, sign: int, *more: str) -> subprocess.
     assert process.stderr is not None
     told = 0
     for line in process.stderr:
-        told += "candidates" in line
+        told += word in line
         if told == lines:
             break
     process.send_signal(sign)
@@ -78,6 +80,17 @@ def test_a_search_that_ctrl_c_ended_can_go_on(tmp_path: Path) -> None:
     assert keys.returncode in (0, 1)
     second = max((tmp_path / "runs").iterdir())
     assert second != first and len(list(second.glob("trials/*"))) >= before
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_finalists_are_packed_still_ends_in_a_release(tmp_path: Path) -> None:
+    """The line that tells that the search is over comes before anything is measured."""
+    make_shop(tmp_path)
+    process = killed_after(tmp_path, 1, signal.SIGINT, TEN, word="budget 10 trials")
+    assert process.returncode == 0
+    [run] = (tmp_path / "runs").iterdir()
+    assert json.loads((run / "fit.json").read_bytes())["stopped_by"] == "interrupt"
+    assert mw.load("shop", folder=tmp_path).folder == run / "artefact"
 
 
 def test_a_release_that_was_never_registered_is_not_over(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from modelwright.core.ctrl_c import first_press_noted
 from modelwright.core.errors import UsageError
 from modelwright.core.goals import check_slices, goal_of
 from modelwright.core.limits import Limit
@@ -152,10 +154,12 @@ def fit_to_release(
     maker = Maker(spec_file, dataset, goal)
     prices = PriceList(maker, folder, dataset.train.feeds, limits)
     found = search(spec_file.spec, dataset, tell, prices, folder)
-    tell.stage("pack", f"finalists to ONNX, measured on the {spec_file.spec.pack.measure}")
-    chosen = choose_finalist(found, maker, folder, tell)
-    write_atomic(folder / "fit.json", to_json(chosen.fit.record))
-    write_atomic(folder / "measured.json", to_json(chosen.measured))
+    was_pressed = found.stopped_by == "interrupt"  # then the next one ends it all, as was said
+    with contextlib.nullcontext(bool) if was_pressed else first_press_noted() as pressed:
+        tell.stage("pack", f"finalists to ONNX, measured on the {spec_file.spec.pack.measure}")
+        chosen = choose_finalist(found, maker, folder, tell, pressed)
+        write_atomic(folder / "fit.json", to_json(chosen.fit.record))
+        write_atomic(folder / "measured.json", to_json(chosen.measured))
     tell.step(1, 1, _costs_met(limits, chosen.measured))
     tell.stage("release", "gates, report, registry")
     record = chosen.fit.record

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -75,3 +79,26 @@ def test_a_rare_class_does_not_run_away() -> None:
         return float(-np.log(np.maximum(p[np.arange(1000), y[3000:]], 1e-15)).mean())
 
     assert loss() < loss(lambda_l2=0.0) - 0.1
+
+
+LOADS_BOOSTERS = """
+import subprocess, sys
+from modelwright.fit.family import family_of
+for name in ("xgboost", "lightgbm", "extra_trees"):
+    family_of(name)
+child = "import os; print('child', os.environ['OMP_WAIT_POLICY'])"
+subprocess.run([sys.executable, "-c", child], check=True)
+"""
+
+
+@pytest.mark.slow
+def test_openmp_waits_without_spinning_in_every_process() -> None:
+    """As the OpenMP runtimes say it themselves, of which each library may bring its own."""
+    env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", LOADS_BOOSTERS],
+        env={**env, "OMP_DISPLAY_ENV": "TRUE"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    told = re.findall(r"OMP_WAIT_POLICY\s*=\s*'(\w+)'", done.stderr)
+    assert told and set(told) == {"PASSIVE"}, done.stderr[:2000]
+    assert "child PASSIVE" in done.stdout

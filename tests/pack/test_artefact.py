@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 
 import modelwright as mw
 from modelwright.core.errors import ArtefactError, RowsError, UsageError
+from modelwright.core.store import sha256
 from modelwright.pack.guard import check_onnx
 from projects import mixed_table, replace_model, writable_copy
 
@@ -126,6 +127,17 @@ def test_hostile_graphs_are_refused_before_the_runtime_sees_them(
     replace_model(folder, model.SerializeToString())
     with pytest.raises(ArtefactError, match=said):
         mw.Artefact.load(folder)
+
+
+def test_a_known_model_is_looked_through_once_more_where_its_loading_is_timed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = replace_model(folder, data := nested().SerializeToString())
+    monkeypatch.setattr("modelwright.pack.artefact._sound", {sha256(data)})
+    with pytest.raises(ArtefactError, match="ONNX Runtime cannot load"):
+        mw.Artefact.load(folder, digest=digest)
+    with pytest.raises(ArtefactError, match="operator 'If'"):
+        mw.Artefact.load(folder, digest=digest, afresh=True)
 
 
 @pytest.mark.parametrize("name", ["../model.onnx", "/etc/passwd", "a/b", "", ".hidden"])

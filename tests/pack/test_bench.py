@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
 import numpy as np
 import pytest
 
 from modelwright.core.errors import PackError
-from modelwright.pack.bench import _blocks
+from modelwright.pack.bench import _blocks, _sustained
+
+SLOW, MOST_P95 = 0.6, 0.5
+"""Seconds of a slow answer, and a limit that it breaks on any machine."""
 
 
 def p95(values: np.ndarray) -> float:
@@ -29,3 +37,58 @@ def test_one_bad_block_widens_the_interval_to_what_is_shown() -> None:
 def test_no_answer_is_no_figure() -> None:
     with pytest.raises(PackError, match="No request was answered"):
         _blocks(np.empty(0), p95)
+
+
+@contextmanager
+def toy_server(slow_connections: int) -> Iterator[int]:
+    """A server whose first so many connections get slow answers; its port."""
+    started, opened = threading.Event(), 0
+    ports: list[int] = []
+    ends: list[Callable[[], object]] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        slow = opened <= slow_connections
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(2)
+                await asyncio.sleep(SLOW if slow else 0.001)
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        writer.close()
+
+    async def serve() -> None:
+        over, loop = asyncio.Event(), asyncio.get_running_loop()
+        server = await asyncio.start_server(talk, "127.0.0.1", 0)
+        ports.append(server.sockets[0].getsockname()[1])
+        ends.append(lambda: loop.call_soon_threadsafe(over.set))
+        started.set()
+        await over.wait()
+        server.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    assert started.wait(30)
+    try:
+        yield ports[0]
+    finally:
+        ends[0]()
+        thread.join(30)
+
+
+def test_a_rate_that_breaks_the_limit_on_p95_is_not_sustained() -> None:
+    with toy_server(slow_connections=100) as port:
+        found = _sustained(port, [b"{}"], 0.9, MOST_P95)
+    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
+
+
+def test_the_most_that_keeps_the_limit_counts_although_the_first_load_broke_it() -> None:
+    with toy_server(slow_connections=1) as port:
+        found = _sustained(port, [b"{}"], 0.9, MOST_P95)
+    assert found.value > 2 / SLOW
+
+
+def test_without_a_limit_the_heaviest_load_counts() -> None:
+    with toy_server(slow_connections=0) as port:
+        assert _sustained(port, [b"{}"], 0.9, None).value > 0

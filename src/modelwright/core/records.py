@@ -201,7 +201,8 @@ class Trial(msgspec.Struct, frozen=True):
     `scores` are in the goal metric's own direction, `score` is their weighted mean and `error` its
     standard error; `rounds` is what early stopping chose. `members`: (trial, weight) of a blend;
     `teacher`: the trial whose answers it learned. `broken`: limits on cost that it is expected, or
-    after `measured` known, to break; `pareto`: nothing is both better and cheaper.
+    after `measured` known, to break; `pareto`: nothing has a better
+    score and answers one row in process faster; other costs have no part in it.
     """
 
     number: int

@@ -192,7 +192,8 @@ def is_held(path: Path) -> bool:
 
 @contextlib.contextmanager
 def in_use(folder: Path) -> Iterator[None]:
-    """Mark a run's folder as being written to; see `alone`.
+    """Mark a run's folder as being written to, and clear it of half-written files, which then
+    belong to nobody; see `locked_now`.
 
     Raises:
         UsageError: another process writes to it.
@@ -200,6 +201,8 @@ def in_use(folder: Path) -> Iterator[None]:
     told = f"Run {folder.name} is still going on in another process."
     hint = "Wait for it, or stop it; without --resume a new run is begun."
     with locked_now(folder / ".lock", told, hint):
+        for cut_short in folder.rglob(".*.part"):
+            cut_short.unlink(missing_ok=True)
         yield
 
 

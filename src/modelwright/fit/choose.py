@@ -19,6 +19,8 @@ from modelwright.fit.trials import Candidate
 
 NOISE = 1.0
 """Standard errors of the paired difference that a lead must exceed to count."""
+SHOWN = 0.005
+"""Part of a figure that its three digits may leave out."""
 SHRUNK = ("shortened", "distilled", "quantised")
 COSTS = ("latency_p95", "throughput", "memory", "size")
 
@@ -149,14 +151,9 @@ class Chooser:
         costly = [limit for limit in self.limits if limit.metric in COSTS]
         findings = []
         for limit in costly:
-            free = [c for c in candidates if not self.broken(c, without=limit)]
-            free = [c for c in free if self.broken(c)]
-            if free:
-                best = self.best_within_noise(free)
-                step = self._cheapest_step(limit, chosen, free)
-                for other in dict.fromkeys(c.number for c in (step, best)):
-                    named = next(c for c in free if c.number == other)
-                    findings.append(self._relaxed(limit, chosen, named))
+            winners = self._winners(limit, candidates)
+            for other in {c.number: c for c in (*winners[:1], *winners[-1:])}.values():
+                findings.append(self._relaxed(limit, chosen, other))
         kept = [finding for finding in findings if finding is not None]
         return kept or [self._missed(limit, chosen) for limit in self.broken(chosen)]
 
@@ -170,19 +167,22 @@ class Chooser:
             "no single limit stands in the way, so all of these must give", "", "info",
         )  # fmt: skip
 
-    def _cheapest_step(
-        self, limit: Limit, chosen: Candidate, free: Sequence[Candidate]
-    ) -> Candidate:
-        """The one nearest to the limit that leads the chosen one by more than their noise."""
+    def _winners(self, limit: Limit, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Those that would be the choice if the limit just let them in, the nearest to it first."""
         sign = 1.0 if limit.direction == "at_most" else -1.0
 
         def far(candidate: Candidate) -> float:
             cost = self.cost(candidate)
             return sign * costs_of(cost)[limit.metric] if cost is not None else math.inf
 
-        leads = [(c, *self.scorecard.lead(c.number, chosen.number)) for c in free]
-        worth = [c for c, lead, error in leads if lead > NOISE * error or self.broken(chosen)]
-        return min(worth or free, key=far)
+        allowed = [c for c in candidates if not self.broken(c)]
+        shut_out = [c for c in candidates if self.broken(c) == (limit,)]
+        winners = []
+        for candidate in sorted(shut_out, key=far):
+            allowed.append(candidate)
+            if self.best_within_noise(allowed) is candidate:
+                winners.append(candidate)
+        return winners
 
     def _relaxed(self, limit: Limit, chosen: Candidate, other: Candidate) -> Finding | None:
         goal = self.scorecard.goal
@@ -206,10 +206,15 @@ class Chooser:
             f"{'' if how == 'measured' else 'about '}{show(limit.metric, value)}, {how}",
             str(limit),
             f"cross-validated {show(goal, theirs)} against {show(goal, mine)}",
-            f"limits.{limit.metric} of {show(limit.metric, value)} would allow it",
+            f"limits.{limit.metric} of {show(limit.metric, _beyond(limit, value))} would allow it",
             "info",
             Interval(won, won - 2 * error, won + 2 * error),
         )  # fmt: skip
+
+
+def _beyond(limit: Limit, value: float) -> float:
+    """A bound that lets the value in even after it was shown with three digits."""
+    return value * (1 + SHOWN if limit.direction == "at_most" else 1 - SHOWN)
 
 
 def _simplicity(candidate: Candidate) -> tuple[int, int, int]:

@@ -187,8 +187,9 @@ class Found:
             findings=tuple(remarks(self, chosen, measured)),
             first_feasible=ledger.first_feasible,
         )
-        learning = learning_curve(ledger, chosen)
-        lost = ablation(ledger, chosen)
+        waited_for = self.stopped_by != "interrupt"
+        learning = learning_curve(ledger, chosen) if waited_for else None
+        lost = ablation(ledger, chosen) if waited_for else ()
         ledger.trainer.close()
         answers = pipeline.outputs.calibration.apply(self.out_of_fold(chosen))
         return Fit(record, pipeline, baselines, answers, learning, lost)

@@ -112,7 +112,8 @@ class Calibration(msgspec.Struct, frozen=True):
 class Reach(msgspec.Struct, frozen=True):
     """The interval around a value: ``value -+ amount``, times ``max(|value|, floor)`` if relative.
 
-    `amount` is the conformal quantile of out-of-fold errors (Vovk et al. 2005; Barber et al. 2021).
+    `amount` is the quantile of the pooled out-of-fold errors, with the finite-sample correction of
+    conformal prediction (Vovk et al. 2005); kin to CV+ (Barber et al. 2021), without its proof.
     """
 
     level: float

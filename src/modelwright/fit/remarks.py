@@ -70,7 +70,7 @@ def _touches(found: Found, chosen: Candidate) -> list[Finding]:
         reach = outputs.reach
         width = f"{reach.amount:.1%} of the value" if reach.relative else f"{reach.amount:,.4g}"
         lines.append(("interval", f"{reach.level:.0%}", f"value ± {width}",
-                      "conformal quantile of the out-of-fold errors"))  # fmt: skip
+                      "quantile of the pooled out-of-fold errors"))  # fmt: skip
     return [Finding(a, b, "pass", c, "", d, "", "info") for a, b, c, d in lines]
 
 

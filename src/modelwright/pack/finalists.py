@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,13 @@ class Chosen:
     measured: Measured
 
 
-def choose_finalist(found: Found, maker: Maker, run: Path, progress: Progress) -> Chosen:
+def choose_finalist(
+    found: Found,
+    maker: Maker,
+    run: Path,
+    progress: Progress,
+    pressed: Callable[[], bool] = bool,
+) -> Chosen:
     """Pack and measure the finalists, and keep the best that meets all limits.
 
     The expected winner comes first, so that time or Ctrl-C can end this after any of them.
@@ -45,8 +52,11 @@ def choose_finalist(found: Found, maker: Maker, run: Path, progress: Progress) -
         maker: writes the folders.
         run: the run's folder; `artefact` appears in it.
         progress: told after each finalist.
+        pressed: whether Ctrl-C was pressed: then the finalist at hand is the last one, and it is
+            measured for as short a time as can be.
 
     Raises:
+        KeyboardInterrupt: pressed once more; the search is kept.
         PackError: a model cannot be converted, or its server does not answer.
         ParityError: the chosen one's packed model differs from the trained one.
     """
@@ -54,17 +64,21 @@ def choose_finalist(found: Found, maker: Maker, run: Path, progress: Progress) -
     packed: dict[int, Artefact] = {}
     measured: dict[int, Measured] = {}
     try:
-        _measure_all(found, maker, folder, packed, measured, progress)
+        _measure_all(found, maker, folder, packed, measured, progress, pressed)
+        if pressed():
+            found.stopped_by = "interrupt"
+            progress.say(
+                "Stopped by Ctrl-C: choosing among the candidates measured so far. "
+                "Once more ends it all."
+            )
+        chosen = found.decide(measured)
+        fit = found.fit(chosen, measured)
+        artefact = maker.seal(packed[chosen.number], fit.best, run / "artefact")
     except KeyboardInterrupt:
-        if not measured:
-            shutil.rmtree(folder, ignore_errors=True)
-            progress.say("The search is kept: modelwright run --resume goes on with it.")
-            raise
-        progress.say("Stopped by Ctrl-C: choosing among the candidates measured so far.")
-    chosen = found.decide(measured)
-    fit = found.fit(chosen, measured)
-    artefact = maker.seal(packed[chosen.number], fit.best, run / "artefact")
-    shutil.rmtree(folder, ignore_errors=True)
+        progress.say("The search is kept: modelwright run --resume goes on with it.")
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     return Chosen(fit, artefact, measured[chosen.number])
 
 
@@ -75,12 +89,15 @@ def _measure_all(
     packed: dict[int, Artefact],
     measured: dict[int, Measured],
     progress: Progress,
+    pressed: Callable[[], bool],
 ) -> None:
     finalists = found.finalists()
     longest = 0.0
     budget = found.ledger.budget
     after = min(RELEASE_SECONDS, RELEASE_SHARE * budget.total)
     for number, candidate in enumerate(finalists):
+        if number and pressed():
+            return
         if number and found.decided(measured) and budget.left < longest + after:
             progress.say(f"{len(finalists) - number} finalist(s) not measured: the time is over")
             return
@@ -96,6 +113,7 @@ def _measure_all(
             _shortened(spec.pack, budget.total),
             limits=spec.parsed_limits(),
             seed=maker.dataset.record.seed,
+            hurried=pressed,
         )
         longest = max(longest, time.monotonic() - started)
         progress.step(number + 1, len(finalists), _told(candidate, measured[candidate.number]))

@@ -84,11 +84,12 @@ class PriceList:
         slower = found.in_process - base.in_process
         if real.latency_p95 is None or real.throughput is None or real.memory is None:
             return found
-        a_row = max(1e-6, 1 / max(real.throughput.value, 1e-9) + slower)
+        rate = real.throughput.value  # 0 where even the anchor missed p95: that tells of no other
+        throughput = 1 / max(1e-6, 1 / rate + slower) if rate else None
         heavier = MEMORY_A_BYTE * (found.size - base.size)
         return msgspec.structs.replace(
             found,
             latency_p95=float(np.maximum(1e-6, real.latency_p95.value + slower)),
-            throughput=1 / a_row,
+            throughput=throughput,
             memory=float(np.maximum(0.0, real.memory.value + heavier)),
         )

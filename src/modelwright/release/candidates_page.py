@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
 from modelwright.core.limits import METRICS, Limit, show
@@ -14,6 +15,14 @@ MOST_TRIALS, OPEN_TRIALS = 40, 10
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 300, 70, 36
 FAR = 3.0
 """How many times as far behind the best as the middle candidate a drawn one may be."""
+IN_PROCESS = "in_process"
+AXES = {
+    "latency_p95": "p95 of the HTTP server",
+    "size": "size of the model folder",
+    "memory": "memory of the server",
+    "throughput": "throughput",
+}
+"""Costs that can be drawn, in the order of preference."""
 REMARKS = ("choice", "calibration", "label", "interval", "selection", "relax", "estimate")
 
 
@@ -63,32 +72,69 @@ def _leaderboard(fit: FitRecord) -> str:
 
 def _costs(trial: Trial) -> list[str]:
     """One row, p95, throughput, memory, size: measured, else estimated and marked so."""
-    real, price = trial.measured, trial.price
     cells = []
-    for name in ("in_process", "latency_p95", "throughput", "memory", "size"):
-        value, sign = None, ""
-        if real is not None:
-            found = real.in_process_p50 if name == "in_process" else getattr(real, name)
-            value = getattr(found, "value", found)
-        if value is None and price is not None:
-            value, sign = getattr(price, name), "~"
-        metric = "latency_p95" if name == "in_process" else name
-        cells.append("" if value is None else f"{sign}{show(metric, float(value))}")
+    for name in (IN_PROCESS, "latency_p95", "throughput", "memory", "size"):
+        value, sign = _cost(trial, name)
+        metric = "latency_p95" if name == IN_PROCESS else name
+        cells.append("" if value is None else f"{sign}{show(metric, value)}")
     return cells
 
 
+def _cost(trial: Trial, name: str) -> tuple[float | None, str]:
+    """A figure of a candidate, and a mark where it is an estimate."""
+    if trial.measured is not None:
+        found = getattr(trial.measured, "in_process_p50" if name == IN_PROCESS else name)
+        if found is not None:
+            return float(getattr(found, "value", found)), ""
+    estimate = getattr(trial.price, name, None)
+    return (None, "") if estimate is None else (float(estimate), "~")
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """What the score is drawn against: a figure, its name in words, and a limit on it."""
+
+    name: str
+    words: str
+    bound: float | None = None
+
+    @property
+    def metric(self) -> str:
+        """How its values are written."""
+        return "latency_p95" if self.name == IN_PROCESS else self.name
+
+    def of(self, trial: Trial) -> float | None:
+        """The candidate's place on it; there is none for 0, on a scale of powers of ten."""
+        return _cost(trial, self.name)[0] or None
+
+
+def _axis(known: Sequence[Trial], limits: Sequence[Limit]) -> _Axis:
+    """The limit on cost that a candidate breaks, of several the first; else latency, of the server
+    where it is known or foretold for all."""
+    bounds = {limit.metric: limit.bound for limit in limits if not limit.relative}
+    broken = {name for trial in known for name in trial.broken}
+    for name, words in AXES.items():
+        axis = _Axis(name, words, bounds.get(name))
+        if name in broken and all(axis.of(trial) is not None for trial in known):
+            return axis
+    served = _Axis("latency_p95", AXES["latency_p95"], bounds.get("latency_p95"))
+    if all(served.of(trial) is not None for trial in known):
+        return served
+    return _Axis(IN_PROCESS, "one row in process")
+
+
 def _plot(fit: FitRecord, limits: Sequence[Limit]) -> str:
-    """Score against p95, where it is known or foretold for all; else against one row in process."""
+    """Score against latency, or against the cost whose limit shuts candidates out."""
     known = [t for t in fit.leaderboard() if t.score is not None and (t.price or t.measured)]
     if len(known) < 2:
         return ""
-    served = all(_p95(trial) is not None for trial in known)
-    places = [(trial, _p95(trial) if served else _in_process(trial)) for trial in known]
+    axis = _axis(known, limits)
+    places = [(trial, axis.of(trial)) for trial in known]
     drawn = _near_enough(fit)
     points = [(t, x, drawn[t.number]) for t, x in places if x is not None and t.number in drawn]
     if len(points) < 2:
         return ""
-    line = next((limit.bound for limit in limits if served and limit.metric == "latency_p95"), None)
+    line = axis.bound
     xs = [math.log10(x) for _, x, _ in points] + ([math.log10(line)] if line else [])
     ys = [y for _, _, y in points]
     better_up = METRICS[fit.goal].better == "higher"
@@ -99,8 +145,9 @@ def _plot(fit: FitRecord, limits: Sequence[Limit]) -> str:
         up = up if better_up else 1 - up
         return LEFT + across * (WIDTH - LEFT - 20), 14 + (1 - up) * (HEIGHT - BOTTOM - 28)
 
-    shapes = [_axes(fit.goal, served, (min(xs), max(xs)), (min(ys), max(ys)), better_up)]
-    front = sorted((x, at(x, y)) for t, x, y in points if t.pareto)
+    shapes = [_axes(fit.goal, axis, (min(xs), max(xs)), (min(ys), max(ys)), better_up)]
+    of_time = axis.metric == "latency_p95"
+    front = sorted((x, at(x, y)) for t, x, y in points if t.pareto and of_time)
     path = " ".join(f"{x:.1f},{y:.1f}" for _, (x, y) in front)
     shapes.append(f"<polyline points='{path}' class='front'/>")
     for trial, x, y in points:
@@ -116,11 +163,15 @@ def _plot(fit: FitRecord, limits: Sequence[Limit]) -> str:
         shapes.append(f"<line x1='{px:.1f}' y1='8' x2='{px:.1f}' y2='{HEIGHT - BOTTOM}' "
                       "class='limit'/>")  # fmt: skip
     left_out = len(known) - len(points)
-    label = f"{fit.goal} against latency: {len(front)} candidates on the Pareto line"
+    label = f"{fit.goal} against {axis.words}"
+    if of_time:
+        label += f": {len(front)} candidates on the Pareto line"
+    key = "Line: nothing is both better and faster. " if of_time else ""
+    key += "Dashed: the limit. " if line else ""
     return (
         f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' class='plot' role='img' "
         f"aria-label='{escape(label)}'>{''.join(shapes)}</svg>"
-        "<p class='key'>Large: chosen. Line: nothing is both better and faster. Red: over a limit "
+        f"<p class='key'>Large: chosen. {key}Red: over a limit "
         f"on cost.{f' {left_out} far behind are not drawn.' if left_out else ''}</p>"
     )
 
@@ -138,15 +189,14 @@ def _near_enough(fit: FitRecord) -> dict[int, float]:
 
 
 def _axes(
-    goal: str, served: bool, xs: tuple[float, float], ys: tuple[float, float], up: bool
+    goal: str, axis: _Axis, xs: tuple[float, float], ys: tuple[float, float], up: bool
 ) -> str:
     floor = HEIGHT - BOTTOM
-    low, high = (show("latency_p95", 10**x) for x in xs)
+    low, high = (show(axis.metric, 10**x) for x in xs)
     top, bottom = (show(goal, y) for y in ((ys[1], ys[0]) if up else ys))
-    what = "p95 of the HTTP server" if served else "one row in process"
     texts = [
         (LEFT, floor + 16, "start", low), (WIDTH - 20, floor + 16, "end", high),
-        ((LEFT + WIDTH) / 2, floor + 30, "middle", what),
+        ((LEFT + WIDTH) / 2, floor + 30, "middle", axis.words),
         (LEFT - 8, 18, "end", top), (LEFT - 8, floor - 10, "end", bottom),
         (LEFT - 8, floor / 2, "end", goal),
     ]  # fmt: skip
@@ -159,18 +209,6 @@ def _axes(
 
 def _share(value: float, low: float, high: float) -> float:
     return 0.5 if high <= low else (value - low) / (high - low)
-
-
-def _p95(trial: Trial) -> float | None:
-    if trial.measured is not None and trial.measured.latency_p95 is not None:
-        return trial.measured.latency_p95.value
-    return trial.price.latency_p95 if trial.price is not None else None
-
-
-def _in_process(trial: Trial) -> float | None:
-    if trial.measured is not None:
-        return trial.measured.in_process_p50
-    return trial.price.in_process if trial.price is not None else None
 
 
 def _short(value: object) -> str:

@@ -1,0 +1,107 @@
+"""Ctrl-C while finalists are packed: the one at hand becomes a whole candidate."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from modelwright.core.ctrl_c import first_press_noted
+from modelwright.core.goals import goal_of
+from modelwright.core.progress import Silent
+from modelwright.core.records import Trial
+from modelwright.data.dataset import load
+from modelwright.fit.found import Found
+from modelwright.fit.pipeline import Pipeline
+from modelwright.fit.search import search
+from modelwright.pack.artefact import Artefact
+from modelwright.pack.build import Maker
+from modelwright.pack.finalists import FOLDER, choose_finalist
+from modelwright.pack.price import PriceList
+from projects import mixed_table, spec_for
+
+MORE = (
+    "fit: {budget: 5 trials, folds: 2, families: [linear, lightgbm]}\n"
+    "pack: {measure: process}\nlimits: {size: 10 MB}\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def _as_at_a_terminal() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+class Presses(Maker):
+    """Presses Ctrl-C so many times when the first model is converted."""
+
+    presses = 1
+
+    def write(self, pipeline: Pipeline, trial: Trial | None, folder: Path) -> Artefact:
+        for _ in range(self.presses):
+            signal.raise_signal(signal.SIGINT)
+        return super().write(pipeline, trial, folder)
+
+
+class PressesTwice(Presses):
+    presses = 2
+
+
+class PressesAtTheEnd(Maker):
+    """Presses when the chosen model is about to be proved."""
+
+    def seal(self, artefact: Artefact, pipeline: Pipeline, target: Path) -> Artefact:
+        signal.raise_signal(signal.SIGINT)
+        return super().seal(artefact, pipeline, target)
+
+
+class Said(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def searched(folder: Path, kind: type[Maker]) -> tuple[Found, Maker]:
+    mixed_table(400).write_csv(folder / "t.csv")
+    file = spec_for(folder, "t.csv", "bought", MORE)
+    dataset = load(file)
+    maker = Maker(file, dataset, goal_of(file.spec, dataset.schema.target))
+    prices = PriceList(maker, folder, dataset.train.feeds, file.spec.parsed_limits())
+    found = search(file.spec, dataset, Silent(), prices)
+    assert len(found.finalists()) > 1
+    return found, kind(file, dataset, maker.goal)
+
+
+def test_a_press_before_anything_is_measured_leaves_a_whole_candidate(tmp_path: Path) -> None:
+    found, maker = searched(tmp_path, Presses)
+    said = Said()
+    with first_press_noted() as pressed:
+        chosen = choose_finalist(found, maker, tmp_path, said, pressed)
+    record = chosen.fit.record
+    assert record.stopped_by == "interrupt" and chosen.fit.learning is None
+    assert [trial.number for trial in record.trials if trial.measured] == [record.best]
+    assert Artefact.load(tmp_path / "artefact").manifest.parity.rows
+    assert any("Stopped by Ctrl-C" in line for line in said.lines)
+    assert not (tmp_path / FOLDER).exists()
+
+
+def test_the_second_press_ends_at_once(tmp_path: Path) -> None:
+    found, maker = searched(tmp_path, PressesTwice)
+    said = Said()
+    with first_press_noted() as pressed, pytest.raises(KeyboardInterrupt):
+        choose_finalist(found, maker, tmp_path, said, pressed)
+    assert not (tmp_path / "artefact").exists() and not (tmp_path / FOLDER).exists()
+    assert said.lines == ["The search is kept: modelwright run --resume goes on with it."]
+
+
+def test_a_press_while_the_chosen_one_is_proved_does_not_stop_it(tmp_path: Path) -> None:
+    found, maker = searched(tmp_path, PressesAtTheEnd)
+    with first_press_noted() as pressed:
+        choose_finalist(found, maker, tmp_path, Silent(), pressed)
+        assert pressed()
+    assert Artefact.load(tmp_path / "artefact").manifest.parity.rows
