@@ -21,6 +21,7 @@ import polars as pl
 from mlflow import MlflowClient
 
 import modelwright as mw
+from modelwright.core.evaluation import Evaluation
 from modelwright.core.principal import Principal, acting_as
 from modelwright.core.records import DatasetRecord, FitRecord, Measured, ReleaseRecord
 from modelwright.core.store import from_json
@@ -100,6 +101,7 @@ def log_fresh(folder: Path) -> str:
         from_json((run / "fit.json").read_bytes(), FitRecord),
         from_json((run / "measured.json").read_bytes(), Measured),
         record,
+        from_json((run / "evaluation.json").read_bytes(), Evaluation),
         run,
     )
 

@@ -16,7 +16,8 @@ from modelwright.core.errors import ApprovalNeeded
 from modelwright.core.principal import Principal, acting_as
 from modelwright.core.records import ReleaseRecord
 from modelwright.core.store import from_json, in_use, to_json
-from modelwright.release.registry import Registry, end_abandoned
+from modelwright.release.registry import Registry
+from modelwright.release.tracking import end_abandoned
 
 
 @pytest.fixture
@@ -223,13 +224,27 @@ def test_a_run_killed_while_it_was_logged_is_marked_by_the_next(fresh: Path) -> 
     registry = Registry(fresh)
     for call in ("log_batch", "log_artifacts", "set_terminated"):
         killed.killed_in(call, killed.log_fresh, fresh)
-    assert end_abandoned(registry, "shop", fresh / "runs") == 3
+    marked = end_abandoned(registry, "shop", fresh / "runs")
+    assert marked == 4, "three runs, and the candidate below the last of them"
     assert end_abandoned(registry, "shop", fresh / "runs") == 0
     assert len(registry.versions("shop")) == 1 and aliases(fresh) == ("1", "")
     with in_use(fresh / "runs" / "20300101-000000-0000"):
         killed.killed_in("log_inputs", killed.log_fresh, fresh)
         assert end_abandoned(registry, "shop", fresh / "runs") == 0
     assert end_abandoned(registry, "shop", fresh / "runs") == 1
+
+
+@pytest.mark.slow
+def test_a_candidate_whose_run_was_killed_is_marked_with_it(fresh: Path) -> None:
+    registry = Registry(fresh)
+    killed.killed_in("log_batch", killed.log_fresh, fresh)
+    with registry.client() as client:
+        experiment = client.get_experiment_by_name("shop").experiment_id
+        [above] = client.search_runs([experiment], "attributes.status = 'RUNNING'")
+        tags = {"mlflow.parentRunId": above.info.run_id, "modelwright.trial": "3"}
+        below = client.create_run(experiment, tags=tags)
+        assert end_abandoned(registry, "shop", fresh / "runs") == 2
+        assert client.get_run(below.info.run_id).info.status == "KILLED"
 
 
 def test_a_change_whose_version_is_gone_is_marked_and_blocks_nothing(two: Path) -> None:

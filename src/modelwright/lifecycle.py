@@ -35,8 +35,9 @@ from modelwright.pack.price import PriceList
 from modelwright.release import trust
 from modelwright.release.admission import admitted, admitted_again
 from modelwright.release.recent import Recent
-from modelwright.release.registry import Registry, end_abandoned
+from modelwright.release.registry import Registry
 from modelwright.release.release import Judged, judge_and_register
+from modelwright.release.tracking import end_abandoned
 from modelwright.release.unfinished import finish
 from modelwright.watch.reference import keep_reference
 

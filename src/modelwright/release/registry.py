@@ -30,7 +30,7 @@ from modelwright.core.errors import (
     did_you_mean,
 )
 from modelwright.core.records import ReleaseRecord
-from modelwright.core.store import is_in_use, locked
+from modelwright.core.store import locked
 from modelwright.pack.artefact import Artefact
 from modelwright.release.cache import CACHE, CACHE_LOCK, checked, keep, scratch
 from modelwright.release.verdict import headline
@@ -239,24 +239,6 @@ class Registry:
         if self.uri.startswith("sqlite:"):
             where = (self._home / "mlartifacts").resolve().as_uri()
         return str(self._client.create_experiment(model, artifact_location=where))
-
-
-def end_abandoned(registry: Registry, model: str, runs: Path) -> int:
-    """Mark MLflow's runs as killed whose process is gone, as their folders tell; says how many.
-
-    Runs of other machines, whose folders are not here, are left alone.
-    """
-    client = registry._client
-    with _quiet(registry.uri):
-        experiment = client.get_experiment_by_name(model)
-        if experiment is None:
-            return 0
-        found = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
-        folders = {run.info.run_id: runs / run.data.tags.get(RUN, "-") for run in found}
-        left = [run for run, at in folders.items() if at.is_dir() and not is_in_use(at)]
-        for run in left:
-            client.set_terminated(run, "KILLED")
-    return len(left)
 
 
 def fetch_baseline(registry: Registry, version: Version) -> Path:

@@ -18,11 +18,12 @@ from modelwright.core.principal import acting
 from modelwright.core.records import DatasetRecord, FitRecord, Measured, ReleaseRecord, Trial
 from modelwright.core.runs import OF_ROWS, SEARCH_STATE
 from modelwright.core.schema import Column
+from modelwright.core.store import is_in_use
 from modelwright.pack.artefact import Artefact
 from modelwright.pack.convert import input_type
 from modelwright.release.flat import flat_graph
 from modelwright.release.plots import plots
-from modelwright.release.registry import Registry, description_of, tags_of
+from modelwright.release.registry import RUN, Registry, description_of, tags_of
 
 try:
     import mlflow
@@ -70,6 +71,31 @@ def log_run(
         _log_files(client, run_id, artefact, evaluation, folder)
         client.set_terminated(run_id)
     return run_id
+
+
+def end_abandoned(registry: Registry, model: str, runs: Path) -> int:
+    """Mark MLflow's runs as killed whose process is gone, as their folders tell; says how many.
+
+    Runs of other machines, whose folders are not here, are left alone.
+    """
+    with registry.client() as client:
+        experiment = client.get_experiment_by_name(model)
+        if experiment is None:
+            return 0
+        found = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
+        folders = {run.info.run_id: runs / _run_of(client, run) for run in found}
+        left = [run for run, at in folders.items() if at.is_dir() and not is_in_use(at)]
+        for run in left:
+            client.set_terminated(run, "KILLED")
+    return len(left)
+
+
+def _run_of(client: Any, run: Any) -> str:
+    """Name of the run that one of MLflow's belongs to; a candidate's hangs below it."""
+    tags, above = run.data.tags, run.data.tags.get("mlflow.parentRunId")
+    if RUN not in tags and above is not None:
+        tags = client.get_run(above).data.tags
+    return str(tags.get(RUN, "-"))
 
 
 def _usual_tags(artefact: Artefact, release: ReleaseRecord) -> dict[str, str]:

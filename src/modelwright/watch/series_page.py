@@ -44,7 +44,7 @@ def traffic_page(given: Records) -> str:
         for version, minutes in counted.items()
     ]
     totals = table(("version", "answers", "first", "last"), rows)
-    drawn = plot(curves, frame, title, points=max(len(c.x) for c in curves) <= MOST_MARKED)
+    drawn = plot(curves, frame, title, points=max(len(c.x) for c in curves) <= MOST_MARKED).figure()
     return f"<div class='figures'>{drawn}</div>{totals}{_windows(given)}"
 
 
@@ -181,7 +181,7 @@ def _over_time(given: Records, name: str) -> str:
     against = f", limit {limit}" if limit is not None else ""
     title = f"{given.names.words(name)}{f', {unit}' if unit else ''}{against}"
     marked = len(kept) <= MOST_MARKED
-    drawn = plot([curve], frame, title, level=level, points=marked)
+    drawn = plot([curve], frame, title, level=level, points=marked).figure()
     write: Callable[[float], str] = short if metric is None else lambda v: show(metric.name, v)
     rows = [_row(point, write) for point in reversed(points[-MOST_LISTED:])]
     numbers = table(("until", "value", "band", "rows", "version"), rows)
@@ -285,7 +285,8 @@ def _share(given: Records, version: str, wanted: Callable[[float], float]) -> st
     ys = tuple(wanted(begin + size / 2) for begin in begins)
     curves = [Curve("share", xs, tuple(real), of="answered"), Curve("share", xs, ys, of="wanted")]
     frame = _frame(given, curves, "share of 1", floor=True)
-    return f"<div class='figures'>{plot(curves, frame, 'Share of the canary over time')}</div>"
+    drawn = plot(curves, frame, "Share of the canary over time").figure()
+    return f"<div class='figures'>{drawn}</div>"
 
 
 def _windows(given: Records) -> str:
