@@ -22,6 +22,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import msgspec
+
+import modelwright as mw
+from modelwright.serve.settings import Settings
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
 from bodies import example_rows, row_bodies, write_bodies
 from load import over_http, post
@@ -51,7 +56,9 @@ def measured(folder: Path, name: str, arm: str, bodies: Path, seconds: int) -> d
     """Connections -> answers a second of a server that was started for it."""
     port = free_port()
     sources = {"PYTHONPATH": str(CLONE / "src")}
-    command = [*COMMAND, "serve", name, "--port", str(port)]
+    config = folder / "settings.json"
+    config.write_bytes(msgspec.json.encode(settings(folder, name, arm, port)))
+    command = [sys.executable, "-m", "modelwright.serve", "--config", str(config)]
     found = {}
     with Running(command, sources, folder, folder / "serve.log") as running:
         url = f"http://127.0.0.1:{port}/predict"
@@ -71,7 +78,17 @@ def measured(folder: Path, name: str, arm: str, bodies: Path, seconds: int) -> d
             found[connections] = float(one["per_second"])
         if arm == "journal and watch" and beside.poll() is not None:
             raise SystemExit(f"the watcher ended: {(folder / 'watch.log').read_text()[-800:]}")
+    kept = (folder / "journal").is_dir() and any((folder / "journal").rglob("*.parquet"))
+    if kept != (arm != "off"):
+        raise SystemExit(f"{arm}: there is {'a' if kept else 'no'} journal")
     return found
+
+
+def settings(folder: Path, name: str, arm: str, port: int) -> Settings:
+    """As the released model has them (its spec is packed with it), but for the journal."""
+    made = mw.server_settings([name], folder=folder, port=port, quiet=True)
+    to = "" if arm == "off" else str(folder / "journal")
+    return msgspec.structs.replace(made, journal=msgspec.structs.replace(made.journal, to=to))
 
 
 def shown(rounds: list[Round]) -> str:
