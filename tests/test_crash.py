@@ -18,20 +18,13 @@ from modelwright.core.records import ReleaseRecord
 from modelwright.core.store import from_json, in_use, to_json
 from modelwright.release.registry import Registry
 from modelwright.release.tracking import end_abandoned
+from release.records import register_again
 
 
 @pytest.fixture
 def two(project: Path) -> Path:
     """A project with a champion, version 1, and a challenger, version 2, of the same files."""
-    registry = Registry(project)
-    first = registry.resolve("shop")
-    run = project / "runs" / first.run
-    record = from_json((run / "release.json").read_bytes(), ReleaseRecord)
-    record = msgspec.structs.replace(record, replaces="1")
-    artefact = mw.Artefact.load(run / "artefact")
-    assert registry.register(artefact, record, first.mlflow_run) == "2"
-    registry.set_alias("shop", "challenger", "2")
-    return project
+    return register_again(project, "2")
 
 
 @pytest.fixture

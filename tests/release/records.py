@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 import modelwright as mw
 from modelwright.core.evaluation import Curve, Evaluation, Importance, Slice
-from modelwright.core.records import DatasetRecord, Finding, Interval, Manifest, Verdict
+from modelwright.core.records import (
+    DatasetRecord,
+    Finding,
+    Interval,
+    Manifest,
+    ReleaseRecord,
+    Verdict,
+)
 from modelwright.core.runs import spec_of_run
 from modelwright.core.spec import Spec
 from modelwright.core.store import from_json
+from modelwright.pack.artefact import Artefact
+from modelwright.release.registry import Registry
 from modelwright.release.run_records import RunRecords
 
 CLEAR, UNCLEAR = Interval(0.05, 0.02, 0.08), Interval(0.01, -0.01, 0.03)
@@ -73,3 +83,17 @@ def with_columns(dataset: DatasetRecord, named: str, **marks: Any) -> DatasetRec
 
 def found(check: str, verdict: Verdict = "fail", *, subject: str = "x", **more: Any) -> Finding:
     return Finding(check, subject, verdict, severity="warning", **more)
+
+
+def register_again(project: Path, *numbers: str) -> Path:
+    """Register the first version's files anew as these; the first of them is challenger."""
+    registry = Registry(project)
+    first = registry.resolve("shop")
+    run = project / "runs" / first.run
+    record = from_json((run / "release.json").read_bytes(), ReleaseRecord)
+    record = msgspec.structs.replace(record, replaces="1")
+    artefact = Artefact.load(run / "artefact")
+    for number in numbers:
+        assert registry.register(artefact, record, first.mlflow_run) == number
+    registry.set_alias("shop", "challenger", numbers[0])
+    return project

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import pytest
 from mlflow import MlflowClient
 
 import killed
 import modelwright as mw
 from modelwright.core.errors import ArtefactError, RegistryError, UsageError
-from modelwright.core.records import ReleaseRecord
-from modelwright.core.store import from_json
 from modelwright.core.traffic import ABTest, Step, Traffic, read_traffic, traffic_path
 from modelwright.release.registry import Registry
+from release.records import register_again
 
 STEPS = (Step(0.05, 600.0), Step(0.25, 1800.0))
 
@@ -22,16 +20,7 @@ STEPS = (Step(0.05, 600.0), Step(0.25, 1800.0))
 @pytest.fixture
 def three(project: Path) -> Path:
     """A project with a champion, version 1, and versions 2 and 3 of the same files."""
-    registry = Registry(project)
-    first = registry.resolve("shop")
-    run = project / "runs" / first.run
-    record = from_json((run / "release.json").read_bytes(), ReleaseRecord)
-    record = msgspec.structs.replace(record, replaces="1")
-    artefact = mw.Artefact.load(run / "artefact")
-    for number in ("2", "3"):
-        assert registry.register(artefact, record, first.mlflow_run) == number
-    registry.set_alias("shop", "challenger", "2")
-    return project
+    return register_again(project, "2", "3")
 
 
 def lines(folder: Path) -> list[tuple[str, str, str]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import tritonclient.grpc as triton
 import uvloop
@@ -134,6 +135,16 @@ async def connected(port: int) -> None:
         if waiting in [(line[1], line[3]) for line in lines]:
             return
         await asyncio.sleep(0.01)
+
+
+@contextmanager
+def channel_to(desk: Desk) -> Iterator[grpc.Channel]:
+    """A channel of grpcio's to a door of its own."""
+    with (
+        serving(desk, Settings(models=())) as (handle, _),
+        grpc.insecure_channel(f"127.0.0.1:{handle.port}") as found,
+    ):
+        yield found
 
 
 def rows(count: int, seed: int = 5) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import modelwright as mw
 from modelwright.pack.artefact import Artefact
 from modelwright.serve.grpc_health import MOST_WATCHES_EACH
 from modelwright.serve.settings import Settings
-from serve.doors import SECONDS, Desk, OneLive, rows, serving, typed
+from serve.doors import SECONDS, Desk, OneLive, channel_to, rows, serving, typed
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 
@@ -25,10 +25,7 @@ def desk(released: mw.Released) -> Desk:
 
 @pytest.fixture(scope="module")
 def channel(desk: Desk) -> Iterator[grpc.Channel]:
-    with (
-        serving(desk, Settings(models=())) as (handle, _),
-        grpc.insecure_channel(f"127.0.0.1:{handle.port}") as found,
-    ):
+    with channel_to(desk) as found:
         yield found
 
 

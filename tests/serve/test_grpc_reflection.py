@@ -12,8 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 import modelwright as mw
 from modelwright.pack.artefact import Artefact
-from modelwright.serve.settings import Settings
-from serve.doors import Desk, OneLive, serving
+from serve.doors import Desk, OneLive, channel_to
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +22,7 @@ def desk(released: mw.Released) -> Desk:
 
 @pytest.fixture(scope="module")
 def channel(desk: Desk) -> Iterator[grpc.Channel]:
-    with (
-        serving(desk, Settings(models=())) as (handle, _),
-        grpc.insecure_channel(f"127.0.0.1:{handle.port}") as found,
-    ):
+    with channel_to(desk) as found:
         yield found
 
 
