@@ -15,7 +15,9 @@ from modelwright.fit.family import Family, FitJob
 from modelwright.fit.features import fit_encoder
 from modelwright.fit.pipeline import Member, Pipeline
 
-TASKS = ("binary", "multiclass", "regression")
+TASKS = ("binary", "multiclass", "absent classes", "two of three", "regression")
+"""absent classes, two of three: of several classes the training rows lack some, as a class of one
+row is lacking that the holdout has, or one that began after the training rows."""
 
 
 def table_for(task: str, rows: int = 400, seed: int = 0) -> tuple[Schema, Table]:
@@ -33,6 +35,10 @@ def table_for(task: str, rows: int = 400, seed: int = 0) -> tuple[Schema, Table]
         levels, target = ("no", "yes"), (score > 1).astype(np.int64)
     if task == "multiclass":
         levels, target = ("p", "q", "r"), np.digitize(score, [0.0, 1.0])
+    if task == "absent classes":
+        levels, target = ("m", "p", "q", "r", "s"), 1 + np.digitize(score, [0.0, 1.0])
+    if task == "two of three":
+        levels, target = ("p", "q", "r"), 2 * (score > 1).astype(np.int64)
     feeds = {"number": number, "integer": rng.integers(0, 9, rows) * 1.0, "text": text,
              "flag": flag, "when": when, "tags": tags}  # fmt: skip
     kinds = ("number", "number", "category", "boolean", "datetime", "list")
@@ -41,7 +47,8 @@ def table_for(task: str, rows: int = 400, seed: int = 0) -> tuple[Schema, Table]
         for (name, values), kind in zip(feeds.items(), kinds, strict=True)
     ]
     label = "string" if levels else "number"
-    schema = Schema(tuple(columns), Target("y", task, label, levels))
+    learned = task if task in ("binary", "regression") else "multiclass"
+    schema = Schema(tuple(columns), Target("y", learned, label, levels))
     return schema, Table(feeds, target)
 
 

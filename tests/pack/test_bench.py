@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import modelwright as mw
 from modelwright.core.errors import PackError
-from modelwright.pack.bench import _blocks, _sustained
+from modelwright.pack.artefact import Artefact
+from modelwright.pack.bench import _blocks, _server, _sustained
 
 SLOW, MOST_P95 = 0.6, 0.5
 """Seconds of a slow answer, and a limit that it breaks on any machine."""
@@ -37,6 +41,19 @@ def test_one_bad_block_widens_the_interval_to_what_is_shown() -> None:
 def test_no_answer_is_no_figure() -> None:
     with pytest.raises(PackError, match="No request was answered"):
         _blocks(np.empty(0), p95)
+
+
+def test_a_server_that_does_not_start_says_why(released: mw.Released, tmp_path: Path) -> None:
+    folder = tmp_path / "artefact"
+    shutil.copytree(released.run / "artefact", folder)
+    artefact = Artefact.load(folder)
+    (folder / "model.onnx").chmod(0o600)
+    (folder / "model.onnx").write_bytes(b"no graph")
+    with pytest.raises(
+        PackError, match=r"did not start\. Its log ends: modelwright: .*model\.onnx"
+    ):
+        with _server(artefact, b"{}"):
+            pass
 
 
 @contextmanager

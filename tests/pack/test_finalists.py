@@ -1,4 +1,4 @@
-"""Ctrl-C while finalists are packed: the one at hand becomes a whole candidate."""
+"""Finalists that cannot be packed are left out; Ctrl-C makes the one at hand a whole candidate."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from modelwright.core.ctrl_c import first_press_noted
+from modelwright.core.errors import PackError
 from modelwright.core.goals import goal_of
 from modelwright.core.progress import Silent
 from modelwright.core.records import Trial
@@ -58,6 +59,22 @@ class PressesAtTheEnd(Maker):
         return super().seal(artefact, pipeline, target)
 
 
+class Cannot(Maker):
+    """Cannot convert the first so many models."""
+
+    left = 1
+
+    def write(self, pipeline: Pipeline, trial: Trial | None, folder: Path) -> Artefact:
+        self.left -= 1
+        if self.left >= 0:
+            raise PackError("The model cannot be written as ONNX.")
+        return super().write(pipeline, trial, folder)
+
+
+class CannotAny(Cannot):
+    left = 1000
+
+
 class Said(Silent):
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -105,3 +122,19 @@ def test_a_press_while_the_chosen_one_is_proved_does_not_stop_it(tmp_path: Path)
         choose_finalist(found, maker, tmp_path, Silent(), pressed)
         assert pressed()
     assert Artefact.load(tmp_path / "artefact").manifest.parity.rows
+
+
+def test_a_finalist_that_cannot_be_packed_is_left_out_and_told(tmp_path: Path) -> None:
+    found, maker = searched(tmp_path, Cannot)
+    first, said = found.finalists()[0], Said()
+    chosen = choose_finalist(found, maker, tmp_path / "run", said)
+    assert chosen.fit.record.best != first.number
+    assert (tmp_path / "run/artefact/model.onnx").exists()
+    assert said.lines[0].startswith(f"Candidate {first.number} ({first.name}) is left out: The mod")
+
+
+def test_no_finalist_can_be_packed(tmp_path: Path) -> None:
+    found, maker = searched(tmp_path, CannotAny)
+    with pytest.raises(PackError, match="cannot be written as ONNX"):
+        choose_finalist(found, maker, tmp_path / "run", Silent())
+    assert not (tmp_path / "run" / FOLDER).exists()

@@ -66,7 +66,7 @@ def towns(task: str, rows: int = 1500) -> tuple[Schema, Table]:
     return Schema(columns, Target("y", task, "string", levels)), Table(feeds, target)
 
 
-@pytest.mark.parametrize("task", exam.TASKS)
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 @pytest.mark.parametrize("most", [15, 255])
 def test_splits_on_sets_of_levels_convert_exactly(task: str, most: int) -> None:
     """Native categories beside one-hot columns and target means: known, missing, unseen levels."""

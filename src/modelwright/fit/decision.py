@@ -15,6 +15,8 @@ import numpy as np
 from modelwright.core.intake import Array
 
 Link = Literal["identity", "sigmoid", "softmax"]
+NEVER = -1e6
+"""Score of a class that cannot be: its share of a softmax is 0 to the last bit."""
 
 
 def usual_link(classes: int) -> Link:
@@ -27,6 +29,18 @@ def usual_link(classes: int) -> Link:
     if classes == 1:
         return "identity"
     return "sigmoid" if classes == 2 else "softmax"
+
+
+def spread(values: Array, seen: Sequence[int], classes: int, rest: float = 0.0) -> Array:
+    """Values of the classes that were seen [..., seen] as values of all of them [..., classes].
+
+    Example:
+        >>> spread(np.array([[1.0, 2.0]]), [0, 2], 3, rest=-5.0)
+        array([[ 1., -5.,  2.]])
+    """
+    found = np.full((*values.shape[:-1], classes), rest)
+    found[..., list(seen)] = values
+    return found
 
 
 def link_of(link: Link, scores: Array) -> Array:

@@ -11,11 +11,12 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import numpy as np
@@ -37,6 +38,8 @@ BLOCKS = 10
 START_SECONDS = 60.0
 SHORTEST = 0.2
 """Least seconds of load, which the spec can ask for too."""
+LAST_LINES = 3
+"""Of the server's log, in an error."""
 STRETCHES = 4
 STEADY = 0.1
 """Blocks whose p95 differs by less than this part of it have seen enough."""
@@ -218,7 +221,21 @@ def _bytes_of(process: psutil.Process) -> int:
 
 @contextmanager
 def _server(artefact: Artefact, body: bytes) -> Iterator[_Server]:
-    """The thin server in a process of its own, on a free loopback port, once it answers."""
+    """The thin server in a process of its own, on a free loopback port, once it answers.
+
+    Raises:
+        PackError: it did not start, or broke off, or refused a row; with the end of its log.
+    """
+    with tempfile.TemporaryFile("w+", errors="replace") as log:  # an unread pipe would fill up
+        try:
+            with _started(artefact, body, log) as server:
+                yield server
+        except PackError as error:
+            raise PackError(f"{error.message}{_last_words(log)}", hint=error.hint) from error
+
+
+@contextmanager
+def _started(artefact: Artefact, body: bytes, log: IO[str]) -> Iterator[_Server]:
     started = time.perf_counter()
     command = [
         sys.executable, "-m", "modelwright.serve", "--artefact", str(artefact.folder),
@@ -231,16 +248,18 @@ def _server(artefact: Artefact, body: bytes) -> Iterator[_Server]:
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=log,
         env=kept,
         text=True,
         start_new_session=True,  # Ctrl-C at a terminal goes to all of a session
     )
     try:
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout is not None
         line = process.stdout.readline()
         if not line.startswith("Serving"):
-            raise PackError(f"The server did not start: {process.stderr.read().strip()[:300]}")
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(SHORTEST)
+            raise PackError("The server did not start.")
         port = int(line.rsplit(":", 1)[1])
         asyncio.run(_load(port, [body], 1, 0.0))
         cold = time.perf_counter() - started
@@ -258,6 +277,13 @@ def _server(artefact: Artefact, body: bytes) -> Iterator[_Server]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
+
+
+def _last_words(log: IO[str]) -> str:
+    """The last lines of a server's log, for an error."""
+    log.seek(0)
+    lines = [line.strip() for line in log.read().splitlines() if line.strip()]
+    return " Its log ends: " + " / ".join(lines[-LAST_LINES:]) if lines else ""
 
 
 @dataclass(frozen=True)

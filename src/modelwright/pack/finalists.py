@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelwright.core.errors import PackError
 from modelwright.core.limits import show
 from modelwright.core.progress import Progress
 from modelwright.core.records import Measured
@@ -57,7 +58,7 @@ def choose_finalist(
 
     Raises:
         KeyboardInterrupt: pressed once more; the search is kept.
-        PackError: a model cannot be converted, or its server does not answer.
+        PackError: no finalist can be converted and served; one that cannot be is left out and told.
         ParityError: the chosen one's packed model differs from the trained one.
     """
     folder = run / FOLDER
@@ -96,25 +97,31 @@ def _measure_all(
     budget = found.ledger.budget
     after = min(RELEASE_SECONDS, RELEASE_SHARE * budget.total)
     for number, candidate in enumerate(finalists):
-        if number and pressed():
+        if measured and pressed():
             return
-        if number and found.decided(measured) and budget.left < longest + after:
+        if measured and found.decided(measured) and budget.left < longest + after:
             progress.say(f"{len(finalists) - number} finalist(s) not measured: the time is over")
             return
         started = time.monotonic()
-        artefact = maker.write(
-            found.pipeline(candidate), found.trial(candidate, {}), folder / str(candidate.number)
-        )
-        packed[candidate.number] = artefact
-        spec = maker.spec_file.spec
-        measured[candidate.number] = measure(
-            artefact,
-            maker.dataset.train.feeds,
-            _shortened(spec.pack, budget.total),
-            limits=spec.parsed_limits(),
-            seed=maker.dataset.record.seed,
-            hurried=pressed,
-        )
+        try:
+            packed[candidate.number] = artefact = maker.write(
+                found.pipeline(candidate), found.trial(candidate, {}),
+                folder / str(candidate.number),
+            )  # fmt: skip
+            spec = maker.spec_file.spec
+            measured[candidate.number] = measure(
+                artefact,
+                maker.dataset.train.feeds,
+                _shortened(spec.pack, budget.total),
+                limits=spec.parsed_limits(),
+                seed=maker.dataset.record.seed,
+                hurried=pressed,
+            )
+        except PackError as error:
+            if not measured and candidate is finalists[-1]:
+                raise
+            progress.say(f"Candidate {candidate.number} ({candidate.name}) is left out: {error}")
+            continue
         longest = max(longest, time.monotonic() - started)
         progress.step(number + 1, len(finalists), _told(candidate, measured[candidate.number]))
 

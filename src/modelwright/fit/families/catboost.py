@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from collections.abc import Callable, Mapping
@@ -13,7 +14,14 @@ import catboost
 import numpy as np
 
 from modelwright.core.intake import Array
-from modelwright.fit.decision import Decision, ForestBuilder, before_float32, usual_link
+from modelwright.fit.decision import (
+    NEVER,
+    Decision,
+    ForestBuilder,
+    before_float32,
+    spread,
+    usual_link,
+)
 from modelwright.fit.family import FitJob, Fitted, Range, never
 from modelwright.fit.features import Encoding
 
@@ -79,6 +87,7 @@ class CatBoost:
                 eval_set=valid,
                 early_stopping_rounds=job.patience if valid is not None else None,
                 callbacks=None if job.stop is never else [_Asking(job.stop)],
+                log_cerr=io.StringIO(),  # of classes that are lacking: `check` has told of them
             )
         except catboost.CatBoostError as error:
             raise ValueError(str(error).splitlines()[0]) from error
@@ -113,10 +122,17 @@ class FittedCatBoost:
         return np.asarray(self.model.predict(x, prediction_type=kind, thread_count=1))
 
     def decision(self) -> Decision:
-        """Its oblivious trees, unfolded; thresholds are taken back from float32 to float64."""
+        """Its oblivious trees, unfolded; thresholds are taken back from float32 to float64.
+
+        The file has an output only for classes that a training row had.
+        """
         exported = self._export()
         scale, bias = exported["scale_and_bias"]
-        outputs = len(bias)
+        outputs, intercept = len(bias), np.array(bias, float)
+        seen = list(range(outputs))
+        if self.classes > 2:
+            seen = [int(k) for k in exported["model_info"]["class_params"]["class_to_label"]]
+            intercept = spread(intercept, seen, self.classes, NEVER)
         nan_right = {
             f["feature_index"]: f["nan_value_treatment"] == "AsTrue"
             for f in exported["features_info"]["float_features"]
@@ -124,6 +140,8 @@ class FittedCatBoost:
         builder = ForestBuilder()
         for tree in exported["oblivious_trees"]:
             values = scale * np.array(tree["leaf_values"]).reshape(-1, outputs)
+            if self.classes > 2:
+                values = spread(values, seen, self.classes)
             splits = [
                 (s["float_feature_index"], before_float32(s["border"]))
                 for s in tree["splits"] or []
@@ -131,7 +149,7 @@ class FittedCatBoost:
             builder.tree_output.append(0)
             builder.roots.append(_unfold(builder, splits, nan_right, values, 0, len(splits)))
         return builder.build(
-            np.array(bias, float), usual_link(self.classes), one_output_a_tree=outputs == 1
+            intercept, usual_link(self.classes), one_output_a_tree=self.classes <= 2
         )
 
     def _export(self) -> Any:

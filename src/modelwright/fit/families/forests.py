@@ -15,7 +15,7 @@ from sklearn.ensemble import (
 )
 
 from modelwright.core.intake import Array
-from modelwright.fit.decision import Decision, ForestBuilder, before_float32, single_finite
+from modelwright.fit.decision import Decision, ForestBuilder, before_float32, single_finite, spread
 from modelwright.fit.family import FitJob, Fitted, Range
 from modelwright.fit.features import Encoding
 
@@ -86,9 +86,8 @@ class FittedForest:
         self.model.set_params(n_jobs=1)
         if self.classes == 1:
             return np.asarray(self.model.predict(single_finite(x)))
-        shares = np.zeros((len(x), self.classes))  # a fold may lack a rare class
-        shares[:, self.model.classes_] = self.model.predict_proba(single_finite(x))
-        return shares
+        shares = self.model.predict_proba(single_finite(x))
+        return spread(shares, self.model.classes_, self.classes)  # a fold may lack a rare class
 
     def decision(self) -> Decision:
         """Its trees, each leaf divided by their number, so that the sum is the mean."""
@@ -96,10 +95,8 @@ class FittedForest:
         builder = ForestBuilder()
         for estimator in self.model.estimators_:
             values = estimator.tree_.value[:, 0, :] / count
-            if self.classes > 1:  # a fold may lack a rare class
-                spread = np.zeros((len(values), self.classes))
-                spread[:, self.model.classes_] = values
-                values = spread
+            if self.classes > 1:
+                values = spread(values, self.model.classes_, self.classes)
             builder.roots.append(_grow(builder, estimator.tree_, values))
             builder.tree_output.append(0)
         one = self.classes == 1

@@ -11,7 +11,7 @@ from scipy import sparse
 from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 
 from modelwright.core.intake import Array
-from modelwright.fit.decision import Affine, Decision, usual_link
+from modelwright.fit.decision import NEVER, Affine, Decision, spread, usual_link
 from modelwright.fit.family import FitJob, Fitted, Range
 from modelwright.fit.features import Encoding
 
@@ -77,17 +77,20 @@ class FittedLinear:
         """Probabilities, or values."""
         if self.classes == 1:
             return np.asarray(self.model.predict(x))
-        shares = np.zeros((len(x), self.classes))  # a fold may lack a rare class
-        shares[:, self.model.classes_] = self.model.predict_proba(x)
-        return shares
+        return spread(self.model.predict_proba(x), self.model.classes_, self.classes)
 
     def decision(self) -> Decision:
-        """Its coefficients; trained on all rows, it has seen every class."""
-        if self.classes == 1:
-            weights = np.asarray(self.model.coef_, np.float64).reshape(-1, 1)
-            return Affine(weights, np.atleast_1d(np.float64(self.model.intercept_)), "identity")
+        """Its coefficients, and for a class that no training row has a chance of 0."""
+        weights = np.atleast_2d(np.asarray(self.model.coef_, np.float64)).T
+        intercept = np.atleast_1d(np.asarray(self.model.intercept_, np.float64))
+        if self.classes == 1 or len(self.model.classes_) == self.classes:
+            return Affine(weights, intercept, usual_link(self.classes))
+        seen = self.model.classes_.tolist()
+        if len(seen) == 2:  # one score: that of the second against the first
+            weights = np.hstack([np.zeros_like(weights), weights])
+            intercept = np.append(0.0, intercept)
         return Affine(
-            np.asarray(self.model.coef_, np.float64).T,
-            np.asarray(self.model.intercept_, np.float64),
-            usual_link(self.classes),
+            spread(weights, seen, self.classes),
+            spread(intercept, seen, self.classes, NEVER),
+            "softmax",
         )
