@@ -49,11 +49,11 @@ def test_a_server_that_does_not_start_says_why(released: mw.Released, tmp_path: 
     artefact = Artefact.load(folder)
     (folder / "model.onnx").chmod(0o600)
     (folder / "model.onnx").write_bytes(b"no graph")
-    with pytest.raises(
-        PackError, match=r"did not start\. Its log ends: modelwright: .*model\.onnx"
+    with (
+        pytest.raises(PackError, match=r"did not start\. Its log ends: modelwright: .*model\.onnx"),
+        _server(artefact, b"{}"),
     ):
-        with _server(artefact, b"{}"):
-            pass
+        pass
 
 
 @contextmanager
