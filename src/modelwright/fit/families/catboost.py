@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,27 +72,35 @@ class CatBoost:
         }
         if job.x.shape[1] > WIDE:
             params.setdefault("rsm", WIDE_SHARE)
-        if job.task == "multiclass":
-            params["classes_count"] = job.classes
         if any(job.monotone):
             params["monotone_constraints"] = list(job.monotone)
         model = catboost.CatBoost(params)
+        seen = np.unique(job.y) if job.task == "multiclass" else None
         valid = None
-        if job.x_valid is not None and job.rounds is None:
-            valid = catboost.Pool(job.x_valid, job.y_valid)
+        if job.x_valid is not None and job.y_valid is not None and job.rounds is None:
+            valid = _pool(job.x_valid, job.y_valid, seen)
         try:
             model.fit(
-                catboost.Pool(job.x, job.y),
+                _pool(job.x, job.y, seen),
                 eval_set=valid,
                 early_stopping_rounds=job.patience if valid is not None else None,
                 callbacks=None if job.stop is never else [_Asking(job.stop)],
-                log_cerr=io.StringIO(),  # of classes that are lacking: `check` has told of them
             )
         except catboost.CatBoostError as error:
             raise ValueError(str(error).splitlines()[0]) from error
         settled = {"learning_rate": float(model.learning_rate_)}
         settled |= {"rsm": params["rsm"]} if "rsm" in params else {}
-        return FittedCatBoost(model, int(model.tree_count_), job.classes, settled)
+        known = None if seen is None else seen.tolist()
+        return FittedCatBoost(model, int(model.tree_count_), job.classes, settled, known)
+
+
+def _pool(x: Array, y: Array, seen: Array | None) -> catboost.Pool:
+    """Rows for CatBoost, which wants classes without gaps: those of `seen` by their place in it,
+    without rows of other classes, of which nothing can be learned."""
+    if seen is None:
+        return catboost.Pool(x, y)
+    known = np.isin(y, seen)
+    return catboost.Pool(x[known], np.searchsorted(seen, y[known]))
 
 
 class _Asking:
@@ -109,30 +116,28 @@ class _Asking:
 
 @dataclass
 class FittedCatBoost:
-    """A trained model of CatBoost."""
+    """A trained model of CatBoost; `seen`: the classes that its training rows had, where they are
+    several."""
 
     model: Any
     rounds: int
     classes: int
     settled: Mapping[str, Any]
+    seen: Sequence[int] | None = None
 
     def answer(self, x: Array) -> Array:
         """Probabilities, or values."""
         kind = "RawFormulaVal" if self.classes == 1 else "Probability"
-        return np.asarray(self.model.predict(x, prediction_type=kind, thread_count=1))
+        found = np.asarray(self.model.predict(x, prediction_type=kind, thread_count=1))
+        return found if self.seen is None else spread(found, self.seen, self.classes)
 
     def decision(self) -> Decision:
-        """Its oblivious trees, unfolded; thresholds are taken back from float32 to float64.
-
-        The file has an output only for classes that a training row had.
-        """
+        """Its oblivious trees, unfolded; thresholds are taken back from float32 to float64."""
         exported = self._export()
         scale, bias = exported["scale_and_bias"]
         outputs, intercept = len(bias), np.array(bias, float)
-        seen = list(range(outputs))
-        if self.classes > 2:
-            seen = [int(k) for k in exported["model_info"]["class_params"]["class_to_label"]]
-            intercept = spread(intercept, seen, self.classes, NEVER)
+        if self.seen is not None:
+            intercept = spread(intercept, self.seen, self.classes, NEVER)
         nan_right = {
             f["feature_index"]: f["nan_value_treatment"] == "AsTrue"
             for f in exported["features_info"]["float_features"]
@@ -140,8 +145,8 @@ class FittedCatBoost:
         builder = ForestBuilder()
         for tree in exported["oblivious_trees"]:
             values = scale * np.array(tree["leaf_values"]).reshape(-1, outputs)
-            if self.classes > 2:
-                values = spread(values, seen, self.classes)
+            if self.seen is not None:
+                values = spread(values, self.seen, self.classes)
             splits = [
                 (s["float_feature_index"], before_float32(s["border"]))
                 for s in tree["splits"] or []
@@ -149,7 +154,7 @@ class FittedCatBoost:
             builder.tree_output.append(0)
             builder.roots.append(_unfold(builder, splits, nan_right, values, 0, len(splits)))
         return builder.build(
-            intercept, usual_link(self.classes), one_output_a_tree=self.classes <= 2
+            intercept, usual_link(self.classes), one_output_a_tree=self.seen is None
         )
 
     def _export(self) -> Any:
