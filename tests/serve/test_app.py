@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import polars as pl
 import pytest
 
 import modelwright as mw
@@ -256,3 +258,29 @@ def test_the_server_imports_no_training_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_names_and_classes_that_json_has_to_escape(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    size = rng.normal(size=200)
+    table = pl.DataFrame({
+        'pipe, 5"': size,
+        "C:\\share": rng.choice(["a\tb", 'a"b', "naïve 漢字"], 200),
+        "answer": np.where(size + rng.normal(0, 0.3, 200) > 0, 'yes, "sure"', "no\nway"),
+    })  # fmt: skip
+    table.write_csv(tmp_path / "t.csv")
+    (tmp_path / "modelwright.yaml").write_text(
+        "name: shop\ndata: {source: t.csv, target: answer}\n"
+        "fit: {budget: 2 trials, folds: 2, families: [linear]}\n"
+    )
+    run = mw.run(tmp_path / "modelwright.yaml").run
+    model, given = mw.load(str(run / "artefact")), table.drop("answer").to_dicts()[:20]
+    with server(run / "artefact") as client:
+        for body in ({"rows": given}, given, given[0]):
+            found = client.post("/predict", json=body)
+            assert found.status_code == 200, found.text
+            wanted = given if body is not given[0] else given[:1]
+            assert found.json()["predictions"] == model.predict(wanted)
+        wrong = client.post("/predict", json={**given[0], 'pipe, 5"': "wide"})
+    assert wrong.status_code == 422
+    assert 'pipe, 5"' in wrong.json()["problems"][0]

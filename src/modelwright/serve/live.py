@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from modelwright.release import trust
 from modelwright.release.smoke import try_out
 from modelwright.serve.engine import engine_of
 from modelwright.serve.metrics import Served as VersionCounts
+from modelwright.serve.names import is_plain_name
 from modelwright.serve.rows import RowReader
 from modelwright.serve.settings import Settings
 
@@ -126,13 +127,7 @@ class PredictionWriter:
         if target.interval:
             names += ["low", "high"]
         names += [f"p_{level}" for level in target.levels]
-        places = [f"c{number}" for number in range(len(names))]
-        self._row = msgspec.defstruct(
-            "Prediction",
-            [(place, Any) for place in places],
-            rename=dict(zip(places, names, strict=True)),
-            gc=False,
-        )
+        self._row = _row_of(names)
         self._whole = msgspec.defstruct(
             "Predictions", [("model", str), ("version", str), ("predictions", list)], gc=False
         )
@@ -147,3 +142,16 @@ class PredictionWriter:
         else:
             found = list(map(self._row, *[column[start:stop] for column in columns]))
         return self._encode(self._whole(model, version, found))
+
+
+def _row_of(names: list[str]) -> Callable[..., Any]:
+    """Makes what is encoded as an object with these fields, of their values in this order."""
+    if not all(is_plain_name(name) for name in names):
+        return lambda *values: dict(zip(names, values, strict=True))
+    places = [f"c{number}" for number in range(len(names))]
+    return msgspec.defstruct(
+        "Prediction",
+        [(place, Any) for place in places],
+        rename=dict(zip(places, names, strict=True)),
+        gc=False,
+    )

@@ -25,6 +25,7 @@ from modelwright.pack.compiled import Lookup
 from modelwright.pack.inputs import NUMBERS, TEXTS, TIMES
 from modelwright.serve.engine import Engine, Inputs
 from modelwright.serve.messages import ProtocolError
+from modelwright.serve.names import is_plain_name
 from modelwright.serve.odd_values import OddValues
 from modelwright.serve.policy import Policy
 
@@ -186,6 +187,8 @@ class RowReader:
 
     def decode(self, body: bytes) -> list[Any] | None:
         """The rows of a body; None where it needs the careful way."""
+        if self._decode is None:
+            return None
         start = body[:9].lstrip()
         one, many, wrapped = self._decode
         try:
@@ -310,8 +313,13 @@ def _picked(quick: Sequence[str], codes: Sequence[Codes]) -> Callable[[Sequence[
     return itemgetter(*places)
 
 
-def _decoders(schema: Schema, place: dict[str, str], first: Sequence[str]) -> tuple[Any, Any, Any]:
-    """Of one row, whose tuple begins with some columns, of a list of rows, and of an object."""
+def _decoders(
+    schema: Schema, place: dict[str, str], first: Sequence[str]
+) -> tuple[Any, Any, Any] | None:
+    """Of one row, whose tuple begins with some columns, of a list of rows, and of an object; None
+    where a column has a name that msgspec cannot look for."""
+    if not all(is_plain_name(name) for name in [*place, *schema.tolerated]):
+        return None
     wanted: list[Any] = []
     ranks = {name: rank for rank, name in enumerate(first)}
     for column in sorted(schema.features, key=lambda column: ranks.get(column.name, len(ranks))):
