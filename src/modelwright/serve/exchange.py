@@ -106,16 +106,16 @@ class Exchange:
         if self.app.journal.is_on:
             name = found.question.id or self.id  # OIP has an id of its own
             self.app.journal.answered(name, self.request.received, seconds, found)
-        marks = [(b"x-modelwright-version", found.live.version.encode("ascii", "replace"))]
+        marks = []
         if found.arm not in ("champion", "pinned"):
             marks.append((b"x-modelwright-arm", found.arm.encode()))
         if found.fallback:
             marks.append((b"x-modelwright-fallback", found.fallback.encode()))
         if found.cached:
             marks.append((b"x-modelwright-cache", b"hit"))
-        response = Response(
-            response.status, response.body, response.kind, (*response.headers, *marks)
-        )
+        version = found.live.version.encode("ascii", "replace")
+        response.headers += tuple(marks)
+        response.lines = b"x-modelwright-version: %b\r\n" % version
         self.send(response, found, version=found.live.version, rows=found.question.rows)
 
     def send(
@@ -127,7 +127,7 @@ class Exchange:
         rows: int = 0,
     ) -> None:
         """Answer under its id, trace and log it."""
-        lines = self._under_id(response.lines)
+        lines = self._under_id(response.lines)  # a page may be kept: it is not changed
         self.reply(Response(response.status, response.body, response.kind, response.headers, lines))
         self._tell(response, found, version, rows)
 

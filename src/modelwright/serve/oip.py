@@ -18,12 +18,7 @@ from modelwright.core.version import __version__
 from modelwright.pack.artefact import Answers
 from modelwright.serve.datatypes import Raw, Tensor
 from modelwright.serve.messages import ProtocolError, Question, Response
-from modelwright.serve.outputs import (
-    given_outputs,
-    output_bytes,
-    output_metadata,
-    output_values,
-)
+from modelwright.serve.outputs import output_metadata, outputs_json
 from modelwright.serve.tensors import DATATYPE, MOST_ID, MOST_TENSORS, read_tensors
 
 HEADER_LENGTH = "inference-header-content-length"
@@ -254,24 +249,16 @@ def write_infer(
         parameters: of the answer, such as which stand-in gave it. Those of the request are not
             repeated.
     """
-    described: list[dict[str, Any]] = []
-    raws: list[bytes] = []
-    for output in given_outputs(answers, question.outputs):
-        name = output["name"]
-        written = {**output, "shape": [question.rows, *output["shape"][1:]]}
-        if name in question.binary:
-            raw = output_bytes(answers, name)
-            raws.append(raw)
-            written["parameters"] = {**output.get("parameters", {}), "binary_data_size": len(raw)}
-        else:
-            written["data"] = output_values(answers, name)
-        described.append(written)
-    body: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": described}
+    text = msgspec.json.encode
+    outputs, raws = outputs_json(answers, question.outputs, question.rows, question.binary)
+    parts = [
+        b'{"model_name":%b,"model_version":%b,"outputs":%b' % (text(model), text(version), outputs)
+    ]
     if question.id is not None:
-        body["id"] = question.id
+        parts.append(b',"id":%b' % text(question.id))
     if parameters:
-        body["parameters"] = parameters
-    head = msgspec.json.encode(body)
+        parts.append(b',"parameters":%b' % text(parameters))
+    head = b"".join(parts) + b"}"
     if not raws:
         return Response(200, head)
     length = (HEADER_LENGTH.encode(), str(len(head)).encode())

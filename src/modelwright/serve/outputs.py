@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from modelwright.core.intake import Array
 from modelwright.core.schema import Schema, Target
@@ -20,6 +22,16 @@ class _Known:
     schema: Schema
     outputs: dict[str, dict[str, Any]]
     labels: tuple[bytes, ...]
+    predicted: tuple[Any, ...]
+    json: dict[str, _Pieces]
+
+
+class _Pieces(NamedTuple):
+    """The JSON of an output around what changes: rows, then values or how many bytes."""
+
+    head: bytes
+    values: bytes
+    size: bytes
 
 
 _KNOWN: dict[int, _Known] = {}
@@ -30,7 +42,9 @@ def _known(schema: Schema) -> _Known:
     if found is not None and found.schema is schema:
         return found
     outputs = {output["name"]: output for output in _outputs(schema.target)}
-    known = _Known(schema, outputs, _label_bytes(schema.target))
+    predicted = tuple(schema.target.label(level) for level in schema.target.levels)
+    pieces = {name: _pieces(output) for name, output in outputs.items()}
+    known = _Known(schema, outputs, _label_bytes(schema.target), predicted, pieces)
     if len(_KNOWN) >= 64:
         _KNOWN.pop(next(iter(_KNOWN)), None)
     _KNOWN[id(schema)] = known
@@ -59,6 +73,42 @@ def _outputs(target: Target) -> tuple[dict[str, Any], ...]:
     return tuple(found)
 
 
+def _pieces(output: dict[str, Any]) -> _Pieces:
+    text = msgspec.json.encode
+    head = b'{"name":%b,"datatype":%b,"shape":[' % (text(output["name"]), text(output["datatype"]))
+    rest = b"".join([b",%d" % size for size in output["shape"][1:]]) + b"],"
+    parameters = text(output.get("parameters", {}))
+    more = parameters[:-1] + b"," if len(parameters) > 2 else b"{"
+    kept = b'"parameters":%b,' % parameters if len(parameters) > 2 else b""
+    return _Pieces(
+        head, rest + kept + b'"data":', b'%b"parameters":%b"binary_data_size":' % (rest, more)
+    )
+
+
+def outputs_json(
+    answers: Answers, wanted: Sequence[str], rows: int, binary: Collection[str] = ()
+) -> tuple[bytes, list[bytes]]:
+    """The list `outputs` of an answer of so many rows, and the bytes of those wanted as bytes.
+
+    Args:
+        answers: of these rows.
+        wanted, binary: names; for none all outputs, and none as bytes.
+    """
+    known, given = _known(answers.schema).json, _arrays(answers)
+    parts, raws = [], []
+    for name in wanted or known:
+        if name not in given:
+            continue
+        head, values, size = known[name]
+        if name in binary:
+            raws.append(output_bytes(answers, name))
+            parts.append(b"%b%d%b%d}}" % (head, rows, size, len(raws[-1])))
+        else:
+            data = msgspec.json.encode(output_values(answers, name))
+            parts.append(b"%b%d%b%b}" % (head, rows, values, data))
+    return b"[%b]" % b",".join(parts), raws
+
+
 def given_outputs(answers: Answers, wanted: Sequence[str]) -> list[dict[str, Any]]:
     """Metadata of the outputs to write, in the order they were asked for; all for none.
 
@@ -81,8 +131,9 @@ def _arrays(answers: Answers) -> dict[str, Array]:
 
 def output_values(answers: Answers, name: str) -> list[Any]:
     """One output as JSON writes it, flat; NaN becomes null there."""
-    if name == "prediction":
-        return answers.predictions()
+    if name == "prediction" and answers.codes is not None:
+        labels = _known(answers.schema).predicted
+        return [labels[code] for code in answers.codes.tolist()]
     found: list[Any] = _arrays(answers)[name].ravel().tolist()
     return found
 
