@@ -43,6 +43,18 @@ def test_standard_numbers_are_filled_centred_and_clipped() -> None:
     assert (encoder.transform(odd)[:, 0] == 3.0).all()
 
 
+def test_numbers_near_the_end_of_float64_are_scaled_to_finite_ones() -> None:
+    schema, table = exam.table_for("regression")
+    values = table.feeds["number"].copy()
+    values[:4] = [np.inf, -np.inf, 1.7e308, -1.7e308]
+    odd = Table({**table.feeds, "number": values}, table.target)
+    encoding = Encoding(numbers="standard", target_means=False, clip=3.0)
+    with np.errstate(all="raise", under="ignore"):
+        encoder, matrix = fit_encoder(schema, odd, encoding, seed=0)
+    assert np.isfinite(matrix).all() and np.isfinite(encoder.scaling.scale).all()
+    assert np.sign(matrix[:4, 0]).tolist() == [1, -1, 1, -1]
+
+
 @given(
     st.sampled_from(["binary", "multiclass", "regression"]), st.sampled_from(["raw", "standard"])
 )

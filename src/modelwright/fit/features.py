@@ -235,8 +235,12 @@ def _sources(schema: Schema, feeds: Feeds, encoding: Encoding) -> list[NumberSou
     return found
 
 
+LARGEST = 1e140
+"""Numbers beyond it count as it where they are scaled: the sum of their squares has to be finite."""
+
+
 def _scaling(raw: Array, encoding: Encoding) -> Scaling:
-    finite = np.where(np.isfinite(raw), raw, np.nan)
+    finite = np.where(np.isfinite(raw), np.clip(raw, -LARGEST, LARGEST), np.nan)
     count = raw.shape[1]
     fill, center, scale = np.zeros(count), np.zeros(count), np.ones(count)
     for index in range(count):
