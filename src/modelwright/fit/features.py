@@ -236,7 +236,7 @@ def _sources(schema: Schema, feeds: Feeds, encoding: Encoding) -> list[NumberSou
 
 
 LARGEST = 1e140
-"""Numbers beyond it count as it where they are scaled: the sum of their squares has to be finite."""
+"""Numbers beyond it count as it where they are scaled: the sum of squares has to be finite."""
 
 
 def _scaling(raw: Array, encoding: Encoding) -> Scaling:
