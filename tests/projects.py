@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from modelwright.core.remembered import SETTLED_NS
 from modelwright.core.spec_file import SpecFile, parse_spec
 from modelwright.core.store import sha256
 
@@ -74,3 +77,18 @@ def make_shop(folder: Path) -> Path:
         "fit: {families: [lightgbm]}\n"
     )
     return folder
+
+
+def settled(*files: Path) -> None:
+    """Wait until what is made of files is kept, see `core.remembered`: a tenth of a second."""
+    while any(time.time_ns() - path.stat().st_ctime_ns <= SETTLED_NS for path in files):
+        pass
+
+
+def another_byte(path: Path, old: bytes, new: bytes) -> None:
+    """Replace bytes by as many others, and put the date of the file back."""
+    assert len(old) == len(new)
+    before, data = path.stat(), path.read_bytes()
+    assert data.count(old)
+    path.write_bytes(data.replace(old, new, 1))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))

@@ -11,9 +11,10 @@ import pytest
 import modelwright as mw
 from modelwright.core.errors import ArtefactError, NoSuchModel, UsageError
 from modelwright.core.store import to_json
+from modelwright.release import trust
 from modelwright.ways_in.cli import perform
 from modelwright.ways_in.operations import OPERATIONS
-from projects import QUICK, mixed_table
+from projects import QUICK, another_byte, mixed_table, settled, writable_copy
 
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
@@ -205,3 +206,28 @@ def test_runs_of_another_machine_are_not_mixed_up(released: mw.Released, project
         mw.records_of("shop")
     with pytest.raises(UsageError, match="No run was judged here yet"):
         mw.records_of()
+
+
+def test_a_model_is_loaded_once_and_its_bytes_are_checked_each_time(
+    released: mw.Released, tmp_path: Path
+) -> None:
+    place = writable_copy(released.run / "artefact", tmp_path / "model")
+    first, again = (trust.load_trusted(place, shared=True) for _ in range(2))
+    assert again is first
+    assert trust.load_trusted(place) is not first  # whoever measures has one of its own
+    row = mixed_table(600, seed=3).drop("bought").to_dicts()[0]
+    assert mw.predict_rows(str(place), [row]) == mw.predict_rows(str(place), [row])
+    data = (place / "model.onnx").read_bytes()
+    another_byte(place / "model.onnx", data[-20:], bytes(20))
+    with pytest.raises(ArtefactError, match="was changed"):
+        mw.predict_rows(str(place), [row])
+
+
+def test_a_file_is_held_against_a_model_once(project: Path) -> None:
+    table = project / "new.csv"
+    mixed_table(200, seed=5).drop("bought").write_csv(table)
+    settled(table)
+    first = mw.check_against(table, "shop")
+    assert mw.check_against(table, "shop") is first
+    another_byte(table, b"red", b"rod")
+    assert mw.check_against(table, "shop") is not first

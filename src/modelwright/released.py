@@ -10,12 +10,13 @@ from typing import Any
 from modelwright.core.errors import NoSuchModel, UsageError
 from modelwright.core.principal import acting
 from modelwright.core.progress import Progress, Silent
-from modelwright.core.records import AuditLine, Judgement, ReleaseRecord
+from modelwright.core.records import AuditLine, Judgement, Manifest, ReleaseRecord
+from modelwright.core.remembered import Remembered
 from modelwright.core.runs import RELEASE, SPEC, find_run, past_runs
-from modelwright.core.store import from_json, in_use, write_atomic
+from modelwright.core.store import from_json, in_use, write_atomic, write_changed
 from modelwright.core.traffic import Step
 from modelwright.data.against import judge_rows
-from modelwright.data.sources import open_source
+from modelwright.data.sources import files_of, open_source
 from modelwright.pack.artefact import Artefact
 from modelwright.pack.scoring import answer_file
 from modelwright.release import traffic as change_traffic
@@ -35,6 +36,8 @@ from modelwright.release.unsealed import refuse_sealed_file, refuse_sealed_rows
 from modelwright.serve import grafana
 from modelwright.serve.clients import client
 from modelwright.watch import rules
+
+_JUDGED = Remembered[Judgement](8)
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,11 @@ def dashboard(reference: str, *, folder: str | Path = ".") -> tuple[dict[str, An
     Returns:
         (the dashboard to import, an entry of `scrape_configs`).
     """
-    model = load(reference, folder=folder)
-    spec = from_json((model.folder / "spec.json").read_bytes(), dict, where="spec.json")
+    place, manifest, _ = _described(reference, folder)
+    spec = from_json((place / "spec.json").read_bytes(), dict, where="spec.json")
     serve = spec.get("serve", {})
-    scrape = grafana.scrape_config(model.manifest.model, serve if isinstance(serve, dict) else {})
-    return grafana.dashboard(model.manifest), scrape
+    scrape = grafana.scrape_config(manifest.model, serve if isinstance(serve, dict) else {})
+    return grafana.dashboard(manifest), scrape
 
 
 def alert_rules(reference: str, *, folder: str | Path = ".") -> str:
@@ -99,7 +102,7 @@ def alert_rules(reference: str, *, folder: str | Path = ".") -> str:
         reference: see `load`.
         folder: the project folder.
     """
-    manifest = load(reference, folder=folder).manifest
+    _, manifest, _ = _described(reference, folder)
     return rules.rule_file(manifest.model, manifest.limits)
 
 
@@ -142,7 +145,7 @@ def compare_releases(one: str, two: str, *, folder: str | Path = ".") -> Compari
     """
     first, second = records_of(one, folder=folder), records_of(two, folder=folder)
     out = Path(folder) / "runs" / f"compare-{first.release.run}-{second.release.run}.html"
-    write_atomic(out, compare_page(first, second).encode())
+    write_changed(out, compare_page(first, second).encode())
     return Comparison(first, second, out)
 
 
@@ -269,7 +272,7 @@ def predict_file(
     """
     if Path(out).resolve() == Path(source).resolve():
         raise UsageError(f"{out} is the file to predict.", hint="Name another file to write.")
-    model = load(reference, folder=folder)
+    model = _shared(reference, folder)
     if acting().is_agent:
         refuse_sealed_file(Path(folder), Path(source), model.schema)
     return answer_file(model, str(source), Path(out))
@@ -289,7 +292,7 @@ def predict_rows(
         RowsError: rows that do not fit, each named.
         Refused: an agent asks about rows that a run sealed.
     """
-    model = load(reference, folder=folder)
+    model = _shared(reference, folder)
     if acting().is_agent:
         refuse_sealed_rows(Path(folder), rows, model.schema)
     answers: list[dict[str, Any]] = model.predict(list(rows))
@@ -307,7 +310,7 @@ def write_client(
         out: the folder to write it to; a file that was made before is replaced.
         folder: the project folder.
     """
-    manifest = load(reference, folder=folder).manifest
+    _, manifest, _ = _described(reference, folder)
     name, text = client(manifest, language)
     path = Path(out) / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -333,10 +336,29 @@ def check_against(
     Returns:
         Findings: severity error for what the model would refuse, warning for what has moved.
     """
-    model = load(reference, folder=folder)
-    opened = open_source(str(source), Path())
-    manifest = model.manifest
-    return judge_rows(opened, model.schema, manifest.baseline, reference, progress or Silent())
+    _, manifest, digest = _described(reference, folder)
+
+    def judged() -> Judgement:
+        opened = open_source(str(source), Path())
+        told = progress or Silent()
+        return judge_rows(opened, manifest.schema, manifest.baseline, reference, told)
+
+    files = files_of(str(source), Path())
+    if files is None:
+        return judged()
+    return _JUDGED.get((str(source), Path.cwd(), reference, digest), files, judged)
+
+
+def _shared(reference: str, folder: str | Path) -> Artefact:
+    """A model that stays with us: as `load`, but ONNX Runtime loads the same bytes only once."""
+    found, version = locate(reference, folder=folder)
+    return trust.load_trusted(found, digest=version.digest if version else None, shared=True)
+
+
+def _described(reference: str, folder: str | Path) -> tuple[Path, Manifest, str]:
+    """Folder, manifest and digest of a model that is not asked to answer; see `load`."""
+    found, version = locate(reference, folder=folder)
+    return found, *trust.described(found, digest=version.digest if version else None)
 
 
 def _registry(folder: str | Path, model: str) -> Registry:

@@ -64,6 +64,12 @@ def write_atomic(path: Path, data: bytes, *, mode: int | None = None) -> None:
         part.unlink(missing_ok=True)
 
 
+def write_changed(path: Path, data: bytes) -> None:
+    """Write a file that does not have these bytes yet: whoever only looks waits for no disk."""
+    if not path.exists() or path.read_bytes() != data:
+        write_atomic(path, data)
+
+
 def write_once(folder: Path) -> None:
     """Take the right to write away from a folder's files, which have their final content.
 

@@ -34,6 +34,7 @@ FORMATS = {
     ".ods": "workbook",
 }  # fmt: skip
 _OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_GLOB = re.compile(r"[*?\[]")
 _FEWEST_TO_COUNT = 5
 
 
@@ -143,7 +144,7 @@ def open_source(
     if is_remote(source):
         return open_file(fetched(source), known, strict=strict)
     path = folder / source
-    if path.is_dir() or (re.search(r"[*?\[]", source) and not path.exists()):
+    if path.is_dir() or (_GLOB.search(source) and not path.exists()):
         return _from_many(source, path, folder, known, strict=strict)
     return open_file(path, known, strict=strict)
 
@@ -178,6 +179,22 @@ def open_file(path: Path, read: ReadSpec | None = None, *, strict: bool = False)
     lazy = formats.scanned(unpacked, kind)
     size = unpacked.stat().st_size * (4 if kind != "jsonl" else 1)
     return Source(path.name, size, {}, lambda: formats.lazy_batches(lazy, path.name), tuple)
+
+
+def files_of(source: str, folder: Path) -> list[Path] | None:
+    """The files that a source is read from now; None for what may change unseen: URLs, databases,
+    objects.
+
+    Args:
+        source, folder: as for `open_source`.
+    """
+    is_object = _OBJECT.fullmatch(source) and not (folder / source).exists()
+    if is_object or formats.is_database(source) or is_remote(source):
+        return None
+    path = folder / source
+    if path.is_dir() or (_GLOB.search(source) and not path.exists()):
+        return _listed(source, path, folder)
+    return [path]
 
 
 def is_table(name: str) -> bool:
@@ -220,14 +237,7 @@ def _from_object(source: str) -> Source:
 
 def _from_many(source: str, path: Path, folder: Path, read: ReadSpec, *, strict: bool) -> Source:
     """The files of a folder or glob, one after the other by name; all must have equal columns."""
-    if path.is_dir():
-        files = sorted(p for p in path.iterdir() if is_table(p.name) and p.is_file())
-        files = [p for p in files if not p.name.startswith((".", "~$"))]
-    else:
-        anchor = Path(source).anchor
-        base = Path(anchor) if anchor else folder
-        pattern = str(Path(source).relative_to(anchor)) if anchor else source
-        files = sorted(p for p in base.glob(pattern) if is_table(p.name) and p.is_file())
+    files = _listed(source, path, folder)
     if not files:
         raise DataError(f"No table matches {source}.", hint="Check the folder or pattern.")
     parts = [open_file(file, read, strict=strict) for file in files]
@@ -253,6 +263,17 @@ def _from_many(source: str, path: Path, folder: Path, read: ReadSpec, *, strict:
     known = [part.size for part in parts]
     size = sum(s for s in known if s is not None)
     return Source(source, size, parts[0].detected, batches, findings)
+
+
+def _listed(source: str, path: Path, folder: Path) -> list[Path]:
+    """The tables of a folder or glob, by name."""
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if is_table(p.name) and p.is_file())
+        return [p for p in files if not p.name.startswith((".", "~$"))]
+    anchor = Path(source).anchor
+    base = Path(anchor) if anchor else folder
+    pattern = str(Path(source).relative_to(anchor)) if anchor else source
+    return sorted(p for p in base.glob(pattern) if is_table(p.name) and p.is_file())
 
 
 def _is_blank(series: pl.Series) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from modelwright.core.store import write_atomic
+from modelwright.core.store import write_changed
 from modelwright.release.audit import AuditLog
 from modelwright.release.card import card_html, card_markdown
 from modelwright.release.practices import score_practices
@@ -19,14 +19,8 @@ def write_pages(given: RunRecords) -> Path:
     """Write report and card to the run's folder; returns the report's path."""
     whole = replace(given, audit=tuple(AuditLog(given.project).lines(given.release.model)))
     whole = replace(whole, practices=score_practices(whole))
-    _keep(given.folder / CARD, card_markdown(whole).encode())
-    _keep(given.folder / CARD_PAGE, card_html(whole).encode())
+    write_changed(given.folder / CARD, card_markdown(whole).encode())
+    write_changed(given.folder / CARD_PAGE, card_html(whole).encode())
     path = given.folder / given.release.report
-    _keep(path, render(whole).encode())
+    write_changed(path, render(whole).encode())
     return path
-
-
-def _keep(path: Path, data: bytes) -> None:
-    """Write what is not there yet: whoever only looks waits for no disk."""
-    if not path.exists() or path.read_bytes() != data:
-        write_atomic(path, data)

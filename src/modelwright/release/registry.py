@@ -33,6 +33,7 @@ from modelwright.core.records import ReleaseRecord
 from modelwright.core.store import locked
 from modelwright.pack.artefact import Artefact
 from modelwright.release.cache import CACHE, CACHE_LOCK, checked, keep, scratch
+from modelwright.release.seen import seen
 from modelwright.release.verdict import headline
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -86,9 +87,10 @@ class Registry:
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
         self.folder = folder
-        self._home = folder / HOME
+        self.home = folder / HOME
         self._runs = folder / "runs"
-        self.uri = os.environ.get("MLFLOW_TRACKING_URI") or self._local_uri()
+        named = os.environ.get("MLFLOW_TRACKING_URI")
+        self.is_local, self.uri = not named, named or self._local_uri()
         with _quiet(self.uri):
             self._client = mlflow.MlflowClient(self.uri)
 
@@ -145,6 +147,7 @@ class Registry:
         with _quiet(self.uri):
             self._client.delete_registered_model_alias(model, alias)
 
+    @seen
     def versions(self, model: str) -> list[Version]:
         """Every version, newest first; empty when there is no such model."""
         with _quiet(self.uri):
@@ -152,6 +155,7 @@ class Registry:
         versions = [self.version(model, str(v.version)) for v in found]
         return sorted(versions, key=lambda v: int(v.number), reverse=True)
 
+    @seen
     def version(self, model: str, number: str) -> Version:
         """One version.
 
@@ -164,6 +168,7 @@ class Registry:
         except _Absent as error:
             raise NoSuchModel(f"There is no version {number} of {model}.") from error
 
+    @seen
     def aliased(self, model: str, alias: str) -> Version | None:
         """The version that an alias points at, or None."""
         try:
@@ -173,6 +178,7 @@ class Registry:
             return None
         return self.version(model, str(found.version))
 
+    @seen
     def models(self) -> list[str]:
         """Names of all registered models."""
         with _quiet(self.uri):
@@ -220,8 +226,8 @@ class Registry:
 
     def _local_uri(self) -> str:
         """The project's SQLite store; made aside and renamed, so that a kill leaves none or all."""
-        path = (_made(self._home) / "mlflow.db").resolve()
-        with locked(self._home / "mlflow.lock"):
+        path = (_made(self.home) / "mlflow.db").resolve()
+        with locked(self.home / "mlflow.lock"):
             if not path.exists():
                 part = path.with_name(f".{path.name}.part")
                 part.unlink(missing_ok=True)
@@ -237,7 +243,7 @@ class Registry:
             return str(found.experiment_id)
         where = None
         if self.uri.startswith("sqlite:"):
-            where = (self._home / "mlartifacts").resolve().as_uri()
+            where = (self.home / "mlartifacts").resolve().as_uri()
         return str(self._client.create_experiment(model, artifact_location=where))
 
 
@@ -254,7 +260,7 @@ def fetch_baseline(registry: Registry, version: Version) -> Path:
 
 
 def _brought(registry: Registry, version: Version, digest: str, what: str) -> Path:
-    home, cached = registry._home, registry._home / CACHE / digest
+    home, cached = registry.home, registry.home / CACHE / digest
     for folder in (registry._runs / version.run / what, cached):
         with contextlib.suppress(ArtefactError):
             return checked(folder, digest, version.model)

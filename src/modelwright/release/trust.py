@@ -6,10 +6,16 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 from modelwright.core.attestation import SIGNATURE, SIGNING_KEY, TRUSTED_KEYS
+from modelwright.core.records import Manifest
 from modelwright.pack.artefact import Artefact, verified
+
+MOST_SHARED = 2
+_SHARED: dict[tuple[Path, str], Artefact] = {}
+_LOCK = threading.Lock()
 
 
 def check_keys() -> None:
@@ -63,17 +69,42 @@ def verify(folder: Path, digest: str, model: str) -> None:
         signing.verify(folder, digest, model)
 
 
-def load_trusted(folder: Path, *, digest: str | None = None, model: str = "") -> Artefact:
+def described(folder: Path, *, digest: str | None = None, model: str = "") -> tuple[Manifest, str]:
+    """Manifest and digest of a model folder, checked as in `load_trusted`; nothing is loaded.
+
+    Raises:
+        ArtefactError: see `load_trusted`.
+    """
+    manifest, found, _ = verified(folder, digest)
+    verify(folder, found, model or manifest.model)
+    return manifest, found
+
+
+def load_trusted(
+    folder: Path, *, digest: str | None = None, model: str = "", shared: bool = False
+) -> Artefact:
     """Load a model folder whose bytes and signature are checked before ONNX Runtime sees them.
 
     Args:
         folder: with manifest.json and model.onnx.
         digest: the sha256 that its manifest must have, when it is known.
         model: the name that it must have been signed under; default its own.
+        shared: whether what this process loaded before of the same bytes may be given once more:
+            they are checked again, and ONNX Runtime need not load them again.
 
     Raises:
         ArtefactError: it was changed, is foreign, or no trusted key vouches for it.
     """
     manifest, found, data = verified(folder, digest)
     verify(folder, found, model or manifest.model)
-    return Artefact(folder, manifest, found, data)
+    if not shared:
+        return Artefact(folder, manifest, found, data)
+    key = folder.resolve(), found
+    kept = _SHARED.get(key)
+    if kept is None:
+        kept = Artefact(folder, manifest, found, data)
+        with _LOCK:
+            _SHARED[key] = kept
+            while len(_SHARED) > MOST_SHARED:
+                _SHARED.pop(next(iter(_SHARED)))
+    return kept

@@ -13,15 +13,16 @@ from modelwright.core.errors import ModelwrightError, SpecError
 from modelwright.core.policy import FILE as POLICY
 from modelwright.core.policy import read_policy
 from modelwright.core.records import ReleaseRecord
+from modelwright.core.remembered import Remembered
 from modelwright.core.runs import RELEASE, past_runs
 from modelwright.core.spec_file import DEFAULT_NAME, read_spec
 from modelwright.core.store import from_json, is_in_use
 from modelwright.ways_in import jobs
 from modelwright.ways_in.lines import lines
-from modelwright.ways_in.mcp.remembered import remembered
 from modelwright.ways_in.results import FindingLine
 
 MOST = 10
+_NAMES = Remembered[tuple[str, list[str]]](8)
 _DATABASE = Path(".modelwright") / "mlflow.db"
 
 
@@ -86,17 +87,11 @@ def status(folder: Path) -> Status:
         RegistryError: the registry is away.
     """
     problems: list[str] = []
-    where, spec = folder.resolve(), folder / DEFAULT_NAME
-    name, wrong = remembered((where, "spec"), [spec], lambda: _name(spec))
+    spec = folder / DEFAULT_NAME
+    name, wrong = _NAMES.get(folder.resolve(), [spec], lambda: _name(spec))
     problems += wrong
     run, record = _newest(folder)
-    if os.environ.get("MLFLOW_TRACKING_URI"):
-        champion, challenger = _versions(folder, name)
-    else:
-        files = [folder / f"{_DATABASE}{more}" for more in ("", "-wal", "-journal")]
-        champion, challenger = remembered(
-            (where, name, "aliases"), files, lambda: _versions(folder, name)
-        )
+    champion, challenger = _versions(folder, name)
     made = Status(
         stage="released" if champion else "trained" if record else "spec" if name else "no spec",
         model=name,
