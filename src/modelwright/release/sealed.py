@@ -23,7 +23,12 @@ def keep_sealed(run: Path, holdout: Table) -> None:
     """Write the hashes of a run's sealed rows, of all its features, with the target and without."""
     names = list(holdout.feeds)
     _write(run / SEALED, np.sort(labelled_hashes(holdout.feeds, holdout.target, names)))
-    _write(run / SEALED_FEATURES, np.unique(feature_hashes(holdout.feeds, names)))
+    keep_features(run, feature_hashes(holdout.feeds, names))
+
+
+def keep_features(run: Path, hashes: Hashes) -> None:
+    """Write the hashes of a run's sealed rows without the target."""
+    _write(run / SEALED_FEATURES, np.unique(hashes))
 
 
 def kept_sealed(run: Path, name: str = SEALED) -> Hashes | None:
@@ -32,7 +37,7 @@ def kept_sealed(run: Path, name: str = SEALED) -> Hashes | None:
     Args:
         run: its folder.
         name: SEALED, each row with its target; or SEALED_FEATURES, which earlier versions of
-            Modelwright did not keep.
+            Modelwright did not keep (`release.unsealed` makes them anew).
     """
     try:
         found = np.load(run / name)

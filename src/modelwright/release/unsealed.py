@@ -13,16 +13,31 @@ import numpy as np
 from modelwright.core.errors import ModelwrightError, Refused
 from modelwright.core.intake import Feeds, feeds_from_rows
 from modelwright.core.records import DatasetRecord
-from modelwright.core.runs import DATASET, OF_ROWS, SEALED, SEALED_FEATURES, SPEC, SavedSpec
+from modelwright.core.remembered import Remembered
+from modelwright.core.runs import (
+    DATASET,
+    OF_ROWS,
+    RELEASE,
+    SEALED,
+    SEALED_FEATURES,
+    SPEC,
+    SavedSpec,
+    spec_of_run,
+)
 from modelwright.core.schema import Schema
 from modelwright.core.spec_file import DEFAULT_NAME, read_spec
 from modelwright.core.store import from_json
+from modelwright.data.dataset import load
 from modelwright.data.fingerprint import Hashes
 from modelwright.data.grown import feature_hashes, labelled_hashes
+from modelwright.data.interpret import parse
 from modelwright.data.scoring import open_rows, scored_batches
-from modelwright.release.sealed import kept_sealed
+from modelwright.data.sources import open_source
+from modelwright.release.sealed import keep_features, kept_sealed
 
 RULE = "test_sealed"
+JUDGED = (SEALED, SEALED_FEATURES, RELEASE)
+"""Files of a run that has seen its sealed rows."""
 MOST_CLASSES = 64
 
 
@@ -79,32 +94,30 @@ def _is_of(folder: Path, named: str, source: Path) -> bool:
 
 class _Kept(NamedTuple):
     """What one run sealed. `labelled`: with the target, as earlier versions kept it alone; such a
-    row is looked for with each class that it could have, and of a regression not found."""
+    row is looked for with each class that it could have."""
 
     names: tuple[str, ...]
     labelled: bool
     hashes: Hashes
 
 
+_KEPT = Remembered[_Kept](256)
+
+
 class _Sealed:
     """Hashes of the rows that runs with the model's features sealed."""
 
     def __init__(self, folder: Path, schema: Schema) -> None:
-        self._names = [column.name for column in schema.features]
+        self._names = frozenset(column.name for column in schema.features)
         self._classes = len(schema.target.levels)
-        self.known = list(self._kept(folder))
+        runs = sorted({path.parent for name in JUDGED for path in folder.glob(f"runs/*/{name}")})
+        found = [self._kept(run) for run in runs]
+        self.known = [one for one in found if set(one.names) <= self._names]
 
-    def _kept(self, folder: Path) -> Iterable[_Kept]:
-        for path in (folder / "runs").glob(f"*/{SEALED}"):
-            features = kept_sealed(path.parent, SEALED_FEATURES)
-            hashes = kept_sealed(path.parent) if features is None else features
-            try:
-                record = from_json((path.parent / DATASET).read_bytes(), DatasetRecord)
-            except (OSError, ModelwrightError):
-                continue
-            names = tuple(sorted(column.name for column in record.schema.features))
-            if hashes is not None and set(names) <= set(self._names):
-                yield _Kept(names, features is None, hashes)
+    def _kept(self, run: Path) -> _Kept:
+        files = [run / name for name in (SEALED, SEALED_FEATURES, DATASET)]
+        key = run.resolve(), self._names, self._classes
+        return _KEPT.get(key, files, lambda: _of_run(run, self._names, self._classes))
 
     def refuse(self, feeds: Feeds) -> None:
         """Raise if one of the rows is sealed."""
@@ -121,8 +134,74 @@ class _Sealed:
             yield feature_hashes(feeds, names)
             return
         rows = len(next(iter(feeds.values())))
-        for code in range(min(self._classes, MOST_CLASSES)):
+        for code in range(self._classes):
             yield labelled_hashes(feeds, np.full(rows, code, np.float64), names)
+
+
+def _of_run(run: Path, features: frozenset[str], classes: int) -> _Kept:
+    """What a run sealed; where it kept no features, they are made of its table.
+
+    Args:
+        run: its folder.
+        features, classes: of the model that is asked; 0 classes for a regression.
+
+    Raises:
+        Refused: nobody can tell any more which rows it sealed.
+    """
+    try:
+        record = from_json((run / DATASET).read_bytes(), DatasetRecord)
+    except (OSError, ModelwrightError) as error:
+        raise _untold(run, f"its {DATASET} cannot be read") from error
+    names = tuple(sorted(column.name for column in record.schema.features))
+    hashes = kept_sealed(run, SEALED_FEATURES)
+    if hashes is not None:
+        return _Kept(names, False, hashes)
+    labelled = kept_sealed(run)
+    if not set(names) <= features:
+        return _Kept(names, False, np.empty(0, np.uint64))  # of another model
+    if labelled is not None and 0 < classes <= MOST_CLASSES:
+        return _Kept(names, True, labelled)
+    hashes = _recomputed(run, record, names, labelled)
+    with suppress(OSError):
+        keep_features(run, hashes)
+    return _Kept(names, False, hashes)
+
+
+def _recomputed(
+    run: Path, record: DatasetRecord, names: tuple[str, ...], labelled: Hashes | None
+) -> Hashes:
+    """Features of the sealed rows, found in the run's table by their hashes with the target, or
+    where those are gone by the split, whose fingerprint tells whether it is the same."""
+    try:
+        spec_file = spec_of_run(run)
+        if labelled is None:
+            dataset = load(spec_file, thorough=False)
+            if dataset.record.holdout_fingerprint != record.holdout_fingerprint:
+                raise _untold(run, f"{record.source} has changed since")
+            return feature_hashes(dataset.holdout.features().feeds, names)
+        data = spec_file.spec.data
+        source = open_source(data.source, spec_file.folder, data.read)
+        parsed = parse(source.frame(), spec_file.spec, source)
+        if not set(names) <= set(parsed.values):
+            raise _untold(run, f"{record.source} has other columns now")
+        rows = labelled_hashes(parsed.values, parsed.target.values, names)
+    except Refused:
+        raise
+    except (OSError, ModelwrightError) as error:
+        raise _untold(run, f"{record.source} cannot be read as it was") from error
+    if not np.isin(labelled, rows).all():
+        raise _untold(run, f"{record.source} does not hold them any more")
+    return feature_hashes(parsed.values, names)[np.isin(rows, labelled)]
+
+
+def _untold(run: Path, why: str) -> Refused:
+    return Refused(
+        f"Nobody can tell which rows run {run.name} sealed: {why}.",
+        hint=f"A person puts that back as it was, and it is found again; or, where nothing needs "
+        f"the run any more (modelwright gc, modelwright report {run.name}), removes {run}.",
+        rule=RULE,
+        evidence={"run": run.name},
+    )
 
 
 def _refused(message: str) -> Refused:
