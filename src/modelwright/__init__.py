@@ -48,6 +48,7 @@ _WHERE = {
     "history": "modelwright.released",
     "load": "modelwright.released",
     "locate": "modelwright.released",
+    "may_begin": "modelwright.release.admission",
     "new_approver": "modelwright.release.approver_keys",
     "new_keys": "modelwright.release.signing",
     "predict_file": "modelwright.released",
@@ -98,6 +99,7 @@ __all__ = [
     "history",
     "load",
     "locate",
+    "may_begin",
     "new_approver",
     "new_keys",
     "predict_file",
@@ -131,6 +133,7 @@ if TYPE_CHECKING:
     from modelwright.data.check import check, compare
     from modelwright.lifecycle import Released, reproduce, run
     from modelwright.pack.artefact import Artefact
+    from modelwright.release.admission import may_begin
     from modelwright.release.approvals import Requests
     from modelwright.release.approver_keys import new_approver
     from modelwright.release.audit import AuditLog

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,7 @@ from modelwright.core.goalposts import must_leave_to_people
 from modelwright.core.limits import parse_quantity
 from modelwright.core.policy import Policy, read_policy
 from modelwright.core.principal import acting
-from modelwright.core.spec_file import SpecFile
+from modelwright.core.spec_file import SpecFile, read_spec
 from modelwright.core.writer import writing
 from modelwright.release.approvals import gate
 from modelwright.release.requests import STANDS
@@ -21,9 +21,34 @@ from modelwright.release.requests import STANDS
 HYPERPARAMETERS = ("fit.params", "fit.space")
 
 
+Training = Literal["run", "retrain"]
+
+
+def may_begin(
+    spec: str | Path | SpecFile,
+    what: Training,
+    *,
+    overrides: Sequence[str] = (),
+    why: str = "",
+    resume: bool = False,
+) -> None:
+    """Look whether a run or retraining may be begun, before a job is made of it.
+
+    Args:
+        spec, overrides, why, resume: as for `run` and `retrain`.
+        what: which of them.
+
+    Raises:
+        Refused, ApprovalNeeded: as for `admitted`, but for the budget and another writer.
+        SpecError: the spec is wrong.
+    """
+    spec_file = spec if isinstance(spec, SpecFile) else read_spec(Path(spec), overrides)
+    _must_be_allowed(spec_file, read_policy(spec_file.folder), what, why, resume)
+
+
 @contextlib.contextmanager
 def admitted(
-    spec_file: SpecFile, what: Literal["run", "retrain"], *, why: str = "", resume: bool = False
+    spec_file: SpecFile, what: Training, *, why: str = "", resume: bool = False
 ) -> Iterator[Spent]:
     """Hold the project while something is trained in it.
 
@@ -39,10 +64,7 @@ def admitted(
         ApprovalNeeded: the policy file wants a person to approve it.
     """
     policy = read_policy(spec_file.folder)
-    _must_stand_in_the_file(spec_file, policy)
-    _must_not_drop_more(spec_file, policy)
-    if not _was_approved(spec_file, policy, what, why, resume):
-        _must_be_as_the_file_says(spec_file)
+    _must_be_allowed(spec_file, policy, what, why, resume)
     trials, seconds = _asked(spec_file)
     with (
         writing(spec_file.folder, what),
@@ -66,6 +88,15 @@ def admitted_again(folder: Path) -> Iterator[Spent]:
         spending(folder, read_policy(folder), trials=1, seconds=0.0) as spent,
     ):
         yield spent
+
+
+def _must_be_allowed(
+    spec_file: SpecFile, policy: Policy, what: Training, why: str, resume: bool
+) -> None:
+    _must_stand_in_the_file(spec_file, policy)
+    _must_not_drop_more(spec_file, policy)
+    if not _was_approved(spec_file, policy, what, why, resume):
+        _must_be_as_the_file_says(spec_file)
 
 
 def _must_stand_in_the_file(spec_file: SpecFile, policy: Policy) -> None:

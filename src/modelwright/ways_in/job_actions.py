@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
+import modelwright as mw
 from modelwright.core.errors import UsageError
 from modelwright.core.limits import parse_quantity
 from modelwright.core.progress import BoardLine, Progress
 from modelwright.ways_in import arguments
 from modelwright.ways_in import jobs as work
 from modelwright.ways_in.job_state import JobsResult, JobState, LogLine
+
+TRAININGS: tuple[Literal["run", "retrain"], ...] = ("run", "retrain")
 
 
 def jobs(given: arguments.JobsArguments, progress: Progress) -> JobsResult:
@@ -53,12 +56,28 @@ def begin(operation: str, given: BaseModel) -> JobsResult:
                 f"There is no spec file {spec}.",
                 hint="Write one with: modelwright init data.csv --target COLUMN",
             )
+        ask_first(operation, given)
     else:
         folder, said["project"] = Path(every["project"]), "."
     run = Path(str(said.get("run", "")))
     if len(run.parts) > 1 and run.exists():
         said["run"] = str(run.resolve())
     return JobsResult(jobs=[work.start(folder, operation, said)])
+
+
+def ask_first(operation: str, given: BaseModel) -> None:
+    """Refuse, or ask a person for, what a job of it would be refused for as it begins.
+
+    Raises:
+        ApprovalNeeded: a person has to approve it.
+        ModelwrightError: the spec is wrong, or a rule is broken.
+    """
+    if operation in TRAININGS and not getattr(given, "dry_run", False):
+        said = given.model_dump()
+        mw.may_begin(
+            said["spec"], operation, overrides=said["overrides"], why=said.get("why", ""),
+            resume=said["resume"],
+        )  # fmt: skip
 
 
 class _Shown:

@@ -11,13 +11,15 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 import psutil
 from pydantic import BaseModel
 
-from modelwright.core.errors import ModelwrightError
+from modelwright.core.errors import ModelwrightError, UsageError
 from modelwright.core.principal import acting_as
 from modelwright.core.store import from_json, to_json, write_atomic
+from modelwright.ways_in import approvals
 from modelwright.ways_in.carry_out import carry_out
 from modelwright.ways_in.job_files import (
     CANCEL,
@@ -71,9 +73,20 @@ def main(folder: Path, lock: int) -> None:
 
 def _perform(job: Job, progress: JobProgress) -> BaseModel:
     [operation] = [one for one in OPERATIONS if one.name == job.operation]
+    if job.principal.approved:  # by the answer to a question; its arguments are the request's
+        return operation.result.model_validate(_carried_out(job.principal.approved, progress))
     arguments = operation.arguments.model_validate(job.arguments)
     with acting_as(job.principal):
         return carry_out(operation, arguments, progress, kept=True)  # when it was started
+
+
+def _carried_out(request: str, progress: JobProgress) -> dict[str, Any]:
+    done = approvals.carry_out(request, Path(), progress)
+    if not done.result:
+        raise UsageError(
+            f"{request} was carried out already: {done.request.outcome}.", hint=done.request.next
+        )
+    return done.result
 
 
 def _terminated(number: int, _frame: object) -> None:

@@ -7,6 +7,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ from modelwright.core.principal import AGENT, Principal, acting, acting_as
 from modelwright.core.progress import Silent
 from modelwright.core.store import sha256
 from modelwright.ways_in import approvals, jobs
+from modelwright.ways_in.job_actions import ask_first
 from modelwright.ways_in.mcp.next_actions import next_actions, what_now
 from modelwright.ways_in.mcp.offers import Offer, as_operation_takes, is_long
 from modelwright.ways_in.mcp.paging import Pages
@@ -160,10 +162,15 @@ def _is_job(offer: Offer, given: BaseModel) -> bool:
 
 
 def _begun(offer: Offer, given: BaseModel) -> Json:
-    """A job for what takes minutes."""
+    """A job for what takes minutes, unless a person has to approve it first."""
     assert offer.operation is not None
     wanted = as_operation_takes(offer.operation, given)
-    job = jobs.start(HERE, offer.name, wanted.model_dump(mode="json", exclude_defaults=True))
+    ask_first(offer.name, wanted)
+    return _started(offer, wanted.model_dump(mode="json", exclude_defaults=True))
+
+
+def _started(offer: Offer, arguments: Json) -> Json:
+    job = jobs.start(HERE, offer.name, arguments)
     return {
         "status": "started",
         "job_id": job.id,
@@ -196,7 +203,11 @@ def _confirm(request: str, client: str, reason: str) -> None:
 
 
 def _approved(offer: Offer, request: str) -> Json:
-    """Carry out what was approved."""
+    """Carry out what was approved; a job does what takes minutes."""
+    if offer.operation is not None and offer.operation.long:
+        asked = mw.Requests(HERE).find(request).arguments
+        with acting_as(replace(acting(), approved=request)):
+            return _started(offer, asked) | {"request": request}
     found = approvals.carry_out(request, HERE, Silent())
     made: Json = found.result or {}
     more = {"request": request, "next_actions": next_actions(offer.name, made)}
