@@ -27,6 +27,7 @@ _WHERE = {
     "Artefact": "modelwright.pack.artefact",
     "AuditLine": "modelwright.core.records",
     "AuditLog": "modelwright.release.audit",
+    "Call": "modelwright.release.calls",
     "Finding": "modelwright.core.records",
     "ModelwrightError": "modelwright.core.errors",
     "Registry": "modelwright.release.registry",
@@ -78,6 +79,7 @@ __all__ = [
     "Artefact",
     "AuditLine",
     "AuditLog",
+    "Call",
     "Finding",
     "ModelwrightError",
     "Registry",
@@ -137,6 +139,7 @@ if TYPE_CHECKING:
     from modelwright.release.approvals import Requests
     from modelwright.release.approver_keys import new_approver
     from modelwright.release.audit import AuditLog
+    from modelwright.release.calls import Call
     from modelwright.release.gc import gc
     from modelwright.release.pages import write_pages
     from modelwright.release.registry import Registry

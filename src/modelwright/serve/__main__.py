@@ -39,13 +39,20 @@ def main() -> int:
         "--until-stdin-closes", action="store_true", help="end with the process that started this"
     )
     given = parser.parse_args()
+    called, code = None, 3
     try:
-        return serve(_settings(given), until_stdin_closes=given.until_stdin_closes)
+        settings = _settings(given)
+        called = settings.called
+        code = serve(settings, until_stdin_closes=given.until_stdin_closes)
     except KeyboardInterrupt:
-        return 130
+        code = 130
     except ModelwrightError as error:
         print(f"modelwright: {error}", file=sys.stderr)
-        return error.exit_code
+        code = error.exit_code
+    finally:
+        if called is not None:
+            called.note("ended" if code == 0 else f"exit code {code}")
+    return code
 
 
 def _settings(given: argparse.Namespace) -> Settings:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from modelwright.release.calls import Call
+
 Seconds = float
 
 
@@ -97,3 +99,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     access_log: bool = False
     key: str | None = None
     quiet: bool = False
+    called: Call | None = None

@@ -18,6 +18,7 @@ from modelwright.core.spec_file import parse_spec, read_spec, spec_json_schema
 from modelwright.core.store import to_json, write_atomic
 from modelwright.ways_in import arguments, results
 from modelwright.ways_in.approvals import new_approver
+from modelwright.ways_in.carry_out import present_call
 from modelwright.ways_in.doctor import examine
 from modelwright.ways_in.draft import draft, headline_of
 from modelwright.ways_in.lines import (
@@ -227,6 +228,7 @@ def serve(given: arguments.ServeArguments, progress: Progress) -> results.ServeR
         given.models, folder=given.project, host=given.host, port=given.port,
         grpc_port=given.grpc_port, metrics_port=given.metrics_port, workers=given.workers,
     )  # fmt: skip
+    settings = msgspec.structs.replace(settings, called=present_call())
     reading, writing = os.pipe()  # tokens are in it: no file, and no command line that ps shows
     os.set_inheritable(reading, True)
     os.write(writing, msgspec.json.encode(settings))

@@ -20,7 +20,7 @@ from modelwright.core.errors import ModelwrightError, UsageError
 from modelwright.core.principal import acting_as
 from modelwright.core.store import from_json, to_json, write_atomic
 from modelwright.ways_in import approvals
-from modelwright.ways_in.carry_out import carry_out
+from modelwright.ways_in.carry_out import call_of, carry_out, noted
 from modelwright.ways_in.job_files import (
     CANCEL,
     ERROR,
@@ -33,7 +33,7 @@ from modelwright.ways_in.job_files import (
     end,
 )
 from modelwright.ways_in.job_progress import JobProgress
-from modelwright.ways_in.operations import OPERATIONS
+from modelwright.ways_in.operations import OPERATIONS, Operation
 
 TERMINATED = 143
 INTERRUPTED, ENDED = "interrupted", "terminated"
@@ -72,12 +72,22 @@ def main(folder: Path, lock: int) -> None:
 
 
 def _perform(job: Job, progress: JobProgress) -> BaseModel:
+    """Do it as whoever asked; the end of what an agent began stands in the audit, as its beginning
+    does."""
     [operation] = [one for one in OPERATIONS if one.name == job.operation]
+    with acting_as(job.principal) as who:
+        if not who.is_agent:
+            return _result(job, operation, progress)
+        with noted(call_of(operation, job.arguments | {"job": job.id}, Path())) as answer:
+            answer.append(_result(job, operation, progress))
+        return answer[-1]
+
+
+def _result(job: Job, operation: Operation, progress: JobProgress) -> BaseModel:
     if job.principal.approved:  # by the answer to a question; its arguments are the request's
         return operation.result.model_validate(_carried_out(job.principal.approved, progress))
     arguments = operation.arguments.model_validate(job.arguments)
-    with acting_as(job.principal):
-        return carry_out(operation, arguments, progress, kept=True)  # when it was started
+    return carry_out(operation, arguments, progress, kept=True)  # counted when it was started
 
 
 def _carried_out(request: str, progress: JobProgress) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class Operation:
         offered: whether AI agents may ask for it over MCP; the others are for people, but for
             `jobs`, which has tools of its own there.
         long: it takes minutes: a job over MCP, and elsewhere where that is asked for.
+        lasts: it goes on until somebody ends it.
         again: doing it once more with the same arguments changes nothing more.
         hidden: arguments that agents do not have.
         reads: arguments that name files or folders to read, or a model, or a run.
@@ -44,10 +45,16 @@ class Operation:
     action: str
     offered: bool = True
     long: bool = False
+    lasts: bool = False
     again: bool = False
     hidden: tuple[str, ...] = ("project", "open", "overrides", "query")
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether the audit has its beginning as well as its end."""
+        return self.long or self.lasts
 
 
 _ACTIONS = "modelwright.ways_in.actions"
@@ -80,10 +87,10 @@ OPERATIONS: tuple[Operation, ...] = (
               long=True, reads=("run",)),
     Operation("jobs", "Work that goes on by itself: look, wait, cancel, its log.", "propose",
               given.JobsArguments, JobsResult, "modelwright.ways_in.job_actions:jobs",
-              offered=False),
+              offered=False, lasts=True),
     Operation("serve", "Answer HTTP with a released model.", "act",
               given.ServeArguments, made.ServeResult, f"{_ACTIONS}:serve",
-              offered=False, reads=("models",)),
+              offered=False, lasts=True, reads=("models",)),
     Operation("dashboard", "Write a Grafana dashboard of a served model, and alert rules.", "read",
               given.DashboardArguments, made.DashboardResult, f"{_ACTIONS}:dashboard",
               reads=("model",), writes=("out", "rules")),
@@ -102,7 +109,7 @@ OPERATIONS: tuple[Operation, ...] = (
               given.TrafficArguments, made.TrafficResult, f"{_ACTIONS}:traffic"),
     Operation("watch", "Watch a live model: drift, quality, limits, canary; tell and act.", "act",
               given.WatchArguments, made.WatchResult, "modelwright.ways_in.watch:watch",
-              offered=False, reads=("spec", "file"), writes=("out",)),
+              offered=False, lasts=True, reads=("spec", "file"), writes=("out",)),
     Operation("history", "Versions, and who was champion when and why.", "read",
               given.HistoryArguments, made.HistoryResult, f"{_ACTIONS}:history"),
     Operation("audit", "Who changed production and why; verify the chain.", "read",
@@ -129,5 +136,5 @@ OPERATIONS: tuple[Operation, ...] = (
               given.DoctorArguments, made.DoctorResult, f"{_ACTIONS}:doctor"),
     Operation("mcp", "Answer AI agents over MCP, on standard input or HTTP.", "act",
               given.McpArguments, made.ServeResult, "modelwright.ways_in.mcp.start:mcp",
-              offered=False),
+              offered=False, lasts=True),
 )  # fmt: skip

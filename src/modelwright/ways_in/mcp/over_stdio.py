@@ -10,6 +10,7 @@ import anyio
 from mcp.server.mcpserver import MCPServer
 
 from modelwright.ways_in.arguments import McpArguments
+from modelwright.ways_in.carry_out import present_call
 from modelwright.ways_in.mcp.calling import Desk
 from modelwright.ways_in.mcp.server import make_server
 
@@ -42,4 +43,7 @@ async def _end_when_told(desk: Desk) -> None:
             until = time.monotonic() + PATIENCE
             while desk.open_calls and time.monotonic() < until:
                 await anyio.sleep(0.02)
+            call = present_call()
+            if call is not None:
+                call.note("ended")
             os._exit(0)
