@@ -70,9 +70,13 @@ def structured(result: CallToolResult) -> dict[str, Any]:
     assert found["next_actions"], found
     assert isinstance(found["untrusted"], list)
     assert len(json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()) <= 8_500
-    whole = result.model_dump_json(exclude_none=True, by_alias=True)
-    assert len(whole.encode()) <= 12_500, "structure and text together"
+    [told] = result.content
+    assert len(told.text.encode()) <= 8_500
     assert result.is_error == (found["status"] == "refused")
+    if result.is_error:
+        assert found["message"][:200] in told.text and found["fix"] in told.text
+    else:
+        assert json.loads(told.text) == found, "whoever reads text alone reads the same"
     return found
 
 

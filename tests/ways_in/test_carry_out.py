@@ -137,7 +137,7 @@ LASTING = {
     "serve": ("serve", "shop", "--port", "0"),
     "mcp": ("mcp",),
     "mcp --http": ("mcp", "--http", "--port", "0"),
-    "watch": ("watch",),
+    "watch": ("watch", "--out", "scratch/watch.html"),
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from mcp import Client
 
+import modelwright as mw
 from agents import MODES, audited, call, structured, talk
 from modelwright.ways_in.mcp.server import INSTRUCTIONS
 from modelwright.ways_in.operations import OPERATIONS
@@ -119,6 +120,28 @@ def test_every_call_is_in_the_audit_with_who_and_what(here: Path, mode: str) -> 
     assert len(digests) == 4 and all(len(digest) == 64 for digest in digests)
     assert kept[0]["detail"]["client"]
     assert "modelwright://policy" in json.dumps(kept[2])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_client_that_reads_text_alone_reads_it_all(here: Path, mode: str) -> None:
+    log = mw.AuditLog(here)
+    for number in range(60):
+        log.call("agent bo", "tester 1", "check", {"number": number}, "ok", "0" * 64, 1.0)
+
+    async def story(client: Client) -> list[str]:
+        lines, cursor, pages = list[dict[str, Any]](), "", 0
+        while True:
+            result = await client.call_tool("audit", {"calls": True, "cursor": cursor})
+            structured(result)
+            page = json.loads(result.content[0].text)
+            lines, cursor, pages = lines + page.get("lines", []), page["cursor"], pages + 1
+            assert page["truncated"] == bool(cursor)
+            if not cursor:
+                assert pages > 2
+                return [line["detail"]["arguments"] for line in lines]
+
+    found = talk(story, mode=mode)
+    assert [json.loads(text)["number"] for text in found] == list(range(60))
 
 
 def test_calls_have_a_budget(here: Path) -> None:

@@ -40,9 +40,6 @@ Json = dict[str, Any]
 HERE = Path()
 """The server works in the project's folder."""
 LONGEST_TEXT = 4_000
-LONGEST_TWICE = 2_000
-"""Characters of a result that goes out as text as well as structure."""
-_SHORT = ("status", "state", "verdict", "headline", "message", "job_id", "request", "cursor")
 
 
 class Desk:
@@ -283,11 +280,10 @@ def _keep(tool: str, arguments: Json, made: Json, milliseconds: float) -> None:
 
 
 def _as_result(made: Json) -> CallToolResult:
-    """For clients that read structure, and for those that read text."""
+    """The same as structure and as text: many clients give one of them to the model, and which one
+    cannot be told. A refusal's text is its words."""
     refused = made.get("status") == "refused"
     text = msgspec.json.encode(made).decode()
-    if len(text) > LONGEST_TWICE:
-        text = msgspec.json.encode(_in_short(made)).decode()
     if refused:
         told = [str(made.get("message", "")), *map(str, made.get("problems") or ())]
         lines = [line for n, line in enumerate(told) if line and line not in told[:n]]
@@ -295,12 +291,3 @@ def _as_result(made: Json) -> CallToolResult:
     return CallToolResult(
         content=[TextContent(type="text", text=text)], structured_content=made, is_error=refused
     )
-
-
-def _in_short(made: Json) -> Json:
-    """A large result for those that read text: it stands once, in the structured content."""
-    inner = made.get("result")
-    told = {**(inner if isinstance(inner, dict) else {}), **made}
-    short = {name: told[name] for name in _SHORT if told.get(name)}
-    note = "The whole result is in structuredContent."
-    return short | {"next_actions": made["next_actions"], "note": note}
