@@ -18,6 +18,7 @@ from modelwright.core.errors import Refused, UsageError
 from modelwright.core.principal import Principal, acting_as
 from modelwright.core.progress import Silent
 from modelwright.ways_in.agents.clients import parts
+from modelwright.ways_in.agents.hollow import KEPT
 from modelwright.ways_in.agents.install import agents
 from modelwright.ways_in.agents.shapes import AgentsArguments, AgentsResult
 
@@ -137,6 +138,38 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     assert states(act(tmp_path, check=True))["AGENTS.md"] == "missing"
 
 
+def test_what_cannot_be_written_is_told_with_what_to_paste(tmp_path: Path) -> None:
+    (tmp_path / ".cursor").write_text("a file")
+    found = {file.path: file for file in act(tmp_path, client="cursor").files}
+    told = found[".cursor/mcp.json"]
+    assert (told.state, told.why[:18]) == ("left", "cannot be written:")
+    assert "modelwright" in json.loads(told.paste)["mcpServers"]
+    assert found["AGENTS.md"].state == "made"
+    assert (tmp_path / ".cursor").read_text() == "a file"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+def test_a_file_that_its_owner_made_read_only_is_left(tmp_path: Path) -> None:
+    path = tmp_path / ".mcp.json"
+    path.write_text("{}")
+    path.chmod(0o444)
+    assert states(act(tmp_path))[".mcp.json"] == "left"
+    assert path.read_text() == "{}"
+
+
+def test_nothing_that_was_there_is_still_there_after_an_edit(tmp_path: Path) -> None:
+    """Empty objects stay though the user put other things beside ours."""
+    path = tmp_path / ".mcp.json"
+    path.write_text('{"mcpServers": { }}')
+    act(tmp_path, client="claude")
+    assert (tmp_path / KEPT).exists()
+    path.write_text(path.read_text()[:-1] + ', "theirs": 1}')
+    act(tmp_path, client="claude", persona="reader")
+    act(tmp_path, uninstall=True)
+    assert path.read_text() == '{"mcpServers": { }, "theirs": 1}'
+    assert not (tmp_path / KEPT.parent).exists()
+
+
 def test_an_agent_does_not_change_its_set_up(tmp_path: Path) -> None:
     act(tmp_path)
     before = tree(tmp_path)
@@ -156,18 +189,20 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         act(tmp_path, check=True, uninstall=True)
 
 
+NOTHING = st.just(dict[str, object]())
 JSONS = st.fixed_dictionaries(
     {},
     optional={
-        "mcpServers": st.fixed_dictionaries({"theirs": st.just({"url": "http://x"})}),
-        "servers": st.fixed_dictionaries({"théirs": st.just(["//", 1])}),
-        "env": st.fixed_dictionaries({"A": st.just("b")}),
-        "permissions": st.fixed_dictionaries(
-            {"deny": st.just(["Bash(rm:*)"]), "allow": st.just([])}
+        "mcpServers": NOTHING | st.fixed_dictionaries({"theirs": st.just({"url": "http://x"})}),
+        "servers": NOTHING | st.fixed_dictionaries({"théirs": st.just(["//", 1])}),
+        "env": NOTHING | st.fixed_dictionaries({"A": st.just("b")}),
+        "permissions": NOTHING
+        | st.fixed_dictionaries(
+            {"deny": st.just([]) | st.just(["Bash(rm:*)"]), "allow": st.just([])}
         ),
         "theme": st.just("dark"),
     },
-).filter(bool)
+)
 TEXTS = {
     "json": JSONS.flatmap(
         lambda value: st.sampled_from(
@@ -177,17 +212,20 @@ TEXTS = {
                 json.dumps(value, indent="\t").replace("\n", "\r\n"),
                 "// mine\n" + json.dumps(value, indent=2)[:-2] + ", // last\n} // end\n",
                 json.dumps(value)[:-1],
+                json.dumps(value, indent=2).replace("{}", "{\n  }").replace("[]", "[ ]"),
+                "",
+                "\ufeff" + json.dumps(value),
             ]
         )
     ),
     "toml": st.sampled_from(
         ['model = "m"', "[mcp_servers.x]\nurl = 1 # c\n", "[shell_environment_policy]\ni = 1\n",
          "[mcp_servers.modelwright]\nurl = 1\n", "mcp_servers = {}\n", "mcp_servers = 1\n",
-         "no toml"]
+         "no toml", "", "\n\n"]
     ),
     "md": st.sampled_from(
         ["# Mine", "# Mine\n\n- a rule\r\n", "See @AGENTS.md.\n", "<!-- modelwright:begin x -->\n",
-         "```\nopen"]
+         "```\nopen", "", "\n"]
     ),
 }  # fmt: skip
 

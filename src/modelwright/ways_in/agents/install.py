@@ -1,12 +1,15 @@
 """`modelwright agents install`: write, look at, or remove what AI coding agents need.
 
-Files are whole or absent; the guards come before what lets an agent in, and go after it. Nothing is
-remembered elsewhere: what is ours is told by its form and by its marks.
+Files are whole or absent; the guards come before what lets an agent in, and go after it. What is
+ours is told by its form and by its marks; only what a user had that held nothing is remembered
+elsewhere, so that it stays when ours goes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +20,7 @@ from modelwright.core.principal import acting
 from modelwright.core.progress import Progress
 from modelwright.core.store import write_atomic
 from modelwright.ways_in.agents.clients import ALL, interpreter, parts, persona_in
+from modelwright.ways_in.agents.hollow import remember, remembered
 from modelwright.ways_in.agents.jsonc import get
 from modelwright.ways_in.agents.parts import Change, JsonPart, Part, TomlPart
 from modelwright.ways_in.agents.shapes import (
@@ -73,18 +77,30 @@ def _one(folder: Path, part: Part, path: Path, did: str) -> AgentFile | None:
         before = _read(path)
     except (OSError, UnicodeDecodeError) as error:
         return _said(part, Change(None, "left", f"cannot be read: {error}"), did)
-    if did == "uninstall":
-        if before is None:
-            return None
-        change = part.withdraw(before)
-        if change.state == "removed":
+    try:
+        if did == "uninstall":
+            return _uninstalled(folder, part, path, before)
+        change = part.install(before)
+        if did == "install" and change.text is not None and change.text != before:
+            if before is None or part.withdraw(before).state != "removed":
+                remember(folder, part.path, {} if before is None else part.hollow(before))
             _write(path, change.text)
-            _tidy(folder, part)
-        return None if change.state == "same" else _said(part, change, did)
-    change = part.install(before)
-    if did == "install" and change.text is not None and change.text != before:
-        _write(path, change.text)
+    except OSError as error:
+        paste = "" if did == "uninstall" else part.install(None).text or ""
+        why = f"cannot be written: {error.strerror}"
+        return _said(part, Change(before, "left", why, paste), did)
     return _said(part, change, did)
+
+
+def _uninstalled(folder: Path, part: Part, path: Path, before: str | None) -> AgentFile | None:
+    if before is None:
+        return None
+    change = part.withdraw(before, remembered(folder, part.path))
+    if change.state == "removed":
+        _write(path, change.text)
+        _tidy(folder, part)
+        remember(folder, part.path, {})
+    return None if change.state == "same" else _said(part, change, "uninstall")
 
 
 def _said(part: Part, change: Change, did: str) -> AgentFile:
@@ -163,7 +179,13 @@ def _read(path: Path) -> str | None:
 
 
 def _write(path: Path, text: str | None) -> None:
-    """Write a file with the rights it had, or remove it."""
+    """Write a file with the rights it had, or remove it.
+
+    Raises:
+        OSError: it may not be written; a file that its owner made read-only is not.
+    """
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, "it is read-only")
     if text is None:
         path.unlink()
         return

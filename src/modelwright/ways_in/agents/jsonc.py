@@ -10,10 +10,11 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+NONE: Mapping[str, str] = {}
 MISSING: Any = object()
 """What `get` gives for a place that is not there."""
 DEEPEST = 100
@@ -122,10 +123,16 @@ def append(text: str, place: Sequence[str], item: Any) -> str:
     return _as_wanted(_insert(text, _down(root, place), lambda style: style(item)), wanted)
 
 
-def drop(text: str, place: Sequence[str], item: Any = MISSING) -> str:
+def drop(
+    text: str, place: Sequence[str], item: Any = MISSING, *, kept: Mapping[str, str] = NONE
+) -> str:
     """The text without what stands at a place, or without one item of the list there.
 
-    Objects and lists that hold nothing any more go as well, but for the outermost.
+    Objects and lists that hold nothing any more go as well, but for the outermost, and for those
+    that were there before: they become what they were.
+
+    Args:
+        kept: objects and lists that stay when they hold nothing, as `hollow` found them.
 
     Raises:
         NotEditableError: the text is no JSON with comments.
@@ -149,7 +156,37 @@ def drop(text: str, place: Sequence[str], item: Any = MISSING) -> str:
         del _at(wanted, place)[index]
     edited = _as_wanted(_remove(text, node, index), wanted)
     around = place[:-1] if item is MISSING else place
-    return drop(edited, around) if around and _bare(edited, around) else edited
+    if not around or not _bare(edited, around):
+        return edited
+    if (before := kept.get(_name(around))) is None:
+        return drop(edited, around, kept=kept)
+    node = _down(_tree(edited), around)
+    return _as_wanted(edited[: node.start] + before + edited[node.end :], parse(edited))
+
+
+def hollow(text: str, place: Sequence[str]) -> dict[str, str]:
+    """Objects and lists on the way to a place that are there and hold nothing, as they are written.
+
+    Raises:
+        NotEditableError: the text is no JSON with comments.
+
+    Example:
+        >>> hollow('{"a": {"b": [ ]}}', ("a", "b"))
+        {'a/b': '[ ]'}
+    """
+    found = {}
+    for depth in range(1, len(place) + 1):
+        around = place[:depth]
+        if not isinstance(get(text, around), (dict, list)):
+            break
+        if _bare(text, around):
+            node = _down(_tree(text), around)
+            found[_name(around)] = text[node.start : node.end]
+    return found
+
+
+def _name(place: Sequence[str]) -> str:
+    return "/".join(place)
 
 
 def _bare(text: str, place: Sequence[str]) -> bool:

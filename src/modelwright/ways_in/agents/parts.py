@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -21,6 +22,9 @@ from modelwright.ways_in.agents.marked import (
 )
 from modelwright.ways_in.agents.shapes import Client, State
 
+FILE = ""
+"""The whole file, among what holds nothing."""
+_EMPTY = re.compile(r"\s*\{\s*\}\s*")
 YOURS = "edited by you, so it is left as it is"
 
 
@@ -47,8 +51,15 @@ class Part(Protocol):
     def install(self, text: str | None) -> Change:
         """made, updated, same or left."""
 
-    def withdraw(self, text: str) -> Change:
-        """removed; same where nothing of ours is there; left where a user edited it."""
+    def hollow(self, text: str) -> dict[str, str]:
+        """What a user has there that holds nothing, so that it looks like ours once ours is out."""
+
+    def withdraw(self, text: str, kept: Mapping[str, str] = jsonc.NONE) -> Change:
+        """removed; same where nothing of ours is there; left where a user edited it.
+
+        Args:
+            kept: what `hollow` found before ours came.
+        """
 
 
 class Member(NamedTuple):
@@ -85,16 +96,27 @@ class JsonPart:
             return Change(edited, "updated", why)
         return Change(edited, "made", "; ".join(filter(None, ("added to your file", why))))
 
-    def withdraw(self, text: str) -> Change:
-        """Take ours out; a file that then holds nothing goes."""
+    def hollow(self, text: str) -> dict[str, str]:
+        """The file, or objects and lists in it."""
+        if not text.strip() or _EMPTY.fullmatch(text):
+            return {FILE: text}
+        places = [place[:-1] for place, _, _ in self.members] + [place for place, _ in self.items]
+        found: dict[str, str] = {}
+        with contextlib.suppress(jsonc.NotEditableError):
+            for place in places:
+                found |= jsonc.hollow(text, place)
+        return found
+
+    def withdraw(self, text: str, kept: Mapping[str, str] = jsonc.NONE) -> Change:
+        """Take ours out; a file that then holds nothing goes, unless it was there before."""
         try:
-            edited = self._empty(text)
+            edited = self._empty(text, kept)
         except jsonc.NotEditableError as error:
             why = f"cannot be edited safely ({error}); if a modelwright is in it, remove it"
             return Change(text, "left", why)
         if edited == text:
             return Change(text, "same")
-        return Change(None if re.fullmatch(r"\s*\{\s*\}\s*", edited) else edited, "removed")
+        return Change(kept.get(FILE) if _EMPTY.fullmatch(edited) else edited, "removed")
 
     def _fill(self, text: str) -> tuple[str, list[str]]:
         own = []
@@ -110,13 +132,13 @@ class JsonPart:
                 text = jsonc.append(text, place, item)
         return text, own
 
-    def _empty(self, text: str) -> str:
+    def _empty(self, text: str, kept: Mapping[str, str] = jsonc.NONE) -> str:
         for place, _, is_ours in self.members:
             found = jsonc.get(text, place)
             if found is not jsonc.MISSING and is_ours(found):
-                text = jsonc.drop(text, place)
+                text = jsonc.drop(text, place, kept=kept)
         for place, item in self.items:
-            text = jsonc.drop(text, place, item)
+            text = jsonc.drop(text, place, item, kept=kept)
         return text
 
 
@@ -139,9 +161,13 @@ class BlockPart:
         except NotOursError as error:
             return Change(text, "left", f"{error}: {YOURS}")
 
-    def withdraw(self, text: str) -> Change:
-        """Take the block out; a file that then holds nothing goes."""
-        return _withdrawn(text, "html")
+    def hollow(self, text: str) -> dict[str, str]:
+        """The file."""
+        return _hollow(text)
+
+    def withdraw(self, text: str, kept: Mapping[str, str] = jsonc.NONE) -> Change:
+        """Take the block out; a file that then holds nothing goes, unless it was there before."""
+        return _withdrawn(text, "html", kept)
 
 
 @dataclass(frozen=True)
@@ -173,9 +199,13 @@ class TomlPart:
             return Change(text, "left", why, body)
         return _changed(text, before, edited)
 
-    def withdraw(self, text: str) -> Change:
+    def hollow(self, text: str) -> dict[str, str]:
+        """The file."""
+        return _hollow(text)
+
+    def withdraw(self, text: str, kept: Mapping[str, str] = jsonc.NONE) -> Change:
         """Take the block out, if that changes nothing else."""
-        found = _withdrawn(text, "hash")
+        found = _withdrawn(text, "hash", kept)
         if found.state != "removed":
             return found
         try:
@@ -205,8 +235,14 @@ class WholePart:
         is_same = text.replace("\r\n", "\n") == wanted
         return Change(text, "same") if is_same else Change(wanted, "updated")
 
-    def withdraw(self, text: str) -> Change:
+    def hollow(self, text: str) -> dict[str, str]:
+        """Nothing: a file that is there, even an empty one, is left alone."""
+        del text
+        return {}
+
+    def withdraw(self, text: str, kept: Mapping[str, str] = jsonc.NONE) -> Change:
         """Remove the file, unless a user wrote or edited it."""
+        del kept
         if is_whole(text):
             return Change(None, "removed")
         is_edited = "modelwright:file" in text
@@ -221,14 +257,18 @@ def _changed(text: str | None, before: str | None, edited: str) -> Change:
     return Change(edited, "made", "added to your file" if text else "")
 
 
-def _withdrawn(text: str, comment: Comment) -> Change:
+def _hollow(text: str) -> dict[str, str]:
+    return {} if text.strip() else {FILE: text}
+
+
+def _withdrawn(text: str, comment: Comment, kept: Mapping[str, str]) -> Change:
     try:
         edited = drop_block(text, comment)
     except NotOursError as error:
         return Change(text, "left", f"{error}: {YOURS}")
     if edited == text:
         return Change(text, "same")
-    return Change(edited if edited.strip() else None, "removed")
+    return Change(edited if edited.strip() else kept.get(FILE), "removed")
 
 
 def _joined(one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any]:
