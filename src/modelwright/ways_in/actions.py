@@ -15,7 +15,7 @@ from modelwright.core.goalposts import must_leave_to_people, remember
 from modelwright.core.principal import acting
 from modelwright.core.progress import Progress
 from modelwright.core.spec_file import parse_spec, read_spec, spec_json_schema
-from modelwright.core.store import to_json, write_atomic
+from modelwright.core.store import to_json
 from modelwright.ways_in import arguments, results
 from modelwright.ways_in.approvals import new_approver
 from modelwright.ways_in.carry_out import present_call
@@ -31,6 +31,7 @@ from modelwright.ways_in.lines import (
     next_step,
     run_result,
 )
+from modelwright.ways_in.named_files import write_named, writes_to
 from modelwright.ways_in.traffic import change as change_traffic
 from modelwright.ways_in.traffic import result as traffic_result
 
@@ -38,6 +39,8 @@ from modelwright.ways_in.traffic import result as traffic_result
 def init(given: arguments.InitArguments, progress: Progress) -> results.InitResult:
     """Look at the data, write a commented spec."""
     path = Path(given.out)
+    if path.is_dir():
+        raise UsageError(f"--out {given.out!r} is a folder.", hint="Such as modelwright.yaml.")
     if path.exists() and not given.force:
         raise UsageError(f"{path} exists already.", hint="Use --force to overwrite it, or --out.")
     progress.stage("data", given.data)
@@ -45,7 +48,7 @@ def init(given: arguments.InitArguments, progress: Progress) -> results.InitResu
     before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
     if before is not None and acting().is_agent:
         must_leave_to_people(path, parse_spec(text, path).spec)
-    write_atomic(path, text.encode())
+    write_named("--out", given.out, text.encode())
     if acting().is_agent:
         remember(path.parent, text, before)
     return results.InitResult(
@@ -242,10 +245,10 @@ def dashboard(given: arguments.DashboardArguments, progress: Progress) -> result
     """Write a Grafana dashboard, and alerting rules where they are asked for."""
     progress.stage("dashboard", given.model)
     document, scrape = mw.dashboard(given.model, folder=given.project)
-    write_atomic(Path(given.out), to_json(document))
+    write_named("--out", given.out, to_json(document))
     if given.rules:
         text = mw.alert_rules(given.model, folder=given.project)
-        write_atomic(Path(given.rules), text.encode())
+        write_named("--rules", given.rules, text.encode())
     shown = [panel for panel in document["panels"] if panel["type"] != "row"]
     return results.DashboardResult(
         model=given.model, out=given.out, panels=len(shown), scrape=scrape, rules=given.rules or ""
@@ -262,7 +265,8 @@ def predict(given: arguments.PredictArguments, progress: Progress) -> results.Pr
 def client(given: arguments.ClientArguments, progress: Progress) -> results.ClientResult:
     """Write a client."""
     progress.stage("client", given.model)
-    path = mw.write_client(given.model, given.language, given.out, folder=given.project)
+    with writes_to("--out", given.out):
+        path = mw.write_client(given.model, given.language, given.out, folder=given.project)
     return results.ClientResult(language=given.language, out=str(path))
 
 

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import msgspec
 
@@ -15,10 +14,10 @@ import modelwright as mw
 from modelwright.core.errors import ModelwrightError, UsageError
 from modelwright.core.limits import parse_quantity
 from modelwright.core.progress import Progress
-from modelwright.core.store import write_atomic
 from modelwright.watch.lines import as_plain
 from modelwright.watch.loop import Look
 from modelwright.ways_in import arguments, results
+from modelwright.ways_in.named_files import write_named
 
 
 def watch(given: arguments.WatchArguments, progress: Progress) -> results.WatchResult:
@@ -48,10 +47,7 @@ def _report(given: arguments.WatchArguments, progress: Progress) -> results.Watc
     if not 0 < since < float("inf"):
         raise UsageError(f"--since: {given.since!r} is no length of time.", hint="Such as '7 d'.")
     model, page = mw.watch_page(given.spec, since=time.time() - since)
-    try:
-        write_atomic(Path(given.out), page.encode())
-    except OSError as error:
-        raise UsageError(f"--out: {error}.", hint="Name a file that can be written.") from error
+    write_named("--out", given.out, page.encode())
     return results.WatchResult(model=model, report=given.out)
 
 
