@@ -6,7 +6,7 @@ from collections import deque
 
 from modelwright.pack.artefact import ROWS_A_RUN
 from modelwright.serve.curve import Curve
-from modelwright.serve.messages import ProtocolError
+from modelwright.serve.messages import Overloaded, ProtocolError
 from modelwright.serve.settings import Seconds
 
 LATELY = 5
@@ -32,7 +32,7 @@ class Admission:
         >>> admission.check(rows=1, queued=3, requests=3, busy=0.015, left=None)
         Traceback (most recent call last):
         ...
-        modelwright.serve.messages.ProtocolError: Too busy: this request would wait about 19 ms, ...
+        modelwright.serve.messages.Overloaded: Too busy: this request would wait about 19 ms, ...
     """
 
     def __init__(self, curve: Curve, budget: Seconds | None) -> None:
@@ -67,8 +67,8 @@ class Admission:
             left: until its deadline, or None.
 
         Raises:
-            ProtocolError: 503 where it would wait longer than the limit or its deadline allows, 504
-                where that is over.
+            Overloaded: it would wait longer than the limit or its deadline allows.
+            ProtocolError: 504, that is over.
         """
         if left is not None and left <= 0:
             raise ProtocolError(504, "The time for this request is over.")
@@ -78,11 +78,10 @@ class Admission:
             most = left if most is None else min(most, left)
         wait = self.expected(queued + rows) + WRITE_SECONDS * requests + busy
         if most is not None and wait > most:
-            raise ProtocolError(
-                503,
+            raise Overloaded(
                 f"Too busy: this request would wait about {wait * 1e3:.0f} ms, "
                 f"at most {most * 1e3:.0f} ms are allowed.",
-                retry_after=max(1.0, wait),
+                max(1.0, wait),
             )
 
     def ran(self, rows: int, seconds: Seconds) -> None:

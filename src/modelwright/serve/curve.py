@@ -26,16 +26,16 @@ LEAST_SECONDS = 1e-6
 class Curve:
     """Seconds of a run by its rows: lines between knots at 1, 2, 4, ... that never fall.
 
-    Beyond the last size that was measured twice the rows are taken to need twice the time, until
-    runs tell otherwise.
+    Beyond the last size that was measured a row is taken to cost what it did between the last two,
+    or on average from the first one on, where that is more, until runs tell otherwise.
 
     Args:
         seconds: of runs of 1, 2, 4, ... rows, as far as they were measured; at least the first.
 
     Example:
         >>> curve = Curve((0.004, 0.004, 0.004, 0.005))
-        >>> curve.seconds(4), round(curve.seconds(6), 4), curve.seconds(16)
-        (0.004, 0.0045, 0.01)
+        >>> curve.seconds(4), round(curve.seconds(6), 4), round(curve.seconds(16), 4)
+        (0.004, 0.0045, 0.007)
         >>> curve.most_rows(0.0045), curve.most_rows(0.001)
         (6, 1)
     """
@@ -44,8 +44,13 @@ class Curve:
         knots = [max(LEAST_SECONDS, one) for one in seconds[:KNOTS]]
         for at in range(len(knots) - 2, -1, -1):
             knots[at] = min(knots[at], knots[at + 1])  # what disturbs a run only makes it longer
+        last, rows = knots[-1], 1 << (len(knots) - 1)
+        a_row = max(
+            (last - knots[0]) / max(1, rows - 1),
+            (last - knots[-2]) / (rows / 2) if rows > 1 else last,
+        )
         while len(knots) <= KNOTS:  # one more than is asked for: every size lies between two
-            knots.append(2 * knots[-1])
+            knots.append(last + a_row * ((1 << len(knots)) - rows))
         self._knots = knots
         self._scale = 1.0
 

@@ -17,8 +17,17 @@ from modelwright.serve.catalogue import Catalogue
 from modelwright.serve.journal import OFF, Journal
 from modelwright.serve.journal_segment import SHADOW
 from modelwright.serve.lanes import Lane, Served
-from modelwright.serve.messages import Answered, Call, ProtocolError, Question, Reader, Then
+from modelwright.serve.messages import (
+    Answered,
+    Call,
+    Overloaded,
+    ProtocolError,
+    Question,
+    Reader,
+    Then,
+)
 from modelwright.serve.metrics import Counts
+from modelwright.serve.refusals import Refusals
 from modelwright.serve.runs import Item, ModelFailed, Ran
 from modelwright.serve.settings import Settings
 from modelwright.serve.unanswered import Unanswered
@@ -40,12 +49,14 @@ class Models(Catalogue):
 
     Attributes:
         journal: is told of requests that nobody answered, and of what shadows said.
+        refusals: tells callers that it is too busy.
     """
 
     def __init__(self, settings: Settings, counts: Counts, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(counts)
         self._settings, self._loop = settings, loop
         self.journal: Journal = OFF
+        self.refusals = Refusals(loop)
         self._tasks: set[asyncio.Task[None]] = set()
         self._shadows = 0
 
@@ -267,10 +278,16 @@ class CountedCalls:
         def counted(outcome: Answered | BaseException) -> None:
             if isinstance(outcome, Answered):
                 self._answered(call, outcome)
+                then(outcome)
+            elif isinstance(outcome, Overloaded):
+                self._models.refusals.tell(lambda: refused(outcome), call.deadline)
             else:
-                status = outcome.status if isinstance(outcome, ProtocolError) else 500
-                self._models.counts.failed("grpc", status, model=self._known(call.model))
-            then(outcome)
+                refused(outcome)
+
+        def refused(error: BaseException) -> None:
+            status = error.status if isinstance(error, ProtocolError) else 500
+            self._models.counts.failed("grpc", status, model=self._known(call.model))
+            then(error)
 
         self._models.ask(call, read, counted)
 
