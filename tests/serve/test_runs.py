@@ -234,7 +234,7 @@ def test_a_run_that_surprises_the_loop_is_the_last_one_there() -> None:
 
 def test_a_run_that_sleeps_opens_the_breaker_while_it_sleeps() -> None:
     async def work() -> None:
-        bench = Bench(seconds=INLINE_SECONDS * 2, slower_than=0.02, least=5)
+        bench = Bench(seconds=INLINE_SECONDS * 2, slower_than=0.02, least=5, window=0.1)
         bench.ask(SLEEP, name="sleeper")
         await asyncio.sleep(0)
         for number in range(6):
@@ -247,6 +247,21 @@ def test_a_run_that_sleeps_opens_the_breaker_while_it_sleeps() -> None:
 
 
 LINE = [0.004 + 0.001 * 2**at for at in range(KNOTS)]
+
+
+def test_those_who_wait_for_one_stalled_run_are_one_stall() -> None:
+    async def work() -> None:
+        bench = Bench(seconds=INLINE_SECONDS * 2, slower_than=0.02, least=10, window=60.0)
+        bench.ask(SLEEP, name="sleeper")
+        await asyncio.sleep(0)
+        for number in range(64):
+            bench.ask(float(number), name=str(number))
+        await bench.until(65)
+        assert bench.breaker.state == CLOSED
+        assert bench.breaker.counts(time.perf_counter())[2] == 4
+        assert not any(isinstance(outcome, ModelFailed) for _, outcome in bench.told)
+
+    on_loop(work())
 
 
 def test_more_than_the_limit_has_time_for_is_refused() -> None:

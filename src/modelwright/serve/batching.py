@@ -119,17 +119,12 @@ class Batcher:
             self._thread = None
 
     def _look_at_sleep(self, now: float) -> None:
-        """Let the breaker know that a run sleeps, and who waits for it; end them if it opens."""
-        began = self._running_since
-        self._breaker.overdue(now)
-        if now - began > self._breaker.slower_than:
-            for item in self._waiting:
-                if not item.slow:  # a version that sleeps for ever answers nothing to be counted
-                    item.slow = True
-                    self._breaker.record(True, now - began, now)
-            if self._breaker.state == OPEN:
-                for item in (*self._running, *self._waiting):
-                    item.end(ModelFailed(self._breaker.why))
+        """Let the breaker know that a run sleeps, and for how many; end them if it opens."""
+        self._breaker.overdue(now, len(self._running) + len(self._waiting))
+        slept = now - self._running_since
+        if slept > self._breaker.slower_than and self._breaker.state == OPEN:
+            for item in (*self._running, *self._waiting):
+                item.end(ModelFailed(self._breaker.why))
 
     def _shed(self, item: Waiting, now: float) -> None:
         busy = max(self._busy_until - now, 0.0) if self._in_thread else 0.0

@@ -87,7 +87,7 @@ class Waiting(ABC):
     """One request that waits for its run: typed rows, or feeds that the careful intake made."""
 
     __slots__ = (
-        "alone", "count", "deadline", "feeds", "over", "rows", "slow", "submitted",
+        "alone", "count", "deadline", "feeds", "over", "rows", "submitted",
     )  # fmt: skip
 
     def __init__(
@@ -104,7 +104,6 @@ class Waiting(ABC):
         self.submitted = 0.0
         self.over = False
         self.alone = False  # it was in a batch that failed: tried again by itself
-        self.slow = False  # counted as such while it waited for a run that sleeps
 
     @abstractmethod
     def done(self, outcome: Ran | BaseException, start: int, stop: int) -> None:
