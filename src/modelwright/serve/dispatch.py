@@ -264,7 +264,8 @@ class Models(Catalogue):
 
 
 class CountedCalls:
-    """The dispatcher as the gRPC door sees it: every call is counted, and every answer recorded."""
+    """The dispatcher as the gRPC door sees it: every answer is counted and recorded, and by
+    `failed` every call that ends with an error, whoever refused it."""
 
     def __init__(self, models: Models, journal: Journal = OFF) -> None:
         self._models, self._journal = models, journal
@@ -278,16 +279,10 @@ class CountedCalls:
         def counted(outcome: Answered | BaseException) -> None:
             if isinstance(outcome, Answered):
                 self._answered(call, outcome)
-                then(outcome)
-            elif isinstance(outcome, Overloaded):
-                self._models.refusals.tell(lambda: refused(outcome), call.deadline)
+            if isinstance(outcome, Overloaded):
+                self._models.refusals.tell(lambda: then(outcome), call.deadline)
             else:
-                refused(outcome)
-
-        def refused(error: BaseException) -> None:
-            status = error.status if isinstance(error, ProtocolError) else 500
-            self._models.counts.failed("grpc", status, model=self._known(call.model))
-            then(error)
+                then(outcome)
 
         self._models.ask(call, read, counted)
 
@@ -299,8 +294,10 @@ class CountedCalls:
         if self._journal.is_on:
             self._journal.answered(call.id or self._new_id(), call.received, seconds, found)
 
-    def _known(self, model: str) -> str:
-        return model if model in self._models.served else ""
+    def failed(self, status: int, model: str) -> None:
+        """Count a call that was refused or failed; names that callers made up are not kept."""
+        known = model if model in self._models.served else ""
+        self._models.counts.failed("grpc", status, model=known)
 
 
 def _disagreements(one: Answers, two: Answers) -> int:

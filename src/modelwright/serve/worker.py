@@ -190,9 +190,9 @@ class Worker:
             return None
         from modelwright.serve.grpc_door import serve_grpc
 
-        gate = self._setup.gate
+        gate, calls = self._setup.gate, CountedCalls(self._models, self._journal)
         return await serve_grpc(
-            CountedCalls(self._models, self._journal),
+            calls,
             self._settings,
             authorize=lambda token, scope: gate.admit_call(
                 CALL_OF[scope], {"authorization": token}, time.perf_counter()
@@ -200,6 +200,7 @@ class Worker:
             listener=self._setup.grpc,
             most=max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // GRPC_SHARE),
             repository=self._repository,
+            failed=calls.failed,
         )
 
     def _renew_tls(self) -> None:
