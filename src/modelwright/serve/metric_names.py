@@ -27,7 +27,7 @@ FAMILIES: dict[str, Family] = {
     for family in (
         Family("modelwright_requests_total", "counter", "Requests by door and HTTP code.",
                ("code", "door", *_VERSION)),
-        Family("modelwright_errors_total", "counter", "Requests that were refused or failed.",
+        Family("modelwright_errors_total", "counter", "Requests that were refused or failed; of gRPC also those that reached no method.",
                ("class", "door", "model", "reason")),
         Family("modelwright_request_seconds", "histogram",
                "From the first byte of a request to its answer, of answered ones.",
@@ -83,6 +83,9 @@ FAMILIES: dict[str, Family] = {
                ("metric", *_VERSION), "max"),
         Family("modelwright_reloads_total", "counter", "Changes of a served version by outcome.",
                ("model", "outcome")),
+        Family("modelwright_secret_reloads_total", "counter",
+               "Files of certificates and tokens that were read again, by outcome.",
+               ("what", "outcome")),
         Family("modelwright_access_log_dropped_total", "counter",
                "Lines that the access log had no room for."),
         Family("modelwright_journal_rows_total", "counter", "Rows that the journal has written."),
