@@ -27,7 +27,8 @@ FAMILIES: dict[str, Family] = {
     for family in (
         Family("modelwright_requests_total", "counter", "Requests by door and HTTP code.",
                ("code", "door", *_VERSION)),
-        Family("modelwright_errors_total", "counter", "Requests that were refused or failed; of gRPC also those that reached no method.",
+        Family("modelwright_errors_total", "counter",
+               "Requests that were refused or failed; of gRPC also those that reached no method.",
                ("class", "door", "model", "reason")),
         Family("modelwright_request_seconds", "histogram",
                "From the first byte of a request to its answer, of answered ones.",
