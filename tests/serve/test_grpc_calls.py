@@ -236,6 +236,8 @@ def test_the_queue_is_looked_at_when_the_message_is_there() -> None:
         wire.send(data(message(b"x")))
         assert status(wire, data(message(b"x"), 1, 3), stream=3)[0] == "14"
         assert wire.service.in_flight == len(wire.waiting) == 1
+        wire.service.held = lambda: 1  # who only waits to be refused takes no place
+        assert status(wire, head(5), data(message(b"x"), 1, 5), stream=5)[0] == "0"
 
 
 def test_a_fault_of_ours_is_logged_and_not_told(

@@ -49,7 +49,7 @@ class Models(Catalogue):
 
     Attributes:
         journal: is told of requests that nobody answered, and of what shadows said.
-        refusals: tells callers that it is too busy.
+        refusals: tells callers over HTTP that it is too busy.
     """
 
     def __init__(self, settings: Settings, counts: Counts, loop: asyncio.AbstractEventLoop) -> None:
@@ -269,7 +269,7 @@ class CountedCalls:
 
     def __init__(self, models: Models, journal: Journal = OFF) -> None:
         self._models, self._journal = models, journal
-        self._new_id = new_ids()
+        self._new_id, self._refusals = new_ids(), Refusals(asyncio.get_running_loop())
         self.live, self.models, self.versions = models.live, models.models, models.versions
         self.is_ready = models.is_ready
 
@@ -280,7 +280,7 @@ class CountedCalls:
             if isinstance(outcome, Answered):
                 self._answered(call, outcome)
             if isinstance(outcome, Overloaded):
-                self._models.refusals.tell(lambda: then(outcome), call.deadline)
+                self._refusals.tell(lambda: then(outcome), call.deadline)
             else:
                 then(outcome)
 
@@ -293,6 +293,10 @@ class CountedCalls:
         )
         if self._journal.is_on:
             self._journal.answered(call.id or self._new_id(), call.received, seconds, found)
+
+    def held(self) -> int:
+        """Calls that only wait to be refused."""
+        return len(self._refusals)
 
     def failed(self, status: int, model: str) -> None:
         """Count a call that was refused or failed; names that callers made up are not kept."""

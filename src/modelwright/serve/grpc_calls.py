@@ -76,6 +76,7 @@ class GrpcService:
         max_body: bytes of a message.
         queue: calls that may be under way at once.
         failed: told the HTTP code and the model of each call that ends with an error.
+        held: how many calls only wait to be told that it is too busy, and so take no place.
     """
 
     methods: Mapping[str, Method]
@@ -85,6 +86,7 @@ class GrpcService:
     loop: asyncio.AbstractEventLoop
     patience: Patience
     failed: Callable[[int, str], None] = lambda _status, _model: None
+    held: Callable[[], int] = lambda: 0
     in_flight: int = 0
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -105,7 +107,7 @@ class GrpcService:
         Raises:
             ProtocolError: 503, it may not.
         """
-        if self.in_flight >= self.queue:
+        if self.in_flight - self.held() >= self.queue:
             raise ProtocolError(
                 503, f"{self.queue} requests are under way; try again.", retry_after=1
             )

@@ -129,6 +129,7 @@ async def serve_grpc(
     repository: Repository | None = None,
     most: int = 10_000,
     failed: Callable[[int, str], None] = lambda _status, _model: None,
+    held: Callable[[], int] = lambda: 0,
 ) -> GrpcHandle:
     """Answer gRPC in this loop until the handle is stopped.
 
@@ -139,7 +140,7 @@ async def serve_grpc(
         listener: bound, listening and not blocking; its own for each worker (`listening.listen`).
         repository: what may be loaded and unloaded; without it the index lists what is served.
         most: connections at once; those that idle longest make room.
-        failed: see `grpc_calls.GrpcService`.
+        failed, held: see `grpc_calls.GrpcService`.
 
     Raises:
         UsageError: the certificate cannot be read.
@@ -152,7 +153,7 @@ async def serve_grpc(
     door = _Door(dispatcher, settings, repository)
     service = GrpcService(
         door.methods(), authorize, settings.max_body, settings.queue,
-        asyncio.get_running_loop(), patience, failed,
+        asyncio.get_running_loop(), patience, failed, held,
     )  # fmt: skip
     handle = GrpcHandle(door, service, Http2Connections(service, most, patience))
     await handle.listen(listener, tls)

@@ -26,7 +26,7 @@ EVERY: Seconds = 0.005
 
 
 class Refusals:
-    """Of one process. Not safe over threads: for the event loop's thread only.
+    """Of one door of a process. Not safe over threads: for the event loop's thread only.
 
     Args:
         loop: of this process.

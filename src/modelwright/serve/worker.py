@@ -201,6 +201,7 @@ class Worker:
             most=max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // GRPC_SHARE),
             repository=self._repository,
             failed=calls.failed,
+            held=calls.held,
         )
 
     def _renew_secrets(self) -> None:
