@@ -31,7 +31,7 @@ from load import JSON_HEADERS, over_http, post
 from process import Running, cpu_seconds, free_port, pss_mb
 from servers import CLONE, HERE, Load
 
-CONNECTIONS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+CONNECTIONS = (1, 2, 4, 8, 16, 32, 64)
 INFER = "/v2/models/income/infer"
 Figures = dict[str, float]
 
@@ -187,7 +187,7 @@ def tables(bench: Bench) -> dict[str, tuple[tuple[str, ...], list[Point], str]]:
             [
                 Point((str(workers), str(n)), n, one, settings={"workers": workers})
                 for workers in (1, 2)
-                for n in (1, 8, 64, 256)
+                for n in (1, 8, 64)
             ],
             f"{usual} refused cpu_us",
         ),

@@ -145,9 +145,14 @@ def test_a_broken_contract_is_told_beside_wrong_values() -> None:
     rows = [{"age": "x"}, {"age": 323}, {"age": None}, {}]
     with pytest.raises(RowsError) as caught:
         feeds_from_rows(schema, rows)
-    assert sorted(line[:5] for line in caught.value.problems) == [
-        "row 0", "row 1", "row 2", "row 3",
-    ]  # fmt: skip
+    assert [line[:5] for line in caught.value.problems] == ["row 0", "row 1", "row 2", "row 3"]
+
+
+def test_problems_are_told_row_by_row() -> None:
+    rows = [{**ROW, "age": "x"} for _ in range(11)]
+    rows[1] = {"job": "a"}
+    found = refused([*rows, {**ROW, "agee": 1}])
+    assert [int(line[4:6].strip(",:")) for line in found] == [*range(12)]
 
 
 def test_unknown_columns_may_be_counted_instead() -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -55,6 +56,12 @@ class Running:
     port: int
     errors: Path
     first: str = ""
+    secure: ssl.SSLContext | None = None
+
+    def connected(self, seconds: float = 20) -> socket.socket:
+        """A connection, with TLS where it speaks that; its certificate is not looked at."""
+        found = socket.create_connection(("127.0.0.1", self.port), seconds)
+        return self.secure.wrap_socket(found) if self.secure else found
 
     def ask(
         self, path: str, body: Any = None, method: str = "", seconds: float = 20, **headers: str
@@ -63,7 +70,7 @@ class Running:
         data = b"" if body is None else msgspec.json.encode(body)
         head = request(path, data, method or ("GET" if body is None else "POST"), close=True,
                        **headers)  # fmt: skip
-        with socket.create_connection(("127.0.0.1", self.port), seconds) as place:
+        with self.connected(seconds) as place:
             place.settimeout(seconds)
             place.sendall(head)
             found = b""
@@ -135,6 +142,9 @@ def started(place: Path, *words: str, cut: bool = False, **more: Any) -> Iterato
         running.first = process.stdout.readline()
         assert " on http" in running.first, errors.read_text()
         running.port = int(running.first.rsplit(":", 1)[1])
+        if " on https" in running.first:
+            running.secure = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            running.secure.check_hostname, running.secure.verify_mode = False, ssl.CERT_NONE
         if cut:
             process.stdout.close()
         until(lambda: _answers(running), "ready")

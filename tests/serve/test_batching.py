@@ -15,6 +15,7 @@ import modelwright as mw
 from modelwright.core.intake import Feeds, feeds_from_rows
 from modelwright.serve.batching import Batcher
 from modelwright.serve.breaker import Breaker
+from modelwright.serve.curve import KNOTS, Curve
 from modelwright.serve.engine import Engine, Inputs
 from modelwright.serve.live import LiveModel
 from modelwright.serve.messages import ProtocolError
@@ -58,7 +59,8 @@ def batched(
         loop.set_exception_handler(lambda _, what: escaped.append(what))
         fault = about.pop("fault", lambda rows: None)
         engine = Odd(live.engine, fault)
-        engine.fixed = about.pop("seconds", engine.fixed)
+        if "seconds" in about:
+            engine.curve = Curve([about.pop("seconds")] * KNOTS)
         breaker = Breaker(Breaking(least=10_000), None)
         batcher = Batcher(engine, live.reader, loop, breaker, **about)
         await work(batcher)

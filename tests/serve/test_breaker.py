@@ -151,6 +151,73 @@ def test_a_trial_whose_caller_went_away_holds_nothing_up() -> None:
     assert not breaker.allows(START + 10.9) and breaker.allows(START + 11.0)
 
 
+def test_a_few_stalled_runs_open_it_whatever_they_hold_and_not_one() -> None:
+    breaker = Breaker(Breaking(), 0.01)
+    for number in range(3):
+        assert breaker.state == CLOSED
+        breaker.record(True, 0.06, START + number / 100, 64)
+    assert breaker.state == OPEN and breaker.why == "12 of 12 answers took over 0.05 s"
+    alone = Breaker(Breaking(least=1), 0.01)
+    alone.record(True, 0.06, START, 64)
+    assert alone.state == OPEN  # one is enough where that is asked for
+
+
+@pytest.mark.parametrize("waiting", [0, 9, 64])
+def test_one_that_sleeps_on_is_out_when_it_slept_half_of_the_window(waiting: int) -> None:
+    breaker = Breaker(Breaking(), 0.01)
+    breaker.started(START)
+    now = START
+    while breaker.state == CLOSED and now < START + 5:
+        now += 0.05
+        breaker.overdue(now, waiting)
+    if not waiting:
+        assert breaker.state == CLOSED  # nobody is harmed
+        return
+    assert 0.95 < now - START < 1.1, breaker.why
+    assert breaker.why.startswith("runs of over 0.05 s took ")
+
+
+def test_who_waits_for_a_slow_run_counts_up_to_a_few_a_run() -> None:
+    breaker = Breaker(Breaking(window=60.0), 0.01)
+    for number in range(3):
+        at = START + number
+        run = breaker.started(at)
+        for waiting, counted in ((1, 1), (2, 2), (50, 4)):
+            breaker.overdue(at + 0.1, waiting)
+            assert breaker.counts(at + 0.1)[0] == min(10, 4 * number + counted)
+        breaker.ended(run, True, at + 0.7, 3)
+    assert breaker.why == "10 of 10 answers took over 0.05 s"
+
+
+def test_long_runs_after_long_runs_are_told_by_their_time() -> None:
+    """Good answers of before are many more, and half of a second later out of the window."""
+    breaker, now = Breaker(Breaking(), 0.01), START
+    for number in range(4000):
+        breaker.record(True, 0.001, START + number / 2000)
+    now = START + 2.0
+    while breaker.state == CLOSED:
+        now += 0.3
+        breaker.record(True, 0.3, now, 64)
+    assert now - (START + 2.0) <= 1.21
+
+
+def test_what_a_late_run_slept_is_counted_when_it_is_back() -> None:
+    breaker = Breaker(Breaking(least=2), 0.01)
+    for at in (START, START + 1.0):
+        number = breaker.started(at)
+        assert breaker.overdue(at + 0.1) == 1
+        breaker.ended(number, True, at + 0.55)
+    assert breaker.state == OPEN and breaker.why.startswith("2 of 2")
+    alone = Breaker(Breaking(least=3, slow=0.4), 0.01)
+    alone.record(True, 0.001, START, 20)
+    number = alone.started(START)
+    alone.overdue(START + 0.1)
+    alone.ended(number, True, START + 0.7)
+    assert alone.state == CLOSED and sum(alone._slept) == pytest.approx(0.7)
+    alone.record(True, 0.11, START + 0.9)
+    assert alone.state == OPEN and "0.81 of the last 2 s" in alone.why
+
+
 def test_a_run_is_counted_once() -> None:
     breaker = Breaker(Breaking(), 0.01)
     number = breaker.started(START)
@@ -165,6 +232,8 @@ class AgainstAList(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.settings = Breaking(least=5, window=2.0, pause=3.0, slower_than=0.5)
+        self.heaviest = 2
+        self.slept: list[tuple[int, float]] = []
         self.breaker = Breaker(self.settings, None)
         self.now = START
         self.seen: list[tuple[int, bool, bool]] = []
@@ -181,13 +250,17 @@ class AgainstAList(RuleBasedStateMachine):
     @rule(ok=st.booleans(), seconds=st.sampled_from([0.001, 0.5, 0.6]), count=st.integers(1, 4))
     def answer(self, ok: bool, seconds: float, count: int) -> None:
         self.breaker.record(ok, seconds, self.now, count)
-        self.seen += [(self.bucket(), ok, seconds > 0.5)] * count
+        is_slow = seconds > 0.5
+        counted = min(count, self.heaviest) if is_slow and ok else count
+        self.seen += [(self.bucket(), ok, is_slow)] * counted
+        self.slept += [(self.bucket(), seconds)] * is_slow
+        slept = sum(took for at, took in self.slept if at >= self.bucket() - BUCKETS)
         inside = [(fine, slow) for at, fine, slow in self.seen if at >= self.bucket() - BUCKETS]
         failed = sum(not fine for fine, _ in inside)
         slow = sum(slow for _, slow in inside)
         bad = not ok or seconds > 0.5
-        share = max(failed, slow) / len(inside)
-        assert (self.breaker.state == OPEN) == (bad and len(inside) >= 5 and share >= 0.5)
+        much = max(failed, slow) / len(inside) >= 0.5 or slept >= 0.5 * 2.0
+        assert (self.breaker.state == OPEN) == (bad and len(inside) >= 5 and much)
         if self.breaker.state == OPEN:
             self.open_since = self.now
         else:
@@ -209,6 +282,7 @@ class AgainstAList(RuleBasedStateMachine):
             self.open_since = self.now
         if self.breaker.state == CLOSED:
             self.seen.clear()
+            self.slept.clear()
 
     @invariant()
     def closed_lets_everything_through(self) -> None:

@@ -57,11 +57,12 @@ def test_the_compiled_graph_of_each_example_is_the_same(folder: Path) -> None:
 def test_the_engine_of_a_folder_is_warm_and_knows_its_costs(released: mw.Released) -> None:
     manifest, _, model = verified(released.run / "artefact")
     found = engine_of(manifest, model, "here")
-    assert found.cut is not None and 0 < found.fixed < 1 and 0 <= found.a_row < 0.1
-    before = found.expected_seconds(10)
+    assert found.cut is not None
+    before = found.curve.seconds(10)
+    assert 0 < found.curve.seconds(1) <= before <= found.curve.seconds(1000) < 1
     for _ in range(200):
-        found.learn(10, before * 100)
-    assert before * 2 < found.expected_seconds(10) < before * 100
+        found.curve.learn(10, before * 100)
+    assert before * 2 < found.curve.seconds(10) < before * 100
 
 
 def test_more_rows_than_one_run_are_the_same_rows(released: mw.Released) -> None:

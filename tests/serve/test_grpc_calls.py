@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import random
 import subprocess
 import sys
 import time
@@ -29,12 +30,25 @@ def wire() -> Iterator[Wire]:
 
 def status(wire: Wire, *data: bytes, stream: int = 1) -> tuple[str, str]:
     """gRPC status and message of a call."""
-    found = statuses(wire.send(*data))[stream]
+    said = wire.send(*data)
+    wire.until(lambda: not wire.service.tasks)
+    found = statuses([*said, *wire.said()])[stream]
     return found[b"grpc-status"].decode(), unquote(found.get(b"grpc-message", b"").decode())
 
 
 def data(content: bytes, flags: int = h.END_STREAM, stream: int = 1) -> bytes:
     return h.frame(h.DATA, flags, stream, content)
+
+
+def parts(content: bytes, stream: int, *, ends: bool = True) -> bytes:
+    """DATA frames of a body of any size."""
+    whole = range(0, len(content), h.LARGEST_FRAME)
+    found = [data(content[at : at + h.LARGEST_FRAME], 0, stream) for at in whole]
+    return b"".join(found) + (data(b"", h.END_STREAM, stream) if ends else b"")
+
+
+def squeezed(content: bytes) -> bytes:
+    return message(gzip.compress(content), 1)
 
 
 def test_a_call_as_it_should_be() -> None:
@@ -156,6 +170,57 @@ def test_compressed_messages(wire: Wire, encoding: str) -> None:
     assert not wire.service.bodies.held
 
 
+def test_a_message_that_inflates_to_much_does_so_beside_the_loop() -> None:
+    call = {"grpc-encoding": "gzip"}
+    large, noise = bytes(2 * 10**6), random.Random(3).randbytes(400_000)
+    with wired(max_body=3 * 10**6) as wire:
+        most = 2**31 - 1
+        window = h.window_frame(0, most - h.FIRST_WINDOW)
+        wire.send(h.settings_frame((h.INITIAL_WINDOW_SIZE, most)), window)
+        for sent in (head(1, **call), parts(squeezed(large), 1), head(3),
+                     data(message(b"small"), stream=3)):  # fmt: skip
+            wire.connection.data_received(sent)
+        assert wire.asked == [b"small"]  # others need not wait for it
+        wire.send(head(5, **call), parts(squeezed(noise), 5, ends=False))
+        wire.until(lambda: len(wire.asked) == 2)
+        assert sorted(wire.asked) == [large, b"small"]
+        wire.send(data(b"", stream=5))
+        wire.until(lambda: len(wire.asked) == 3)
+        assert wire.asked[2] == noise
+        # a second message, a bomb, one cut short, and a caller that goes away meanwhile
+        assert status(wire, head(7, **call), parts(squeezed(large) * 2, 7), stream=7)[0] == "12"
+        bomb, short = squeezed(bytes(3 * 10**6 + 1)), message(gzip.compress(large)[:-3], 1)
+        assert status(wire, head(9, **call), parts(bomb, 9), stream=9)[0] == "8"
+        assert status(wire, head(11, **call), parts(short, 11), stream=11)[0] == "13"
+        gone = h.frame(h.RST_STREAM, 0, 13, bytes(4))
+        wire.send(head(13, **call), parts(squeezed(large), 13) + gone)
+        wire.until(lambda: not wire.service.tasks)
+        assert len(wire.asked) == 3 and not wire.service.in_flight
+        wire.service.bodies.most = 10**6
+        assert status(wire, head(15, **call), parts(squeezed(large), 15), stream=15)[0] == "14"
+        assert not wire.service.bodies.held
+
+
+def test_every_call_that_ends_with_an_error_is_counted_once(wire: Wire) -> None:
+    told: list[tuple[int, str]] = []
+    wire.service.failed = lambda status, model: told.append((status, model))
+    wire.send(head(1), data(message(b"fine")))
+    assert told == []
+    for stream, (changed, status, content) in enumerate((
+        ({"p_path": "/test.Test/None"}, 404, b""), ({"p_path": "/test.Test/Secret"}, 401, b""),
+        ({"p_method": "GET"}, 405, b""), ({"content-type": "text/html"}, 415, b""),
+        ({"te": None}, 400, b""), ({"grpc-encoding": "snappy"}, 415, b""),
+        ({"grpc-timeout": "5"}, 400, b""), ({}, 413, b"\0" + (10**6 + 1).to_bytes(4, "big")),
+        ({"p_path": "/test.Test/Open"}, 413, message(bytes(5000))), ({}, 400, b"\0\0"),
+        ({"p_path": "/test.Test/Fail"}, 500, message(b"x")), ({}, 400, message(b"x") * 2),
+    ), 1):  # fmt: skip
+        told.clear()
+        wire.send(head(2 * stream + 1, **changed))
+        if content:
+            wire.send(data(content, stream=2 * stream + 1))
+        assert told == [(status, "")], changed
+
+
 def test_methods_for_everybody_take_small_messages(wire: Wire) -> None:
     call = {"p_path": "/test.Test/Open", "grpc-encoding": "gzip"}
     assert status(wire, head(1, **call), data(message(bytes(4096))))[0] == "0"
@@ -171,6 +236,8 @@ def test_the_queue_is_looked_at_when_the_message_is_there() -> None:
         wire.send(data(message(b"x")))
         assert status(wire, data(message(b"x"), 1, 3), stream=3)[0] == "14"
         assert wire.service.in_flight == len(wire.waiting) == 1
+        wire.service.held = lambda: 1  # who only waits to be refused takes no place
+        assert status(wire, head(5), data(message(b"x"), 1, 5), stream=5)[0] == "0"
 
 
 def test_a_fault_of_ours_is_logged_and_not_told(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -16,11 +16,12 @@ from modelwright.pack.graph import GraphWriter
 from modelwright.pack.inputs import inputs_of
 from modelwright.serve.batching import INLINE_SECONDS, Batcher
 from modelwright.serve.breaker import CLOSED, OPEN, Breaker
+from modelwright.serve.curve import KNOTS, Curve
 from modelwright.serve.engine import Engine
 from modelwright.serve.messages import ProtocolError, Question
 from modelwright.serve.protocol import read_predict
 from modelwright.serve.rows import RowReader
-from modelwright.serve.runs import Item, ModelFailed, Ran, most_rows
+from modelwright.serve.runs import Item, ModelFailed, Ran
 from modelwright.serve.settings import Breaking
 from serve import made
 
@@ -61,12 +62,15 @@ MODEL = graph()
 class Bench:
     """A batcher on the running loop, and what its requests were told."""
 
-    def __init__(self, *, seconds: float = 1e-5, budget: float | None = None, **breaking: Any):
+    def __init__(
+        self, *, seconds: float = 1e-5, curve: Sequence[float] = (), budget: float | None = None,
+        **breaking: Any,
+    ) -> None:  # fmt: skip
         manifest = msgspec.structs.replace(
             made.manifest(), schema=SCHEMA, inputs=inputs_of(SCHEMA), outputs={"value": "value"}
         )
         self.engine = Engine(manifest, MODEL)
-        self.engine.fixed = seconds
+        self.engine.curve = Curve(curve or [seconds] * KNOTS)
         self.reader = RowReader(self.engine)
         self.breaker = Breaker(Breaking(**breaking), None)
         self.runs: list[int] = []
@@ -230,7 +234,7 @@ def test_a_run_that_surprises_the_loop_is_the_last_one_there() -> None:
 
 def test_a_run_that_sleeps_opens_the_breaker_while_it_sleeps() -> None:
     async def work() -> None:
-        bench = Bench(seconds=INLINE_SECONDS * 2, slower_than=0.02, least=5)
+        bench = Bench(seconds=INLINE_SECONDS * 2, slower_than=0.02, least=5, window=0.1)
         bench.ask(SLEEP, name="sleeper")
         await asyncio.sleep(0)
         for number in range(6):
@@ -242,11 +246,27 @@ def test_a_run_that_sleeps_opens_the_breaker_while_it_sleeps() -> None:
     on_loop(work())
 
 
-def test_more_than_the_limit_has_time_for_is_refused_or_split() -> None:
+LINE = [0.004 + 0.001 * 2**at for at in range(KNOTS)]
+
+
+def test_those_who_wait_for_one_stalled_run_are_one_stall() -> None:
     async def work() -> None:
-        bench = Bench(seconds=0.004, budget=0.02)
-        bench.engine.a_row = 0.001
-        assert most_rows(bench.engine, 0.02) == 6
+        bench = Bench(seconds=INLINE_SECONDS * 2, slower_than=0.02, least=10, window=60.0)
+        bench.ask(SLEEP, name="sleeper")
+        await asyncio.sleep(0)
+        for number in range(64):
+            bench.ask(float(number), name=str(number))
+        await bench.until(65)
+        assert bench.breaker.state == CLOSED
+        assert bench.breaker.counts(time.perf_counter())[2] == 4
+        assert not any(isinstance(outcome, ModelFailed) for _, outcome in bench.told)
+
+    on_loop(work())
+
+
+def test_more_than_the_limit_has_time_for_is_refused() -> None:
+    async def work() -> None:
+        bench = Bench(budget=0.02, curve=LINE)
         refused = 0
         for number in range(40):
             try:
@@ -254,9 +274,21 @@ def test_more_than_the_limit_has_time_for_is_refused_or_split() -> None:
             except ProtocolError as error:
                 refused += 1
                 assert error.status == 503 and error.retry_after
-        assert 20 <= refused < 30
+        assert 25 <= refused <= 31
         await bench.until(40 - refused)
-        assert max(bench.runs) <= 6
+        assert bench.runs == [40 - refused]  # a run of all is over in time
+
+    on_loop(work())
+
+
+def test_a_batch_is_what_the_one_that_waited_longest_has_time_for() -> None:
+    async def work() -> None:
+        bench = Bench(budget=0.02, curve=LINE)
+        for number in range(10):
+            bench.ask(float(number))
+        bench.batcher._waiting[0].submitted -= 0.007
+        await bench.until(10)
+        assert bench.runs == [6, 4]
 
     on_loop(work())
 

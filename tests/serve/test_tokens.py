@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import timeit
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from modelwright.core.spec_serve import ServeSpec
 from modelwright.serve.messages import ProtocolError
 from modelwright.serve.scopes import CALLS, ROUTES, needs
 from modelwright.serve.settings import Settings, Token
-from modelwright.serve.tokens import BURST, Gate, tokens_from
+from modelwright.serve.tokens import BURST, Gate, secret_in, tokens_from
 
 METHODS = (
     "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get", "FOO",
@@ -239,3 +240,40 @@ def test_the_gate_is_cheap() -> None:
     for gate in (Gate(Settings(models=())), GATE):
         call = lambda gate=gate: gate.admit("POST", "/predict", headers, 0.0)  # noqa: E731
         assert min(timeit.repeat(call, number=20_000, repeat=7)) / 20_000 < 4e-6
+
+
+def test_secrets_out_of_files(tmp_path: Path) -> None:
+    file = tmp_path / "app"
+    file.write_text("new-1\nold-1\n")
+    spec = ServeSpec.model_validate({"tokens": {"app": {"env": "APP", "rate": 1}}})
+    environ = {"APP_FILE": str(file), "MODELWRIGHT_TOKEN": "m1"}
+    found = tokens_from(spec, environ)
+    assert [(token.name, token.secret) for token in found] == [
+        ("everything", "m1"), ("app", "new-1"), ("app", "old-1"),
+    ]  # fmt: skip
+    assert secret_in("APP", environ) == "new-1" and secret_in("OPS", environ) == ""
+    gate = Gate(Settings(models=(), tokens=found))
+    for secret in ("new-1", "old-1", "m1"):
+        assert status("GET", "/metrics", bearer(secret), gate) == 200
+    asked = [status("POST", "/predict", bearer(f"{s}-1"), gate) for s in ("new", "old") * 6]
+    assert asked.count(429) == 4  # one allowance for both, of which two are used
+    for content, said in {
+        "": "No token is in", "\n": "No token", "a b": "holds a blank",
+        "m1": "are the same",
+    }.items():  # fmt: skip
+        file.write_text(content)
+        with pytest.raises(UsageError, match=said):
+            tokens_from(spec, environ)
+        with pytest.raises(UsageError, match=said):
+            gate.renew()
+        assert status("GET", "/metrics", bearer("old-1"), gate) == 429  # known as ever
+    with pytest.raises(UsageError, match="Both APP and APP_FILE"):
+        tokens_from(spec, {**environ, "APP": "x"})
+    file.write_text("new-2")
+    assert gate.renew() and not GATE.renew()
+    wanted = {"new-2": 429, "new-1": 401, "old-1": 401, "m1": 200}
+    assert {s: status("GET", "/metrics", bearer(s), gate) for s in wanted} == wanted
+    file.unlink()
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        gate.renew()
+    assert status("GET", "/metrics", bearer("new-2"), gate) == 429

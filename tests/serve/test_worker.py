@@ -40,6 +40,12 @@ def shop(project: Path) -> Shop:
     return found
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def source(shop: Shop) -> Source:
     return Source(name="shop", project=str(shop.project))
 
@@ -187,9 +193,7 @@ def test_an_end_under_load_loses_nobody(shop: Shop, number: int, workers: int) -
 
 @pytest.mark.slow
 def test_a_worker_that_is_told_to_end_loses_no_grpc_call(shop: Shop) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     message = typed([ROWS[0]]).SerializeToString()
     answered = Counter[int]()
 
@@ -321,3 +325,29 @@ def test_a_worker_that_has_answered_holds_no_training_library(shop: Shop) -> Non
         name for name in FORBIDDEN for line in maps.splitlines() if f"site-packages/{name}/" in line
     }
     assert not found
+
+
+def test_grpc_calls_that_are_refused_before_a_model_is_asked_are_counted(shop: Shop) -> None:
+    port = free_port()
+    with (
+        serving(shop.project, source(shop), grpc_port=port, max_body=1000) as running,
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        place = "/inference.GRPCInferenceService/"
+        for method, content in (
+            ("Nothing", b""), ("ModelInfer", bytes(1001)), ("ModelInfer", b"no message"),
+            ("ModelMetadata", b"\n\x04none"), ("ModelInfer", b"\n\x04none"),
+            ("ModelInfer", b"\n\x04shop"),
+        ):  # fmt: skip
+            with pytest.raises(grpc.RpcError):
+                channel.unary_unary(place + method)(content, timeout=10)
+
+        def counted(model: str, reason: str) -> float:
+            start = 'modelwright_errors_total{class="4xx",door="grpc",'
+            named = f'model="{model}",' if model else ""
+            return running.metric(f'{start}{named}reason="{reason}"')
+
+        assert counted("", "not_found") == 3 and counted("", "too_large") == 1
+        assert counted("", "malformed") + counted("shop", "malformed") >= 1
+        assert running.metric('modelwright_errors_total{class="4xx",door="grpc"') == 6
+        assert running.metric('modelwright_errors_total{class="5xx",door="grpc"') == 0

@@ -180,6 +180,13 @@ class Wire:
         for _ in range(3):
             self.loop.run_until_complete(asyncio.sleep(0))
 
+    def until(self, true: Callable[[], object]) -> None:
+        """Let the loop turn until something is so, such as a thread's work done."""
+        end = time.monotonic() + 20
+        while not true():
+            assert time.monotonic() < end
+            self.loop.run_until_complete(asyncio.sleep(0.001))
+
     def send(self, *data: bytes) -> list[Frame]:
         """What the connection says to some bytes."""
         for part in data:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ Feeds = dict[str, Array]
 of str ("" missing) for categories and lists, int64 microseconds (-2**63 missing) for
 date-times."""
 
+_ROW = re.compile(r"row (\d+)\b")
 SHOWN_PROBLEMS = 100
 TOLD_BRIEFLY = 20
 """The same on a terminal, and in gRPC, where the header of an answer must hold them."""
@@ -149,12 +151,18 @@ def unknown_column(schema: Schema, name: object) -> str:
 
 
 def refuse(problems: Sequence[str]) -> None:
-    """Raise RowsError when there are problems; at most 100 are spelled out."""
+    """Raise RowsError when there are problems; at most 100 are spelled out, row by row."""
     if problems:
-        shown = list(problems[:SHOWN_PROBLEMS])
+        shown = sorted(problems[:SHOWN_PROBLEMS], key=_row_of)
         if len(problems) > SHOWN_PROBLEMS:
             shown.append(f"... and {len(problems) - SHOWN_PROBLEMS} more")
         raise RowsError(f"The input has {len(problems)} problem(s):", shown)
+
+
+def _row_of(problem: str) -> int:
+    """The row that a problem names; one of the whole input comes before all rows."""
+    found = _ROW.match(problem)
+    return int(found[1]) if found else -1
 
 
 def _feeds(

@@ -12,9 +12,8 @@ import msgspec
 from modelwright.core.errors import ModelwrightError, UsageError
 from modelwright.core.store import from_json
 from modelwright.serve.server import serve
-from modelwright.serve.settings import Settings, Source, Token
-
-EVERYTHING = frozenset({"predict", "labels", "admin"})
+from modelwright.serve.settings import Settings, Source
+from modelwright.serve.tokens import everything_from
 
 
 def main() -> int:
@@ -70,9 +69,8 @@ def _settings(given: argparse.Namespace) -> Settings:
         raise UsageError("Nothing to serve.", hint="Name a model folder with --artefact.")
     names = ("host", "port", "grpc_port", "metrics_port", "workers", "max_body", "max_rows")
     said = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
-    secret = os.environ.get(given.token_env)
-    if secret and not found.tokens:
-        said["tokens"] = (Token("everything", secret, EVERYTHING),)
+    if not found.tokens:
+        said["tokens"] = everything_from(given.token_env, os.environ)
     return msgspec.structs.replace(found, quiet=found.quiet or given.quiet, **said)
 
 

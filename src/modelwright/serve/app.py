@@ -13,7 +13,7 @@ from modelwright.serve.exchange import Exchange
 from modelwright.serve.http import Connections, Slot
 from modelwright.serve.journal import OFF, Journal
 from modelwright.serve.label_desk import CLOSED, Desk
-from modelwright.serve.messages import Answered, Call, ProtocolError, Request, Response
+from modelwright.serve.messages import Answered, Call, Overloaded, ProtocolError, Request, Response
 from modelwright.serve.metrics import Counts
 from modelwright.serve.pages import Pages
 from modelwright.serve.settings import Settings
@@ -52,7 +52,7 @@ class App:
         desk: Desk = CLOSED,
     ) -> None:
         self.counts, self.log, self.tracer, self.journal = counts, log, tracer, journal
-        self.new_id, self._desk = new_ids(), desk
+        self.new_id, self._desk, self.refusals = new_ids(), desk, models.refusals
         self.shared = Connections(self, settings.max_body)
         self.models, self._pages, self.settings, self._gate = models, pages, settings, gate
         self._routes: dict[str, Route] = {}
@@ -100,10 +100,8 @@ class App:
             exchange.refuse(error)
 
     def _ask(self, exchange: Exchange, route: Route) -> None:
-        if self.shared.in_flight > self.settings.queue:
-            raise ProtocolError(
-                503, f"{self.settings.queue} requests are under way; try again.", retry_after=1
-            )
+        if self.shared.in_flight - len(self.models.refusals) > self.settings.queue:
+            raise Overloaded(f"{self.settings.queue} requests are under way; try again.", 1.0)
         name, model, version = route
         exchange.model = model
         request = exchange.request

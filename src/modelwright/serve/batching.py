@@ -2,7 +2,7 @@
 
 There is no timer, so a lone caller waits for nobody. A run that is expected to take longer than a
 millisecond goes to a thread; what arrives in the meantime is the next batch, as large as the spec's
-latency allows by the measured cost of a row. Measured with 64 connections: 1.4 to 2.2 times the
+latency allows by the measured curve. Measured with 64 connections: 1.4 to 2.2 times the
 rate of one run a request.
 """
 
@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from modelwright.serve.admission import Admission
 from modelwright.serve.breaker import OPEN, Breaker
 from modelwright.serve.engine import Engine
 from modelwright.serve.messages import ProtocolError
@@ -24,7 +25,6 @@ from modelwright.serve.runs import (
     Waiting,
     fault,
     gathered,
-    most_rows,
     run,
     tell,
 )
@@ -34,13 +34,6 @@ INLINE_SECONDS = 0.001
 SURPRISE_SECONDS = 0.02
 """A run on the event loop that took so long is no noise: the next ones go to the thread."""
 WARY_SECONDS = 2.0
-LEAST_SECONDS = 1e-6
-LATELY = 5
-"""Runs whose median says how much slower than expected the version is at present."""
-ADMITTED = 0.75
-"""Share of the limit that a request may be expected to take: half of all take longer than that."""
-WRITE_SECONDS = 40e-6
-"""What reading and writing one request costs beside the graph, for the estimate of a queue."""
 
 
 class Batcher:
@@ -67,7 +60,7 @@ class Batcher:
     ) -> None:
         self._engine, self._reader = engine, reader
         self._loop, self._breaker = loop, breaker
-        self._budget = budget
+        self._admission = Admission(engine.curve, budget)
         self._on_run = on_run
         self._thread: ThreadPoolExecutor | None = None
         self._running: list[Waiting] = []
@@ -79,8 +72,6 @@ class Batcher:
         self._running_since = 0.0
         self._closed = False
         self._wary_until = 0.0
-        self._lately = deque([1.0] * LATELY, LATELY)
-        self._slowness = 1.0
 
     @property
     def depth(self) -> int:
@@ -128,38 +119,17 @@ class Batcher:
             self._thread = None
 
     def _look_at_sleep(self, now: float) -> None:
-        """Let the breaker know that a run sleeps, and who waits for it; end them if it opens."""
-        began = self._running_since
-        self._breaker.overdue(now)
-        if now - began > self._breaker.slower_than:
-            for item in self._waiting:
-                if not item.slow:  # a version that sleeps for ever answers nothing to be counted
-                    item.slow = True
-                    self._breaker.record(True, now - began, now)
-            if self._breaker.state == OPEN:
-                for item in (*self._running, *self._waiting):
-                    item.end(ModelFailed(self._breaker.why))
+        """Let the breaker know that a run sleeps, and for how many; end them if it opens."""
+        self._breaker.overdue(now, len(self._running) + len(self._waiting))
+        slept = now - self._running_since
+        if slept > self._breaker.slower_than and self._breaker.state == OPEN:
+            for item in (*self._running, *self._waiting):
+                item.end(ModelFailed(self._breaker.why))
 
     def _shed(self, item: Waiting, now: float) -> None:
-        engine = self._engine
-        wait = (engine.fixed + engine.a_row * self._rows) * self._slowness
-        wait += WRITE_SECONDS * len(self._waiting)
-        if self._in_thread:
-            wait += max(self._busy_until - now, 0.0)
-        # the limit is on requests of one row
-        most = self._budget * ADMITTED if item.count == 1 and self._budget else None
-        if item.deadline is not None:
-            left = item.deadline - now
-            if left <= 0:
-                raise ProtocolError(504, "The time for this request is over.")
-            most = left if most is None else min(most, left)
-        if most is not None and wait > most:
-            raise ProtocolError(
-                503,
-                f"Too busy: this request would wait about {wait * 1e3:.0f} ms, "
-                f"at most {most * 1e3:.0f} ms are allowed.",
-                retry_after=max(1.0, wait),
-            )
+        busy = max(self._busy_until - now, 0.0) if self._in_thread else 0.0
+        left = item.deadline - now if item.deadline is not None else None
+        self._admission.check(item.count, self._rows, len(self._waiting), busy, left)
 
     def _turn(self) -> None:
         self._scheduled = False
@@ -180,7 +150,7 @@ class Batcher:
         if inputs is None:
             return
         rows = len(next(iter(inputs.values())))
-        seconds = self._engine.expected_seconds(rows)
+        seconds = self._engine.curve.seconds(rows)
         now = time.perf_counter()
         if seconds <= INLINE_SECONDS and now >= self._wary_until:
             outcome = run(self._engine, inputs, whole)
@@ -197,7 +167,7 @@ class Batcher:
             self._thread = None
             raise
         self._in_thread, self._running, self._running_since = True, items, now
-        self._busy_until = now + seconds * self._slowness
+        self._busy_until = now + self._admission.expected(rows)
         flight = self._breaker.started(now)
         future.add_done_callback(lambda done: self._back(items, flight, done.result()))
 
@@ -221,7 +191,8 @@ class Batcher:
 
     def _take(self) -> list[Waiting]:
         """The next batch: what waits, up to what one run may hold, without those that are late."""
-        most, now = most_rows(self._engine, self._budget), time.perf_counter()
+        now = time.perf_counter()
+        most = self._admission.most_rows(now - self._waiting[0].submitted)
         items: list[Waiting] = []
         rows = 0
         waiting = self._waiting
@@ -250,10 +221,7 @@ class Batcher:
         ended = time.perf_counter()
         if not counted:
             self._breaker.record(True, outcome.seconds, ended, len(items))
-        expected = max(self._engine.expected_seconds(outcome.rows), LEAST_SECONDS)
-        self._lately.append(outcome.seconds / expected)
-        self._slowness = max(1.0, sorted(self._lately)[LATELY // 2])
-        self._engine.learn(outcome.rows, outcome.seconds)
+        self._admission.ran(outcome.rows, outcome.seconds)
         began = ended - outcome.seconds
         tell(items, outcome)
         if self._on_run is not None:

@@ -4,6 +4,10 @@ closed     every question goes to the version; its answers are counted in a wind
 open       none goes there for a pause
 half-open  one at a time; a few good ones close it, a bad one opens it again
 
+A run that is held up says one thing, however many questions share it: it counts for less than half
+of what opens a breaker, so that it takes two or three. A version that sleeps on is told by the time
+instead, when slow runs took such a share of the window as slow answers may have.
+
 One object a version and process, without a thread or a lock: whoever asks brings the clock. Source:
 Nygard, Release It!, 2007; counting in time buckets as in Hystrix.
 """
@@ -70,12 +74,16 @@ class Breaker:
         self._answers = [0] * (BUCKETS + 1)
         self._failed = [0] * (BUCKETS + 1)
         self._slow = [0] * (BUCKETS + 1)
+        self._slept = [0.0] * (BUCKETS + 1)
+        self._heaviest = max(1, (settings.least - 1) // 2)
         self._bucket, self._at, self._ends = -1, 0, -math.inf
         self._fine = self.slower_than
         self._again = math.inf
         self._trial: float | None = None
         self._good = 0
         self._flight: dict[int, float] = {}
+        self._late: dict[int, float] = {}
+        self._told: dict[int, int] = {}
         self._numbers = itertools.count()
 
     def allows(self, now: float) -> bool:
@@ -103,7 +111,7 @@ class Breaker:
         Args:
             ok: they were given; a caller's own mistake (422) is no failure.
             seconds: from the start of the run to now.
-            count: questions that were answered in one run.
+            count: questions that were answered in one run; of a slow one a few of them count.
         """
         if now >= self._ends:
             self._turn(now)
@@ -126,16 +134,32 @@ class Breaker:
         began = self._flight.pop(number, None)
         if began is not None:
             self.record(ok, now - began, now, count)
+        elif number in self._late:
+            self._sleep_on(now)
+            del self._late[number], self._told[number]
 
-    def overdue(self, now: float) -> int:
+    def overdue(self, now: float, waiting: int = 0) -> int:
         """Count runs that are still out after `slower_than` as slow; says how many.
 
         To be called every 0.1 s or so: a version that sleeps for ever answers nothing that could
         be counted.
+
+        Args:
+            waiting: questions that such a run leaves without an answer; a few of them count.
         """
         late = [n for n, began in self._flight.items() if now - began > self.slower_than]
+        self._sleep_on(now)
         for number in late:
-            self.record(True, now - self._flight.pop(number), now)
+            self._late[number] = now
+            self._told[number] = told = min(max(1, waiting), self._heaviest)
+            self.record(True, now - self._flight.pop(number), now, told)
+        for number, told in self._told.items():
+            if told < min(waiting, self._heaviest) and self.state is CLOSED:
+                self._told[number] = min(waiting, self._heaviest)
+                self._answers[self._at] += self._told[number] - told
+                self._slow[self._at] += self._told[number] - told
+        if self._late and self.state is CLOSED:
+            self._judge(now, waiting)
         return len(late)
 
     @property
@@ -161,14 +185,31 @@ class Breaker:
         if not ok:
             self._failed[self._at] += count
         if seconds > self.slower_than:
-            self._slow[self._at] += count
+            counted = min(count, self._heaviest) if ok else count
+            self._answers[self._at] -= count - counted
+            self._slow[self._at] += counted
+            self._slept[self._at] += seconds
+        self._judge(now)
+
+    def _sleep_on(self, now: float) -> None:
+        """Add the time since the last look of runs that are late."""
+        for number, seen in self._late.items():
+            if now >= self._ends:
+                self._turn(now)
+            self._slept[self._at] += now - seen
+            self._late[number] = now
+
+    def _judge(self, now: float, waiting: int = 0) -> None:
+        settings, slower_than = self._settings, self.slower_than
         answers, failed, slow = self.counts(now)
-        if answers < self._settings.least:
-            return
-        if failed >= self._settings.failures * answers and failed:
+        enough, slept = answers >= settings.least, sum(self._slept)
+        if enough and failed >= settings.failures * answers and failed:
             self._open(now, f"{failed} of {answers} answers failed")
-        elif slow >= self._settings.slow * answers and slow:
-            self._open(now, f"{slow} of {answers} answers took over {self.slower_than:g} s")
+        elif enough and slow >= settings.slow * answers and slow:
+            self._open(now, f"{slow} of {answers} answers took over {slower_than:g} s")
+        elif answers + waiting >= settings.least and slept >= settings.slow * settings.window:
+            told = f"{slept:.2g} of the last {settings.window:g} s"
+            self._open(now, f"runs of over {slower_than:g} s took {told}")
 
     def _judge_trial(self, bad: bool, ok: bool, now: float) -> None:
         self._trial = None
@@ -198,12 +239,14 @@ class Breaker:
         for empty in range(max(self._bucket + 1, bucket - BUCKETS), bucket + 1):
             at = empty % (BUCKETS + 1)
             self._answers[at] = self._failed[at] = self._slow[at] = 0
+            self._slept[at] = 0.0
         self._bucket, self._at = bucket, bucket % (BUCKETS + 1)
         self._ends = (bucket + 1) * self._width
 
     def _clear(self) -> None:
         for counts in (self._answers, self._failed, self._slow):
             counts[:] = [0] * (BUCKETS + 1)
+        self._slept[:] = [0.0] * (BUCKETS + 1)
 
 
 def slow_without_limit(largest_run: Seconds) -> Seconds:

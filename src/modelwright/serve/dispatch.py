@@ -17,8 +17,17 @@ from modelwright.serve.catalogue import Catalogue
 from modelwright.serve.journal import OFF, Journal
 from modelwright.serve.journal_segment import SHADOW
 from modelwright.serve.lanes import Lane, Served
-from modelwright.serve.messages import Answered, Call, ProtocolError, Question, Reader, Then
+from modelwright.serve.messages import (
+    Answered,
+    Call,
+    Overloaded,
+    ProtocolError,
+    Question,
+    Reader,
+    Then,
+)
 from modelwright.serve.metrics import Counts
+from modelwright.serve.refusals import Refusals
 from modelwright.serve.runs import Item, ModelFailed, Ran
 from modelwright.serve.settings import Settings
 from modelwright.serve.unanswered import Unanswered
@@ -40,12 +49,14 @@ class Models(Catalogue):
 
     Attributes:
         journal: is told of requests that nobody answered, and of what shadows said.
+        refusals: tells callers over HTTP that it is too busy.
     """
 
     def __init__(self, settings: Settings, counts: Counts, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(counts)
         self._settings, self._loop = settings, loop
         self.journal: Journal = OFF
+        self.refusals = Refusals(loop)
         self._tasks: set[asyncio.Task[None]] = set()
         self._shadows = 0
 
@@ -253,11 +264,12 @@ class Models(Catalogue):
 
 
 class CountedCalls:
-    """The dispatcher as the gRPC door sees it: every call is counted, and every answer recorded."""
+    """The dispatcher as the gRPC door sees it: every answer is counted and recorded, and by
+    `failed` every call that ends with an error, whoever refused it."""
 
     def __init__(self, models: Models, journal: Journal = OFF) -> None:
         self._models, self._journal = models, journal
-        self._new_id = new_ids()
+        self._new_id, self._refusals = new_ids(), Refusals(asyncio.get_running_loop())
         self.live, self.models, self.versions = models.live, models.models, models.versions
         self.is_ready = models.is_ready
 
@@ -267,10 +279,10 @@ class CountedCalls:
         def counted(outcome: Answered | BaseException) -> None:
             if isinstance(outcome, Answered):
                 self._answered(call, outcome)
+            if isinstance(outcome, Overloaded):
+                self._refusals.tell(lambda: then(outcome), call.deadline)
             else:
-                status = outcome.status if isinstance(outcome, ProtocolError) else 500
-                self._models.counts.failed("grpc", status, model=self._known(call.model))
-            then(outcome)
+                then(outcome)
 
         self._models.ask(call, read, counted)
 
@@ -282,8 +294,14 @@ class CountedCalls:
         if self._journal.is_on:
             self._journal.answered(call.id or self._new_id(), call.received, seconds, found)
 
-    def _known(self, model: str) -> str:
-        return model if model in self._models.served else ""
+    def held(self) -> int:
+        """Calls that only wait to be refused."""
+        return len(self._refusals)
+
+    def failed(self, status: int, model: str) -> None:
+        """Count a call that was refused or failed; names that callers made up are not kept."""
+        known = model if model in self._models.served else ""
+        self._models.counts.failed("grpc", status, model=known)
 
 
 def _disagreements(one: Answers, two: Answers) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,13 @@ from modelwright.pack import golden
 from modelwright.pack.artefact import ORT_ERRORS, ROWS_A_RUN, Answers, session_of
 from modelwright.pack.compiled import CODE, Compiled, compiled
 from modelwright.pack.inputs import NUMBERS, TEXTS, matrices
+from modelwright.serve.curve import LEAST_SECONDS, Curve, measured
 from modelwright.serve.dense import Dense
+from modelwright.serve.settings import Seconds
 
 Inputs = dict[str, Array]
 PROBES = 512
 """Made-up rows on which the compiled graph must equal the packed one, to the last bit."""
-LEARNING = 1.01
-"""Factor by which one run moves what is expected of the next."""
-_TIMED = (1, 64)
 
 
 class Engine:
@@ -35,6 +34,7 @@ class Engine:
 
     Attributes:
         takes: names of the graph's inputs; the compiled one has none that it does not use.
+        curve: how long its runs take.
     """
 
     def __init__(self, manifest: Manifest, model: bytes, cut: Compiled | None = None) -> None:
@@ -53,7 +53,7 @@ class Engine:
         self._meaning = None if labels == levels else np.array([levels.index(v) for v in labels])
         self._code_of = {level: code for code, level in enumerate(levels)}
         self._wanted = list(self._names.values())
-        self.fixed, self.a_row = 0.0, 0.0
+        self.curve = Curve((LEAST_SECONDS,))
         self._dense: tuple[str, ...] | None = None
 
     def inputs(self, feeds: Feeds) -> Inputs:
@@ -104,35 +104,16 @@ class Engine:
             codes = np.array([self._code_of[str(v)] for v in found["label"].tolist()], np.int64)
         return Answers(self.schema, codes=codes, probabilities=found["probabilities"])
 
-    def expected_seconds(self, rows: int) -> float:
-        """How long a run of so many rows is going to take."""
-        return self.fixed + self.a_row * rows
+    def warm_up(self, feeds: Feeds, enough: Seconds = math.inf) -> None:
+        """First runs allocate; they are timed, up to those that take longer than `enough`."""
+        count = len(next(iter(feeds.values())))
 
-    def learn(self, rows: int, seconds: float) -> None:
-        """Let a run that was timed move the expectation: it follows the median.
-
-        A mean would follow the few runs that the system held up, and once it believed that a run
-        takes a millisecond, runs would go to a thread, where they wait for the interpreter.
-        """
-        slower = seconds > self.fixed + self.a_row * rows
-        factor = LEARNING if slower else 1.0 / LEARNING
-        self.fixed *= factor
-        self.a_row *= factor
-
-    def warm_up(self, feeds: Feeds) -> None:
-        """First runs allocate; then time one row and a batch."""
-        best = []
-        for rows in _TIMED:
-            index = np.arange(rows) % len(next(iter(feeds.values())))
+        def prepared(rows: int) -> Callable[[], Answers]:
+            index = np.arange(rows) % count
             inputs = self.inputs({name: values[index] for name, values in feeds.items()})
-            times = []
-            for _ in range(5):
-                started = time.perf_counter()
-                self.run(inputs)
-                times.append(time.perf_counter() - started)
-            best.append(min(times))
-        self.a_row = max(0.0, (best[1] - best[0]) / (_TIMED[1] - _TIMED[0]))
-        self.fixed = max(1e-6, best[0] - self.a_row)
+            return lambda: self.run(inputs)
+
+        self.curve = measured(prepared, enough)
 
 
 def engine_of(manifest: Manifest, model: bytes, where: object) -> Engine:
@@ -148,15 +129,22 @@ def engine_of(manifest: Manifest, model: bytes, where: object) -> Engine:
     """
     plain = Engine(manifest, model)
     rows = golden.probe_rows(manifest.schema, manifest.baseline, PROBES)
+    enough = limit_p95(manifest) or math.inf
     cut = compiled(model, manifest.inputs.get(TEXTS, ()))
     try:
         if cut is not None:
             faster = Engine(manifest, cut.model, cut)
             if golden.same(plain.run(plain.inputs(rows)), faster.run(faster.inputs(rows))):
-                faster.warm_up(rows)
+                faster.warm_up(rows, enough)
                 return faster
-        plain.warm_up(rows)
+        plain.warm_up(rows, enough)
     except ORT_ERRORS as error:
         first = str(error).splitlines()[0][:200]
         raise ArtefactError(f"{where} cannot answer its golden rows: {first}") from error
     return plain
+
+
+def limit_p95(manifest: Manifest) -> Seconds | None:
+    """The spec's limit on the 95th percentile of latency, or None."""
+    bounds = (x.bound for x in manifest.limits if x.metric == "latency_p95" and not x.relative)
+    return next(bounds, None)

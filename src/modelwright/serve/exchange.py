@@ -15,6 +15,7 @@ from modelwright.serve.live import LiveModel
 from modelwright.serve.messages import (
     Answered,
     Live,
+    Overloaded,
     ProtocolError,
     Question,
     Reader,
@@ -24,6 +25,7 @@ from modelwright.serve.messages import (
 from modelwright.serve.metrics import Counts
 from modelwright.serve.metrics import Served as VersionCounts
 from modelwright.serve.protocol import error_response
+from modelwright.serve.refusals import Refusals
 from modelwright.serve.runs import ModelFailed, Ran
 from modelwright.serve.tracing import Tracer
 
@@ -37,6 +39,7 @@ class Counted(Protocol):
     log: Log
     journal: Journal
     tracer: Tracer
+    refusals: Refusals
     new_id: Callable[[], str]
 
 
@@ -85,6 +88,12 @@ class Exchange:
 
     def refuse(self, error: BaseException) -> None:
         """Answer with an error; what is no fault of the caller goes to the log in full."""
+        if isinstance(error, Overloaded):
+            told, hurried = error_response(error), "x-request-timeout-ms" in self.request.headers
+            self.app.refusals.tell(
+                lambda: self.page(told), self.request.received if hurried else None
+            )
+            return
         if isinstance(error, ModelFailed):
             error = ProtocolError(503, f"The model failed: {error}.", retry_after=1)
         elif isinstance(error, MissingExtra):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelwright.serve.grpc_messages import MessageReader, prefixed
+from modelwright.serve.grpc_messages import INLINE, MessageReader, Packed, prefixed
 from modelwright.serve.grpc_status import (
     DEADLINE_EXCEEDED,
     INTERNAL,
@@ -52,7 +52,8 @@ class Method:
         answer: the bytes of the answer to a message; None where it will be given later, by
             `GrpcCall.reply`, `say` or `refuse`. Raises ProtocolError.
         scope: that a token needs; empty for everybody, with messages of `MOST_OPEN` bytes.
-        streams: each message of the caller's is answered, until it sends no more.
+        streams: each message of the caller's, of at most `INLINE` bytes, is answered, until it
+            sends no more.
     """
 
     answer: Answer
@@ -74,6 +75,8 @@ class GrpcService:
             there is one; raises ProtocolError.
         max_body: bytes of a message.
         queue: calls that may be under way at once.
+        failed: told the HTTP code and the model of each call that ends with an error.
+        held: how many calls only wait to be told that it is too busy, and so take no place.
     """
 
     methods: Mapping[str, Method]
@@ -82,6 +85,8 @@ class GrpcService:
     queue: int
     loop: asyncio.AbstractEventLoop
     patience: Patience
+    failed: Callable[[int, str], None] = lambda _status, _model: None
+    held: Callable[[], int] = lambda: 0
     in_flight: int = 0
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -102,7 +107,7 @@ class GrpcService:
         Raises:
             ProtocolError: 503, it may not.
         """
-        if self.in_flight >= self.queue:
+        if self.in_flight - self.held() >= self.queue:
             raise ProtocolError(
                 503, f"{self.queue} requests are under way; try again.", retry_after=1
             )
@@ -121,26 +126,29 @@ class GrpcCall(Stream):
         head: its method, metadata and deadline.
         received_at: `time.perf_counter()` of its beginning.
         token: name of the token that it came with.
+        model: that it asks, as soon as that is known.
     """
 
     __slots__ = (
-        "_asked", "_connection", "_held", "_message", "_method", "_out", "_reader", "_service",
-        "_started", "_waits_since", "head", "received_at", "token",
+        "_asked", "_connection", "_held", "_inflates", "_is_told", "_message", "_method", "_out",
+        "_reader", "_service", "_started", "_waits_since", "head", "model", "received_at", "token",
     )  # fmt: skip
 
     def __init__(
         self, service: GrpcService, connection: Http2Connection, number: int, head: CallHead
     ) -> None:
         super().__init__(number, STREAM_WINDOW, connection.out.first_room)
-        self.head, self.token = head, ""
+        self.head, self.token, self.model = head, "", ""
         self.received_at = self._waits_since = time.perf_counter()
         self._service, self._connection, self._out = service, connection, connection.out
         self._method = service.methods.get(head.path, ABSENT)
         most = service.max_body if self._method.scope else min(MOST_OPEN, service.max_body)
+        if self._method.streams:  # messages in their order: none waits for a thread
+            most = min(most, INLINE)
         self._reader = MessageReader(head.encoding, most, service.bodies)
         self._message: bytes | None = None
         self._held = 0
-        self._asked = self._started = False
+        self._asked = self._started = self._inflates = self._is_told = False
 
     @property
     def connection(self) -> Http2Connection:
@@ -155,6 +163,7 @@ class GrpcCall(Stream):
         if head.is_malformed:
             raise StreamError(PROTOCOL_ERROR)
         if head.status != 200:
+            service.failed(head.status, "")
             self._out.end(self, http_frame(self.number, head.status))
             return
         if head.refusal is not None:  # not raised: it is kept with the head, call after call
@@ -162,7 +171,7 @@ class GrpcCall(Stream):
             return
         try:
             if method is ABSENT:
-                raise Refusal(UNIMPLEMENTED, f"No method {head.path[:80]!r}.")
+                raise Refusal(UNIMPLEMENTED, f"No method {head.path[:80]!r}.", status=404)
             if method.scope:
                 found = service.authorize(head.entries.get("authorization", ""), method.scope)
                 self.token = found if isinstance(found, str) else ""
@@ -195,17 +204,18 @@ class GrpcCall(Stream):
             self._waits_since = time.perf_counter()
             if self.over or self.tail:
                 return
-            grown = len(message) - self._held  # where it was compressed
-            if grown > 0:
-                self._service.bodies.take(grown)
-                self._held += grown
+            if not streams and (self._message is not None or self._inflates):
+                raise Refusal(UNIMPLEMENTED, "This method takes one message.", status=400)
+            if isinstance(message, Packed):
+                self._inflates = True
+                self._service.spawn(self._inflated(message))
+                continue
+            self._grow(len(message))
             if streams:
                 self._ask(message)
-            elif self._message is not None:
-                raise Refusal(UNIMPLEMENTED, "This method takes one message.")
             else:
                 self._message = message
-        if not self.ended or self.over or self.tail:
+        if not self.ended or self._inflates or self.over or self.tail:
             return
         if self._reader.is_within:
             raise Refusal(INTERNAL, "The call ends within a message.")
@@ -215,6 +225,30 @@ class GrpcCall(Stream):
             raise Refusal(INTERNAL, "The call has no message.")
         else:
             self._ask(self._message)
+
+    def _grow(self, size: int) -> None:
+        """Hold what a message has become, where it was compressed."""
+        grown = size - self._held
+        if grown > 0:
+            self._service.bodies.take(grown)
+            self._held += grown
+
+    async def _inflated(self, packed: Packed) -> None:
+        """Inflate a message in a thread, then go on."""
+        service, room = self._service, packed.room
+        try:
+            service.bodies.take(room)
+            try:
+                found = await service.loop.run_in_executor(None, packed.inflated)
+            finally:
+                service.bodies.held -= room
+            if self.over or self.tail:
+                return
+            self._grow(len(found))
+            self._message, self._inflates = found, False
+            self._collect(b"")
+        except Exception as error:  # noqa: BLE001  refuse() logs and answers
+            self.refuse(error)
 
     def _ask(self, message: bytes) -> None:
         method = self._method
@@ -235,6 +269,7 @@ class GrpcCall(Stream):
     def reply(self, message: bytes) -> None:
         """Give the answer."""
         self._is_answered()
+        self._is_told = True
         if self.over or self.tail:
             return
         number = self.number
@@ -266,6 +301,9 @@ class GrpcCall(Stream):
         self._is_answered()
         if not isinstance(error, (ProtocolError, Refusal)):  # also if nobody waits any more
             _LOG.error("fault in the gRPC call %s", self.head.path, exc_info=error)
+        if not self._is_told:
+            self._is_told = True
+            self._service.failed(getattr(error, "status", 500), self.model)
         if self.over or self.tail:
             return
         if isinstance(error, ProtocolError):
@@ -319,7 +357,9 @@ class GrpcCall(Stream):
             if self._method.streams:
                 allowed = QUIET_SECONDS
             if now - self._waits_since > allowed:
-                self.refuse(Refusal(DEADLINE_EXCEEDED, f"No message came for {allowed:.0f} s."))
+                self.refuse(
+                    Refusal(DEADLINE_EXCEEDED, f"No message came for {allowed:.0f} s.", status=408)
+                )
 
     def _free(self, still: int = 0) -> None:
         """What was asked is read; `still` bytes of answers wait for the caller to take them."""

@@ -128,6 +128,8 @@ async def serve_grpc(
     listener: socket.socket,
     repository: Repository | None = None,
     most: int = 10_000,
+    failed: Callable[[int, str], None] = lambda _status, _model: None,
+    held: Callable[[], int] = lambda: 0,
 ) -> GrpcHandle:
     """Answer gRPC in this loop until the handle is stopped.
 
@@ -138,6 +140,7 @@ async def serve_grpc(
         listener: bound, listening and not blocking; its own for each worker (`listening.listen`).
         repository: what may be loaded and unloaded; without it the index lists what is served.
         most: connections at once; those that idle longest make room.
+        failed, held: see `grpc_calls.GrpcService`.
 
     Raises:
         UsageError: the certificate cannot be read.
@@ -150,7 +153,7 @@ async def serve_grpc(
     door = _Door(dispatcher, settings, repository)
     service = GrpcService(
         door.methods(), authorize, settings.max_body, settings.queue,
-        asyncio.get_running_loop(), patience,
+        asyncio.get_running_loop(), patience, failed, held,
     )  # fmt: skip
     handle = GrpcHandle(door, service, Http2Connections(service, most, patience))
     await handle.listen(listener, tls)
@@ -197,6 +200,7 @@ class _Door:
 
     def _infer(self, call: GrpcCall, body: bytes) -> None:
         request = oip_proto.parsed("Infer", body)
+        call.model = request.model_name
         most, entries, received = self._settings.max_rows, call.head.entries, call.received_at
 
         def read(live: Live) -> Question:

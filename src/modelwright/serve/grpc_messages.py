@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from modelwright.serve.grpc_status import INTERNAL, RESOURCE_EXHAUSTED, Refusal
 from modelwright.serve.incoming import Bodies
@@ -12,6 +13,8 @@ PREFIX = 5
 """Bytes before each message: whether it is compressed, and its length."""
 MOST_RATIO = 1032
 """Bytes that deflate makes of one, at most."""
+INLINE = 256 * 1024
+"""What inflates to more, some milliseconds' work, does so in a thread."""
 _ZLIB = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
@@ -42,8 +45,8 @@ class MessageReader:
             return None
         return content[PREFIX:] if int.from_bytes(content[1:PREFIX], "big") == size else None
 
-    def messages(self, content: bytes) -> Iterator[bytes]:
-        """The messages that have become whole.
+    def messages(self, content: bytes) -> Iterator[bytes | Packed]:
+        """The messages that have become whole; one that inflates to much is left to the caller.
 
         Raises:
             Refusal: one is too large, or not in its encoding.
@@ -61,13 +64,35 @@ class MessageReader:
             del body[: PREFIX + size]
             yield self._inflated(message) if flag else message
 
-    def _inflated(self, message: bytes) -> bytes:
-        room = min(self._most, len(message) * MOST_RATIO)
+    def _inflated(self, message: bytes) -> bytes | Packed:
+        room = min(self._most, INLINE, len(message) * MOST_RATIO)
         self._bodies.take(room)
         try:
-            return inflated(message, self._encoding, self._most)
+            return inflated(message, self._encoding, min(self._most, INLINE))
+        except Refusal as refusal:
+            if refusal.code == RESOURCE_EXHAUSTED and self._most > INLINE:
+                return Packed(message, self._encoding, self._most)
+            raise
         finally:
             self._bodies.held -= room
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A compressed message that takes long to inflate, or turns out too large."""
+
+    message: bytes
+    encoding: str
+    most: int
+
+    @property
+    def room(self) -> int:
+        """Bytes that inflating it may take."""
+        return min(self.most, len(self.message) * MOST_RATIO)
+
+    def inflated(self) -> bytes:
+        """What it holds; see `inflated`."""
+        return inflated(self.message, self.encoding, self.most)
 
 
 def prefixed(message: bytes) -> bytes:

@@ -46,17 +46,29 @@ _START_HEAD = frame(HEADERS, END_HEADERS, 0, _START)[:5]
 _END_HEAD = frame(HEADERS, END_HEADERS | END_STREAM, 0, _END)[:5]
 
 
+_STATUSES = {INTERNAL: 400, RESOURCE_EXHAUSTED: 413, DEADLINE_EXCEEDED: 504, UNAVAILABLE: 503}
+
+
 class Refusal(Exception):
     """A call that ends before it begins.
 
     Attributes:
         code: of gRPC.
         trailing: metadata of the end.
+        status: HTTP code by which it is counted; gRPC calls a call that cannot be read `INTERNAL`.
     """
 
-    def __init__(self, code: int, message: str, trailing: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(
+        self,
+        code: int,
+        message: str,
+        trailing: tuple[tuple[str, str], ...] = (),
+        *,
+        status: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.code, self.message, self.trailing = code, message, trailing
+        self.status = status or _STATUSES.get(code, 501)
 
 
 class CallHead(msgspec.Struct, frozen=True):
@@ -96,7 +108,7 @@ def call_head(fields: Fields) -> CallHead:
     """
     if list_size(fields) > LIST_BYTES:
         told = f"The metadata has over {LIST_BYTES:,} bytes."
-        return CallHead(refusal=Refusal(RESOURCE_EXHAUSTED, told))
+        return CallHead(refusal=Refusal(RESOURCE_EXHAUSTED, told, status=431))
     entries: dict[str, str] = {}
     for name, value in fields:
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
@@ -141,7 +153,7 @@ def _encoding(entries: Mapping[str, str]) -> str:
         known = ", ".join(ENCODINGS)
         raise Refusal(
             UNIMPLEMENTED, f"Messages in {found[:40]!r} cannot be read; known: {known}.",
-            (("grpc-accept-encoding", known.replace(" ", "")),),
+            (("grpc-accept-encoding", known.replace(" ", "")),), status=415,
         )  # fmt: skip
     return found
 
@@ -159,7 +171,8 @@ def status_of(error: ProtocolError) -> Refusal:
     told = error.problems
     if len(told) > TOLD_BRIEFLY + 1:
         told = (*told[:TOLD_BRIEFLY], "... and more; over HTTP more of them are told")
-    return Refusal(CODES.get(error.status, INTERNAL), "\n".join((error.message, *told)), trailing)
+    code = CODES.get(error.status, INTERNAL)
+    return Refusal(code, "\n".join((error.message, *told)), trailing, status=error.status)
 
 
 def start_frame(number: int) -> bytes:

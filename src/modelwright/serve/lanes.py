@@ -19,7 +19,7 @@ from modelwright.serve.messages import ProtocolError, Question
 from modelwright.serve.metrics import STATES, Counts
 from modelwright.serve.odd_values import OddValues
 from modelwright.serve.policy import Policy
-from modelwright.serve.runs import Item, ModelFailed, Ran, most_rows, run_feeds, together
+from modelwright.serve.runs import Item, ModelFailed, Ran, run_feeds, together
 from modelwright.serve.settings import Settings
 
 _STATE = {CLOSED: STATES["closed"], HALF_OPEN: STATES["half_open"], OPEN: STATES["open"]}
@@ -41,10 +41,10 @@ class Lane:
             live.model, live.version, live.manifest, digest=live.digest,
             deadline=settings.deadline, made=live.made_at,
         )  # fmt: skip
-        engine = live.engine
-        largest = engine.expected_seconds(most_rows(engine, live.limit_p95))
+        curve, limit = live.engine.curve, live.limit_p95
+        largest = curve.seconds(ROWS_A_RUN if limit is None else curve.most_rows(limit))
         self.breaker = Breaker(
-            settings.breaker, live.limit_p95, otherwise=slow_without_limit(largest),
+            settings.breaker, limit, otherwise=slow_without_limit(largest),
             most=settings.deadline,
         )  # fmt: skip
         self.cache = cache_of(settings.cache, [c.name for c in live.schema.features])
@@ -54,7 +54,7 @@ class Lane:
         self._refuses = "refuse" in (settings.unseen_levels, settings.out_of_range)
         self._odd = OddValues(live.schema, self.counts)
         self.batcher = Batcher(
-            live.engine, live.reader, loop, self.breaker, budget=live.limit_p95, on_run=self._ran
+            live.engine, live.reader, loop, self.breaker, budget=limit, on_run=self._ran
         )
         self._loop = loop
         live.counts = self.counts

@@ -17,7 +17,7 @@ from modelwright.pack import golden
 from modelwright.pack.artefact import MANIFEST, ORT_ERRORS, Answers, verified
 from modelwright.release import trust
 from modelwright.release.smoke import try_out
-from modelwright.serve.engine import engine_of
+from modelwright.serve.engine import engine_of, limit_p95
 from modelwright.serve.metrics import Served as VersionCounts
 from modelwright.serve.names import is_plain_name
 from modelwright.serve.rows import RowReader
@@ -51,9 +51,7 @@ class LiveModel:
             refuse_range=settings.out_of_range == "refuse",
         )
         self.writer = PredictionWriter(manifest.schema)
-        self.limit_p95 = next(
-            (x.bound for x in manifest.limits if x.metric == "latency_p95" and not x.relative), None
-        )
+        self.limit_p95 = limit_p95(manifest)
         self.loaded_at = time.time()
         self.made_at = (folder / MANIFEST).stat().st_mtime
         self.counts: VersionCounts | None = None

@@ -48,6 +48,13 @@ class ProtocolError(ModelwrightError):
         return self._problems
 
 
+class Overloaded(ProtocolError):
+    """503: it would wait too long. Whoever tells the caller does so by `refusals.Refusals`."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(503, message, retry_after=retry_after)
+
+
 @dataclass(slots=True)
 class Request:
     """One HTTP request, whole.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from modelwright.core.intake import Feeds
-from modelwright.pack.artefact import ORT_ERRORS, ROWS_A_RUN, Answers
+from modelwright.pack.artefact import ORT_ERRORS, Answers
 from modelwright.serve.engine import Engine, Inputs
 from modelwright.serve.messages import Question
 from modelwright.serve.rows import Odd, RowReader
@@ -87,7 +87,7 @@ class Waiting(ABC):
     """One request that waits for its run: typed rows, or feeds that the careful intake made."""
 
     __slots__ = (
-        "alone", "count", "deadline", "feeds", "over", "rows", "slow", "submitted",
+        "alone", "count", "deadline", "feeds", "over", "rows", "submitted",
     )  # fmt: skip
 
     def __init__(
@@ -104,7 +104,6 @@ class Waiting(ABC):
         self.submitted = 0.0
         self.over = False
         self.alone = False  # it was in a batch that failed: tried again by itself
-        self.slow = False  # counted as such while it waited for a run that sleeps
 
     @abstractmethod
     def done(self, outcome: Ran | BaseException, start: int, stop: int) -> None:
@@ -201,14 +200,6 @@ def fault(items: list[Waiting], error: Exception) -> None:
     _LOG.error("a batch met a fault", exc_info=error)
     for item in items:
         item.end(error)
-
-
-def most_rows(engine: Engine, budget: float | None) -> int:
-    """As many rows as half of the limit on latency has time for."""
-    if budget is None or engine.a_row <= 0:
-        return ROWS_A_RUN
-    fitting = int((budget / 2 - engine.fixed) / engine.a_row)
-    return min(max(fitting, 1), ROWS_A_RUN)
 
 
 def run_feeds(engine: Engine, feeds: Feeds) -> Ran | ModelFailed:

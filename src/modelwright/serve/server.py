@@ -84,7 +84,7 @@ def serve(settings: Settings, *, until_stdin_closes: bool = False) -> int:
         ]
         if doors.metrics is not None:
             works.append(functools.partial(serve_metrics, doors.metrics, folder))
-        supervisor = Supervisor(works, signs, functools.partial(_renew, tls))
+        supervisor = Supervisor(works, signs, functools.partial(_renew, tls, gate))
         gc.collect()
         gc.freeze()  # a collection in a worker would write to, and so copy, every page of it
         supervisor.start()
@@ -252,13 +252,14 @@ def _stdin_is_closed() -> bool:
         return True
 
 
-def _renew(tls: Tls | None) -> None:
-    """Workers that are started later get the certificate of now."""
-    try:
-        if tls is not None:
-            tls.reload()
-    except UsageError as error:
-        _LOG.error("the certificate stays as it was: %s", error)
+def _renew(tls: Tls | None, gate: Gate) -> None:
+    """Workers that are started later get the certificate and the tokens of now."""
+    for read in (tls.reload if tls is not None else None, gate.renew):
+        try:
+            if read is not None:
+                read()
+        except UsageError as error:
+            _LOG.error("what was read before stays in use: %s", error)
 
 
 def _load(settings: Settings) -> Lives:

@@ -34,12 +34,18 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Token(msgspec.Struct, frozen=True):
-    """A named secret, what it may do, and how often (requests a second)."""
+    """A named secret, what it may do, and how often (requests a second).
+
+    Attributes:
+        file: that it was read from, and is read from again on SIGHUP; each of its lines is a secret
+            of that name.
+    """
 
     name: str
     secret: str
     scopes: frozenset[str]
     rate: float | None = None
+    file: str = ""
 
 
 class Breaking(msgspec.Struct, frozen=True):

@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import mmap
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from modelwright.core.errors import UsageError
 from modelwright.serve.messages import ProtocolError
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
 
 EVERYTHING = "everything"
 """Name of the token in `serve.token_env`, which has every scope."""
+FILE = "_FILE"
+"""Behind the name of a variable: it holds the path of a file with the secret."""
 BURST = 10.0
 """Seconds over which a rate is kept: so many seconds' worth of requests may come at once."""
 _REMEMBERED = 512
@@ -30,48 +36,100 @@ _BEARER = "bearer "
 def tokens_from(spec: ServeSpec, environ: Mapping[str, str]) -> tuple[Token, ...]:
     """The tokens of a spec, with their secrets out of the environment.
 
+    A variable holds a secret, or with `_FILE` behind its name the path of a file of secrets, one a
+    line: as many as are valid at a time, such as an old and a new one.
+
     Args:
         spec: its `token_env` may be unset, and then there is no such token; the variables of
             `tokens` must be there.
         environ: such as `os.environ`.
 
     Raises:
-        UsageError: a variable is missing, empty, or cannot be sent in a header; or two tokens have
-            the same secret.
+        UsageError: a variable or file is missing, empty, or cannot be sent in a header; or two
+            tokens have the same secret.
     """
-    found = []
-    if spec.token_env in environ:
-        secret = _secret(spec.token_env, environ)
-        found.append(Token(EVERYTHING, secret, ANY))
+    found = list(everything_from(spec.token_env, environ))
     for name, about in spec.tokens.items():
-        secret = _secret(about.env, environ)
-        found.append(Token(name, secret, frozenset(about.scopes), about.rate))
+        found += _tokens(Token(name, "", frozenset(about.scopes), about.rate), about.env, environ)
+    _check_unlike(found)
+    return tuple(found)
+
+
+def everything_from(variable: str, environ: Mapping[str, str]) -> tuple[Token, ...]:
+    """The token with every scope, where its variable or that of its file is set.
+
+    Raises:
+        UsageError: see `tokens_from`.
+    """
+    if variable not in environ and variable + FILE not in environ:
+        return ()
+    return tuple(_tokens(Token(EVERYTHING, "", ANY), variable, environ))
+
+
+def secret_in(variable: str, environ: Mapping[str, str]) -> str:
+    """The secret, of several the first, in a variable or in its file; empty where neither is set.
+
+    Raises:
+        UsageError: see `tokens_from`.
+    """
+    if not (environ.get(variable) or environ.get(variable + FILE)):
+        return ""
+    return _tokens(Token("", "", ANY), variable, environ)[0].secret
+
+
+def _tokens(about: Token, variable: str, environ: Mapping[str, str]) -> list[Token]:
+    file = environ.get(variable + FILE, "")
+    if file and variable in environ:
+        raise UsageError(
+            f"Both {variable} and {variable}{FILE} are set.", hint="Take one of them away."
+        )
+    if file:
+        return _from_file(msgspec.structs.replace(about, file=file))
+    secret = environ.get(variable, "")
+    if not secret:
+        what = "is empty" if variable in environ else "is not set"
+        raise UsageError(
+            f"The token in {variable} {what}.",
+            hint=f"Set it, or {variable}{FILE} to a file that holds it, or take it out of "
+            "serve.token_env or serve.tokens.",
+        )
+    return [msgspec.structs.replace(about, secret=_sane(secret, variable))]
+
+
+def _from_file(about: Token) -> list[Token]:
+    """A token for each line of its file."""
+    try:
+        text = Path(about.file).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UsageError(
+            f"The tokens in {about.file} cannot be read: {os.strerror(error.errno or 0)}.",
+            hint="One a line, in a file that the server may read.",
+        ) from error
+    lines = [line for line in text.split("\n") if line]
+    if not lines:
+        raise UsageError(f"No token is in {about.file}.", hint="One a line.")
+    return [msgspec.structs.replace(about, secret=_sane(line, about.file)) for line in lines]
+
+
+def _sane(secret: str, where: str) -> str:
+    if not _VISIBLE.fullmatch(secret):
+        raise UsageError(
+            f"The token in {where} holds a blank, a line break or a letter that is not ASCII, "
+            "so no request could send it.",
+            hint="Such as a line break at the end of the file that it came from.",
+        )
+    return secret
+
+
+def _check_unlike(tokens: Iterable[Token]) -> None:
     names: dict[str, str] = {}
-    for token in found:
+    for token in tokens:
         other = names.setdefault(token.secret, token.name)
         if other != token.name:
             raise UsageError(
                 f"The tokens {other!r} and {token.name!r} are the same.",
                 hint="Give each its own, or give one of them both scopes.",
             )
-    return tuple(found)
-
-
-def _secret(variable: str, environ: Mapping[str, str]) -> str:
-    secret = environ.get(variable, "")
-    if not secret:
-        what = "is empty" if variable in environ else "is not set"
-        raise UsageError(
-            f"The token in {variable} {what}.",
-            hint="Set the variable, or take it out of serve.token_env or serve.tokens.",
-        )
-    if not _VISIBLE.fullmatch(secret):
-        raise UsageError(
-            f"The token in {variable} holds a blank, a line break or a letter that is not ASCII, "
-            "so no request could send it.",
-            hint="Such as a line break at the end of the file that it came from.",
-        )
-    return secret
 
 
 class Gate:
@@ -94,13 +152,31 @@ class Gate:
 
     def __init__(self, settings: Settings, environ: Mapping[str, str] | None = None) -> None:
         self._hosts = Hosts(settings.host, (environ or {}).get(HOSTS_ENV, ""))
-        self._tokens = tuple(
-            (_digest(token.secret), place, token) for place, token in enumerate(settings.tokens)
-        )
+        self._given = settings.tokens
+        names = dict.fromkeys(token.name for token in self._given)
+        self._places = {name: at for at, name in enumerate(names)}
+        self._tokens = self._digested(self._given)
         self._known: dict[str, tuple[int, Token]] = {}
         self._needs: dict[str, dict[str, Need]] = {}
         # One float a token, shared with forked workers: when its allowance will be used up.
-        self._until = memoryview(mmap.mmap(-1, 8 * max(1, len(self._tokens)))).cast("d")
+        self._until = memoryview(mmap.mmap(-1, 8 * max(1, len(self._places)))).cast("d")
+
+    def renew(self) -> bool:
+        """Read the files of tokens again, for requests from now on; whether there are any.
+
+        Raises:
+            UsageError: see `tokens_from`; then all tokens stay as they are.
+        """
+        files = {token.name: token for token in self._given if token.file}
+        fresh = {name: _from_file(token) for name, token in files.items()}
+        kept = [token for token in self._given if not token.file]
+        found = (*kept, *(token for tokens in fresh.values() for token in tokens))
+        _check_unlike(found)
+        self._given, self._tokens, self._known = found, self._digested(found), {}
+        return bool(files)
+
+    def _digested(self, tokens: Iterable[Token]) -> tuple[tuple[bytes, int, Token], ...]:
+        return tuple((_digest(token.secret), self._places[token.name], token) for token in tokens)
 
     def admit(self, method: str, path: str, headers: Mapping[str, str], now: float) -> str:
         """Check Host, Origin, token, scope and rate of an HTTP request.

@@ -190,9 +190,9 @@ class Worker:
             return None
         from modelwright.serve.grpc_door import serve_grpc
 
-        gate = self._setup.gate
+        gate, calls = self._setup.gate, CountedCalls(self._models, self._journal)
         return await serve_grpc(
-            CountedCalls(self._models, self._journal),
+            calls,
             self._settings,
             authorize=lambda token, scope: gate.admit_call(
                 CALL_OF[scope], {"authorization": token}, time.perf_counter()
@@ -200,16 +200,28 @@ class Worker:
             listener=self._setup.grpc,
             most=max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // GRPC_SHARE),
             repository=self._repository,
+            failed=calls.failed,
+            held=calls.held,
         )
 
-    def _renew_tls(self) -> None:
+    def _renew_secrets(self) -> None:
+        """Read certificates and tokens again, for connections and requests from now on."""
+        setup, grpc = self._setup, self._grpc
+        if setup.tls is not None:
+            self._renewed("certificate", setup.tls.reload)
+        if grpc is not None and self._settings.certificate:
+            self._renewed("certificate", grpc.reload_tls)
+        if any(token.file for token in self._settings.tokens):
+            self._renewed("tokens", setup.gate.renew)
+
+    def _renewed(self, what: str, read: Callable[[], object]) -> None:
+        outcome = "ok"
         try:
-            if self._setup.tls is not None:
-                self._setup.tls.reload()
-            if self._grpc is not None:
-                self._grpc.reload_tls()
+            read()
         except UsageError as error:
-            _LOG.error("the certificate stays as it was: %s", error)
+            outcome = "failed"
+            _LOG.error("the %s of before stays in use: %s", what, error)
+        self._counts.counter("modelwright_secret_reloads_total", what, outcome)[0] += 1
 
     def _metrics(self, accept: str) -> tuple[bytes, bytes]:
         self._tick()
@@ -247,7 +259,7 @@ class Worker:
             self._look.clear()
             try:
                 if at_once:
-                    self._renew_tls()
+                    self._renew_secrets()
                 await self._repository.follow()
                 await self._loader.follow(at_once=at_once)
             except Exception:  # noqa: BLE001  what serves goes on, and the next look may succeed

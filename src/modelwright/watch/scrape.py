@@ -18,6 +18,7 @@ import msgspec
 from modelwright.core.errors import ScrapeError, UsageError
 from modelwright.core.spec import Spec
 from modelwright.core.spec_serve import ServeSpec
+from modelwright.serve.tokens import secret_in
 
 STEP_SECONDS = 5.0
 """How long one step, such as connecting, may take."""
@@ -193,7 +194,7 @@ def _page(address: str) -> str:
 def _token(serve: ServeSpec, environ: Mapping[str, str]) -> str:
     """Any of them may read metrics; those with a scope first, since they may do less."""
     names = [*(about.env for about in serve.tokens.values()), serve.token_env]
-    return next((environ[name] for name in names if environ.get(name)), "")
+    return next((found for name in names if (found := secret_in(name, environ))), "")
 
 
 def _get(server: Server, headers: Mapping[str, str], end: float) -> tuple[int, bytes]:
