@@ -70,6 +70,15 @@ def promote_second(folder: Path) -> object:
     return mw.promote("shop", "2", folder=folder)
 
 
+def promote_first(folder: Path) -> object:
+    """Version 1 becomes champion in place of version 2."""
+    return mw.promote("shop", "1", folder=folder)
+
+
+TO = {"1": promote_first, "2": promote_second}
+"""The promotion of each version."""
+
+
 def roll_back(folder: Path) -> object:
     """Back to version 1."""
     return mw.rollback("shop", folder=folder)

@@ -1,6 +1,7 @@
-"""`run` killed at random moments, again and again, and then ended: nothing is lost or left over.
+"""`run` and `promote` killed at random moments, again and again, and then ended: nothing is lost or
+left over.
 
-The seed gives the moments; MODELWRIGHT_SEED takes another one.
+The seed gives the moments; MODELWRIGHT_SEED takes another one, MODELWRIGHT_KILLS as many kills.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import pytest
 import killed
 import modelwright as mw
 from modelwright.core.runs import past_runs
+from modelwright.release.registry import Registry
 from modelwright.ways_in.doctor import examine
 from projects import make_shop
+from release.records import register_again
 
 SEED = int(os.environ.get("MODELWRIGHT_SEED", "1"))
-KILLS = 20
+KILLS = int(os.environ.get("MODELWRIGHT_KILLS", "20"))
 LONG_AGO = time.time() - 7200
 
 
@@ -51,7 +54,7 @@ def reached(folder: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.alone
-def test_twenty_kills_at_random_moments(tmp_path: Path) -> None:
+def test_a_run_killed_at_random_moments(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     make_shop(tmp_path)
     ended(tmp_path)  # the first one loads the libraries
@@ -70,6 +73,48 @@ def test_twenty_kills_at_random_moments(tmp_path: Path) -> None:
     ended(tmp_path)
     versions_are_those_of_the_runs(tmp_path)
     nothing_is_left_over(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+def test_a_promotion_killed_at_random_moments(project: Path, tmp_path: Path) -> None:
+    """To and fro between two versions: the old champion or the new one, and any next command ends
+    what was begun."""
+    chance = random.Random(SEED)
+    folder = killed.copied(register_again(project, "2"), tmp_path / "copy")
+    began = time.monotonic()
+    done = killed.begun(killed.promote_second, folder)
+    done.join(120)
+    longest, kills, ended = time.monotonic() - began, 0, 0
+    assert done.exitcode == 0
+    while kills < KILLS:
+        wanted = "1" if champion(folder) == "2" else "2"
+        process = killed.begun(killed.TO[wanted], folder)
+        process.join(chance.uniform(0.0, longest))
+        if process.is_alive():
+            process.kill()
+            process.join(30)
+        assert process.exitcode in (0, -signal.SIGKILL), f"seed {SEED}"
+        kills += process.exitcode != 0
+        versions, _ = mw.history("shop", folder=folder)  # any next command
+        assert {version.number for version in versions} == {"1", "2"}
+        assert champion(folder) in ("1", "2")
+        log = mw.AuditLog(folder)
+        lines = [line for line in log.lines("shop") if line.action != "void"]
+        assert log.broken_at() is None and log.lines("shop")[-1].version == champion(folder)
+        assert not (folder / ".modelwright" / "pending.json").exists()
+        ended += champion(folder) == wanted
+        assert mw.load("shop", folder=folder).digest and lines
+    print(f"{kills} kills, {ended} changes came through, of {longest:.2f} s each")
+    assert mw.promote("shop", "1" if champion(folder) == "2" else "2", folder=folder)
+    assert mw.load("shop", folder=folder).digest
+
+
+def champion(folder: Path) -> str:
+    """Number of the version in production."""
+    found = Registry(folder).aliased("shop", "champion")
+    assert found is not None
+    return found.number
 
 
 def versions_are_those_of_the_runs(folder: Path) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from evidences import known_model, known_regression
 from modelwright.core.evaluation import ConfusedPair, Evaluation
+from modelwright.core.limits import Limit
 from modelwright.core.schema import Column, Schema, Target
 from modelwright.core.spec_data import SplitSpec
 from modelwright.core.spec_release import ReleaseSpec
@@ -55,6 +56,34 @@ def test_the_slice_where_the_model_is_a_coin_toss_is_found_first() -> None:
 def test_slices_of_a_number_are_found_too() -> None:
     slices, _ = weak_slices(known_regression())
     assert slices[0].columns == ("age",) and slices[0].where.startswith("age over 6")
+
+
+@pytest.mark.parametrize(
+    ("limited", "metric", "said"),
+    [
+        ((), "log_loss", "log loss, since no quality limit is set"),
+        (("roc_auc",), "log_loss", "log loss, since roc_auc is no mean over rows"),
+        (("roc_auc", "accuracy"), "accuracy", "accuracy, which has a limit"),
+        (("recall",), "recall", "recall, which has a limit"),
+    ],
+)
+def test_slices_are_judged_by_the_metric_of_a_limit(
+    limited: tuple[str, ...], metric: str, said: str
+) -> None:
+    limits = tuple(Limit(name, "at_least", 0.6) for name in limited)
+    slices, finding = weak_slices(replace(KNOWN, limits=limits))
+    lima = next(one for one in slices if one.where == "city is lima")
+    rows = np.flatnonzero(KNOWN.holdout.feeds["city"] == "lima")
+    assert lima.metric == metric and f"by {said}" in finding.why
+    assert lima.value == KNOWN.interval(metric, 0.9, rows).value
+    assert lima.excess.low > 0 and f"{metric} 0." in finding.measured
+
+
+def test_a_slice_of_rows_that_vary_together_needs_more_evidence() -> None:
+    place = np.argsort(np.argsort(KNOWN.holdout.feeds["city"] == "lima", kind="stable"))
+    together = replace(KNOWN, holdout=replace(KNOWN.holdout, groups=place // 300))
+    alone, grouped = (weak_slices(one)[0] for one in (KNOWN, together))
+    assert len(grouped) < len(alone) or grouped[0].p > alone[0].p
 
 
 def test_where_nothing_is_weak_nothing_is_found() -> None:

@@ -42,9 +42,10 @@ class Importance(msgspec.Struct, frozen=True):
 class Slice(msgspec.Struct, frozen=True):
     """Rows that share something, and how the model does on them.
 
-    `value`: the goal metric there (NaN where it cannot be taken); `excess`: mean loss a row above
-    that of all other rows (log loss, or squared error); `p`: of that excess being chance, corrected
-    for all slices that were looked at.
+    `value`: the metric there (None where it cannot be taken); `excess`: what a row costs above the
+    other rows, with an interval of 95 % for all slices at once; `p`: of that excess being chance,
+    corrected for all slices that were looked at. `metric`: that of the spec's quality limit, where
+    it is a mean over rows, else the loss; `cost`: what a row costs, in words.
     """
 
     where: str
@@ -53,6 +54,8 @@ class Slice(msgspec.Struct, frozen=True):
     value: float | None
     excess: Interval
     p: float
+    metric: str = ""
+    cost: str = "loss"
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -51,8 +51,9 @@ def interval(
         return Interval(value, float(low), float(high), confidence)
     loss = 1 - value if metric == "r2" else value
     low, high = _skewed(metric, loss, pulls, confidence) or _on_log(loss, reach)
-    if metric == "r2":
-        low, high = 1 - high, 1 - low
+    if metric == "r2":  # a ratio of two skewed means: what either way leaves possible
+        plain = _on_log(loss, reach)
+        low, high = 1 - max(high, plain[1]), 1 - min(low, plain[0])
     return Interval(value, float(low), float(high), confidence)
 
 
@@ -161,10 +162,14 @@ def _skewed(
     metric: str, loss: float, pulls: Array, confidence: float
 ) -> tuple[float, float] | None:
     """Ends of a loss that is a mean, or is made of one; None where it is none."""
-    if metric in ("medae", "rmse", "r2") or loss <= 0:  # squares are too skewed for it: see docs
+    if metric == "medae" or loss <= 0:
         return None
-    ends = mean_ends(1 + len(pulls) * pulls / loss, confidence)
-    return None if ends is None else (loss * ends[0], loss * ends[1])
+    slope = {"rmse": 2.0, "r2": -1.0}.get(metric, 1.0)  # of the mean square by its root; of 1 - r2
+    ends = mean_ends(1 + len(pulls) * slope * pulls / loss, confidence)
+    if ends is None:
+        return None
+    low, high = np.sqrt(ends) if metric == "rmse" else ends
+    return loss * float(low), loss * float(high)
 
 
 def _on_log(value: float, reach: float) -> Array:

@@ -229,17 +229,27 @@ class Trainer:
         candidate.outcomes[0] = replace(candidate.outcomes[0], member=outcome.member)
         return candidate.outcomes[0]
 
-    def on_shares(self, candidate: Candidate, folds: Folds, shares: Sequence[float]) -> list[Array]:
-        """Answers on the first fold's validation rows, learned from a part of its rows each: the
-        newest where rows are in time order, else any."""
+    def on_shares(
+        self, candidate: Candidate, folds: Folds, shares: Sequence[float]
+    ) -> list[list[Array]]:
+        """Answers on the first fold's validation rows, learned from a part of its rows each.
+
+        Returns:
+            For each share, answers of two models that have no training row in common; where rows
+            are in time order of one, which learned from the newest rows.
+        """
         rows = folds.cuts[0][0]
-        shuffled = np.random.default_rng(self.seed).permutation(rows)
-        counts = [max(2, round(share * len(rows))) for share in shares]
-        ordered = folds.dataset.ordered
-        parts = [rows[-count:] if ordered else shuffled[:count] for count in counts]
-        return self._all(
-            [lambda p=part: self._learned(candidate, folds, p, self.schema) for part in parts]
-        )
+        counts = [max(2, int(share * len(rows))) for share in shares]
+        if folds.dataset.ordered:
+            parts = [[rows[-count:]] for count in counts]
+        else:
+            mixed = np.random.default_rng(self.seed).permutation(rows)
+            parts = [[mixed[:count], mixed[-count:]] for count in counts]
+        answers = iter(self._all([
+            lambda p=part: self._learned(candidate, folds, p, self.schema)
+            for two in parts for part in two
+        ]))  # fmt: skip
+        return [[next(answers) for _ in two] for two in parts]
 
     def with_schemas(
         self, candidate: Candidate, folds: Folds, schemas: Sequence[Schema]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from modelwright.core.attestation import ATTESTATION, BOM, Attestation
 from modelwright.core.errors import ArtefactError
-from modelwright.core.records import DatasetRecord, ReleaseRecord
+from modelwright.core.records import DatasetRecord, Finding, ReleaseRecord
 from modelwright.core.spec import Spec
 from modelwright.core.store import from_json, sha256, to_json, write_atomic
 from modelwright.pack.artefact import MANIFEST, Artefact
@@ -58,7 +58,7 @@ def attest(
         code=manifest.code,
         lock=lock,
         lock_digest=sha256("\n".join(lock).encode()),
-        evidence=sha256(to_json(release.evidence)),
+        evidence=evidence_digest(release.evidence),
         bom=sha256(bill),
         parent=parent,
         verdict=release.verdict,
@@ -85,13 +85,27 @@ def must_be_as_judged(run: Path, artefact: str, release: ReleaseRecord) -> None:
             f"{path} cannot be read: {error.strerror}.", hint="Run again."
         ) from error
     trust.verify_words(run)
-    if (artefact, sha256(to_json(release.evidence))) != (found.artefact, found.evidence):
+    if (artefact, evidence_digest(release.evidence)) != (found.artefact, found.evidence):
         raise ArtefactError(
             f"The records of run {run.name} are not those that it was judged by: release.json or "
             "the model was changed since.",
             hint="Run again.",
             rule="artifact_immutable",
         )
+
+
+def evidence_digest(evidence: Sequence[Finding]) -> str:
+    """sha256 of findings as they are when read again: a limit on whole bytes is a float then.
+
+    Example:
+        >>> from modelwright.core.records import Interval
+        >>> whole, read = Interval(9, 9, 9), Interval(9.0, 9.0, 9.0)
+        >>> a, b = (Finding("limit", "size", "pass", interval=one) for one in (whole, read))
+        >>> evidence_digest([a]) == evidence_digest([b])
+        True
+    """
+    again = from_json(to_json(tuple(evidence)), tuple[Finding, ...])
+    return sha256(to_json(again))
 
 
 def environment_lock(recorded: dict[str, str]) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ def _remarks(evidence: Sequence[Finding]) -> str:
         for f in evidence
         if f.check in REMARKS and f.severity == "info"
     ]
-    return table(("about", "of", "found", "why"), rows) if rows else ""
+    return table(("about", "of", "found", "why"), rows, stacked=True) if rows else ""
 
 
 def _leaderboard(fit: FitRecord) -> str:
@@ -62,12 +62,18 @@ def _leaderboard(fit: FitRecord) -> str:
             "yes" if trial.pareto else "", str(len(trial.scores)), str(trial.rounds or ""),
             trial.outcome, escape(", ".join(filter(None, (params, trial.note)))),
         ]  # fmt: skip
-        rows.append(f"<tr{mark}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+        rows.append(f"<tr{mark}>{_cells(cells)}</tr>")
     head = ("#", "family", "origin", fit.goal, "one row", "p95", "throughput", "memory", "size",
             "fit s", "limits", "Pareto", "folds", "rounds", "outcome", "parameters")  # fmt: skip
     rest = rows[OPEN_TRIALS:]
     more = f"<details><summary>{len(rest)} more</summary>{table(head, rest)}</details>"
     return table(head, rows[:OPEN_TRIALS]) + (more if rest else "")
+
+
+def _cells(cells: Sequence[str]) -> str:
+    """All but the parameters, which are long, in one line."""
+    *first, last = cells
+    return "".join(f"<td class='short'>{cell}</td>" for cell in first) + f"<td>{last}</td>"
 
 
 def _costs(trial: Trial) -> list[str]:

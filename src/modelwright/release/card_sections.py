@@ -160,18 +160,18 @@ def _slices(run: RunRecords) -> list[Block]:
     found = run.evaluation.slices[:MOST_SLICES]
     if not found:
         return []
-    goal = run.evaluation.goal
+    metric = found[0].metric or run.evaluation.goal
     rows = [
         (
             _where(run, part),
             f"{part.rows:,}",
-            "" if part.value is None or part.value != part.value else show(goal, part.value),
+            "" if part.value is None or part.value != part.value else show(metric, part.value),
             _range(part.excess),
             f"{part.p:.3g}",
         )
         for part in found
     ]
-    head = ("slice", "rows", goal, "loss a row above the others", "p, corrected")
+    head = ("slice", "rows", metric, f"{found[0].cost} above the others", "p, corrected")
     return [Heading("Slices found by search, the weakest first"), Grid(head, rows)]
 
 
@@ -204,7 +204,7 @@ def _ethics(run: RunRecords) -> list[Block]:
 
 def _limitations(run: RunRecords) -> list[Block]:
     """Everything that is not as it should be, the gates first; weak slices one by one."""
-    weak = [part for part in run.evaluation.slices if part.p < SIGNIFICANT and part.excess.low > 0]
+    weak = [part for part in run.evaluation.slices if part.p < SIGNIFICANT]
     left_out = (*NOT_LIMITS, "weak slice") if weak else NOT_LIMITS
     gates = [f for f in run.release.evidence if f.verdict != "pass" and f.check not in left_out]
     seen = {(f.check, f.subject) for f in run.release.evidence}
@@ -214,7 +214,7 @@ def _limitations(run: RunRecords) -> list[Block]:
     data = [f for f in run.dataset.findings if f.verdict != "pass" and f.severity != "info"]
     items = [
         *(_told(run, finding) for finding in gates),
-        *(f"weak slice: {_where(run, part)}, {part.rows:,} rows, loss a row above the others "
+        *(f"weak slice: {_where(run, part)}, {part.rows:,} rows, {part.cost} above the others "
           f"{_range(part.excess)}" for part in weak),
         *(f"in the data: {_told(run, finding)}" for finding in data),
         *(f"let through by {o.who} on {o.at}: {o.check} {_subject(run, o.subject)}; {o.why}"

@@ -59,7 +59,7 @@ class Line:
 def differences(one: RunRecords, other: RunRecords, names: list[str]) -> str:
     """What differs, a line each: quality with intervals, costs, what made the model."""
     rows = [
-        f"<tr><th scope='row'>{escape(line.what)}</th><td>{escape(line.better)}</td>"
+        f"<tr><th scope='row'>{escape(line.what)}</th><td class='why'>{escape(line.better)}</td>"
         f"<td>{escape(line.texts[0])}</td><td>{escape(line.texts[1])}</td></tr>"
         for line in lines(one, other)
     ]

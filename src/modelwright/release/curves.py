@@ -29,7 +29,7 @@ def curves(evidence: Evidence) -> tuple[Curve, ...]:
         rng = np.random.default_rng(evidence.seed)
         for code in _classes(y, answers):
             of = evidence.schema.target.levels[code]
-            found += ranking(y == code, answers[:, code], rng, of)
+            found += ranking(y == code, answers[:, code], rng, of, evidence.clusters)
         found.append(calibration_curve(*stated_and_true(answers, y)))
     else:
         found.append(residuals(y, answers))
@@ -48,28 +48,51 @@ def _classes(y: Array, answers: Array) -> list[int]:
     return [int(code) for code in np.argsort(-counts, kind="stable")[:MOST_CLASSES] if counts[code]]
 
 
-def ranking(positive: Array, scores: Array, rng: np.random.Generator, of: str) -> list[Curve]:
-    """ROC and precision-recall curve with bands of 95 % from resampled rows."""
+def ranking(
+    positive: Array,
+    scores: Array,
+    rng: np.random.Generator,
+    of: str,
+    clusters: Array | None = None,
+) -> list[Curve]:
+    """ROC and precision-recall curve with bands that hold 95 % at each point.
+
+    The spread comes from resampled rows, or clusters of rows that vary together. Where a share is
+    near 0 or 1 resampled rows are all alike, so it is at least that of Agresti and Coull (1998),
+    and the middle is theirs (Zhou and Qin 2005, for a ROC curve).
+    """
     if positive.all() or not positive.any():
         return []
     order = np.argsort(-scores, kind="stable")
     hits, ordered = positive[order].astype(np.float64), scores[order]
     last = np.flatnonzero(np.r_[ordered[1:] != ordered[:-1], True])
     rows = len(hits)
-    drawn = [np.ones(rows)]
-    drawn += [
-        np.bincount(rng.integers(0, rows, rows), minlength=rows).astype(float) for _ in range(DRAWS)
+    together = np.arange(rows) if clusters is None else clusters[order]
+    count = int(together.max()) + 1
+    whole = _on_grid(hits, np.ones(rows), last)
+    drawn = [
+        _on_grid(hits, np.bincount(rng.integers(0, count, count), minlength=count)[together], last)
+        for _ in range(DRAWS)
     ]
-    places = [_on_grid(hits, weights[order], last) for weights in drawn]
     grid = np.linspace(0, 1, GRID + 1)
+    behind = (np.full(len(grid), hits.sum()), np.maximum(grid * hits.sum(), 1) / whole[1])
     found = []
-    for name, number in (("roc", 0), ("pr", 1)):
-        table = np.stack([place[number] for place in places])
-        low, high = np.nanquantile(table[1:], [0.025, 0.975], axis=0)
+    for number, name in enumerate(("roc", "pr")):
+        spread = np.std([draw[number] for draw in drawn], axis=0, ddof=1)
+        low, high = _share_band(whole[number], behind[number], spread)
         found.append(Curve(
-            name, tuple(grid.tolist()), _plain(table[0]), _plain(low), _plain(high), of=of
+            name, tuple(grid.tolist()), _plain(whole[number]), _plain(low), _plain(high), of=of
         ))  # fmt: skip
     return found
+
+
+def _share_band(shares: Array, rows: Array, spread: Array) -> tuple[Array, Array]:
+    """Ends of 95 % of shares with these rows behind each, and this spread of resampled ones."""
+    z = float(stats.norm.ppf(0.975))
+    enough = rows + z**2
+    middle = (shares * rows + z**2 / 2) / enough
+    error = np.sqrt(np.maximum((spread * rows / enough) ** 2, middle * (1 - middle) / enough))
+    return np.maximum(middle - z * error, 0.0), np.minimum(middle + z * error, 1.0)
 
 
 def _on_grid(hits: Array, weights: Array, last: Array) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from modelwright.core.records import ColumnBaseline, DatasetRecord, Finding
 from modelwright.core.schema import Column
-from modelwright.release.html import table
+from modelwright.release.html import reasons, table
 
 MOST_COLUMNS = 200
 MOST_FINDINGS = 200
@@ -45,10 +45,10 @@ def _findings(found: Sequence[Finding]) -> str:
         f"<tr><td class='sign {f.severity}'>{_SIGN[f.severity]}</td>"
         f"<th scope='row'>{escape(f.check)}</th><td>{escape(f.subject)}</td>"
         f"<td>{escape(f.measured)}</td>"
-        f"<td class='why'>{escape('. '.join(filter(None, (f.why, f.advice))))}</td></tr>"
+        f"<td class='why'>{reasons(f.why, f.advice)}</td></tr>"
         for f in found[:MOST_FINDINGS]
     ]
-    return table(("", "finding", "of", "measured", "why, and what to do"), rows)
+    return table(("", "finding", "of", "measured", "why, and what to do"), rows, stacked=True)
 
 
 def _columns(dataset: DatasetRecord) -> str:

@@ -11,7 +11,7 @@ from modelwright.core.evaluation import Confusion, Curve
 from modelwright.core.limits import METRICS, Limit
 from modelwright.core.records import Finding
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 420, 260, 58, 42, 12
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 420, 260, 66, 42, 12
 TICKS = 4
 DASHES = ("solid", "dashed", "dotted", "dashed and dotted")
 """How the lines of a plot are told apart, in their order."""
@@ -267,5 +267,6 @@ def limit_bar(finding: Finding, limit: Limit) -> str:
         "<rect x='0' y='8' width='220' height='2' class='rail'/>"
         f"<rect x='{low:.1f}' y='5' width='{max(2.0, high - low):.1f}' height='8' "
         f"class='span {finding.verdict}'/>"
+        f"<circle cx='{place(found.value):.1f}' cy='9' r='4' class='dot {finding.verdict}'/>"
         f"<rect x='{place(limit.bound) - 1:.1f}' y='0' width='2' height='18' class='line'/></svg>"
     )

@@ -6,11 +6,23 @@ from collections.abc import Sequence
 from html import escape
 
 
-def table(head: Sequence[str], rows: Sequence[str]) -> str:
-    """A table that scrolls by itself; `rows` are finished `<tr>` elements."""
+def table(head: Sequence[str], rows: Sequence[str], *, stacked: bool = False) -> str:
+    """A table that scrolls by itself; `rows` are finished `<tr>` elements. `stacked`: on a phone
+    the cells of a row stand below each other, for texts that nobody should have to swipe for."""
+    kind = " class='stack'" if stacked else ""
     cells = "".join(f"<th scope='col'>{escape(name)}</th>" for name in head)
     inside = f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody>"
-    return f"<div class='scroll' tabindex='0'><table>{inside}</table></div>"
+    return f"<div class='scroll' tabindex='0'><table{kind}>{inside}</table></div>"
+
+
+def reasons(why: str, advice: str) -> str:
+    """Why, and on a line of its own what to do.
+
+    Example:
+        >>> reasons("a < b", "set fit.budget")
+        'a &lt; b<br>&rarr; set fit.budget'
+    """
+    return "<br>".join(filter(None, (escape(why), advice and f"&rarr; {escape(advice)}")))
 
 
 def anchor(name: str) -> str:
@@ -59,7 +71,7 @@ h2{font-size:1.15rem;margin:2.2em 0 .6em}h3{font-size:1rem;margin:1.4em 0 .4em}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem}
 th,td{text-align:left;padding:6px 12px 6px 0;border-bottom:1px solid var(--rule);vertical-align:top}
 thead th{color:var(--soft);font-weight:500}tbody th{font-weight:600;min-width:8em}
-th,td{overflow-wrap:break-word}.why{min-width:18em}.sign{white-space:nowrap}
+th,td{overflow-wrap:break-word}.why{min-width:18em}.sign,.short{white-space:nowrap}
 h1.pass,.pass{color:var(--good)}h1.fail,.fail,.error{color:var(--bad)}
 h1.undecided,.undecided,.warning{color:var(--open)}.info{color:var(--soft)}
 tr.chosen{background:var(--chosen)}
@@ -86,6 +98,10 @@ margin:0;font-size:.92rem}a{color:var(--bar)}:focus-visible{outline:2px solid va
 outline-offset:2px}.columns{display:grid;grid-template-columns:1fr 1fr;gap:32px}
 .columns>*{min-width:0}@media (max-width:1000px){.columns{grid-template-columns:1fr}}
 h1,h2,h3,p,li,summary,figcaption{overflow-wrap:anywhere}
+@media (max-width:640px){.stack thead{position:absolute;clip-path:inset(50%);height:1px;
+overflow:hidden}.stack tr{display:block;border-bottom:1px solid var(--rule);padding:8px 0}
+.stack th,.stack td{display:block;border:0;padding:0 0 3px}.stack td:empty{display:none}
+.stack .wanted::before{content:'wanted: ';color:var(--soft)}}
 code{font-size:.88em;overflow-wrap:anywhere}
 @media print{main{padding:0}.scroll{overflow:visible}nav{display:none}section{break-inside:auto}
 figure,tr{break-inside:avoid}}

@@ -28,9 +28,13 @@ def drawings(found: Evaluation) -> list[Drawing]:
     drawn = []
     unit = (0.0, 1.0)
     for name, title, axes in (
-        ("roc", "ROC curve, band of 95 %", ("false positive rate", "true positive rate")),
-        ("pr", "Precision by recall, band of 95 %", ("recall", "precision")),
-        ("calibration", "What is stated, and what comes true", ("stated", "came true")),
+        ("roc", "ROC curve, 95 % at each point", ("false positive rate", "true positive rate")),
+        ("pr", "Precision by recall, 95 % at each point", ("recall", "precision")),
+        (
+            "calibration",
+            "What is stated, and what comes true, 95 % at each point",
+            ("stated", "came true"),
+        ),
     ):
         lines = [curve for curve in found.curves if curve.name == name]
         if lines:
@@ -40,8 +44,12 @@ def drawings(found: Evaluation) -> list[Drawing]:
             ))  # fmt: skip
     for name, title, axes in (
         ("residuals", "Truth minus answer: mean and middle 90 %", ("answer", "residual")),
-        ("learning", "More rows to learn from, band of 95 %", ("training rows", found.goal)),
-        ("age", "Age of the model within the holdout", (_age_axis(found), found.goal)),
+        ("learning", "More rows to learn from, 95 % at each point", ("training rows", found.goal)),
+        (
+            "age",
+            "Age of the model within the holdout, 95 % at each point",
+            (_age_axis(found), found.goal),
+        ),
     ):
         lines = [curve for curve in found.curves if curve.name == name]
         if lines:
@@ -147,16 +155,23 @@ def weak_page(found: Evaluation) -> str:
         return "<p>No slice of the holdout is worse than the rest beyond chance.</p>"
     rows = [
         f"<tr><th scope='row'>{escape(one.where)}</th><td>{one.rows:,}</td>"
-        f"<td>{'' if one.value is None else show(found.goal, one.value)}</td>"
+        f"<td>{'' if one.value is None else show(one.metric or found.goal, one.value)}</td>"
         f"<td>{one.excess.value:+.3g} ({one.excess.low:+.3g} to {one.excess.high:+.3g})</td>"
-        f"<td>{one.p:.1g}</td></tr>"
+        f"<td>{_chance(one.p)}</td></tr>"
         for one in found.slices
     ]
     note = (
-        "<p>Groups of rows on which the model costs more than on the others; p is corrected for "
-        "all slices that were looked at. A slice may be harder by nature.</p>"
+        "<p>Groups of rows on which the model does worse than on the others. Intervals of 95 % and "
+        "p are corrected for all slices that were looked at. A slice may be harder by nature.</p>"
     )
-    return note + table(("where", "rows", found.goal, "loss a row above the rest", "p"), rows)
+    first = found.slices[0]
+    head = ("where", "rows", first.metric or found.goal, f"{first.cost} above the rest", "p")
+    return note + table(head, rows)
+
+
+def _chance(p: float) -> str:
+    """A chance; how far below one in ten thousand it is says nothing any more."""
+    return f"{p:.1g}" if p >= 1e-4 else "&lt; 0.0001"
 
 
 def failures_page(found: Evaluation) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from modelwright.core.intake import Array
 from modelwright.core.records import Finding, Interval, Verdict
@@ -20,8 +21,9 @@ from modelwright.release.evidence import led
 CHECK = "recent"
 FEWEST = 40
 """Rows below which nothing is said."""
-DRAWS, BLOCKS = 1000, 50
-"""How often is drawn, and how many stretches of time there are."""
+DRAWS, BLOCKS = 1000, 20
+"""How often is drawn, and how many stretches of time there are: of 50, neighbours were too much
+alike where errors stay for a while, and 90 % held 85 %."""
 
 
 @dataclass(frozen=True)
@@ -109,5 +111,13 @@ def paired_bootstrap(
     known = np.array(leads)[np.isfinite(leads)]
     if not np.isfinite(value) or len(known) < 0.9 * len(leads):
         return Interval(float("nan"), float("-inf"), float("inf"), confidence)
-    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    ends = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = value + _wider(confidence, count) * (ends - value)
     return Interval(float(value), float(low), float(high), confidence)
+
+
+def _wider(confidence: float, count: int) -> float:
+    """What resampling so few stretches leaves out: Student's t, and a spread without bias."""
+    share = (1 + confidence) / 2
+    wider = stats.t.ppf(share, count - 1) / stats.norm.ppf(share)
+    return float(wider * np.sqrt(count / (count - 1)))

@@ -15,7 +15,7 @@ from modelwright.release.candidates_page import candidates_page
 from modelwright.release.card import missing_from_card
 from modelwright.release.data_page import data_page
 from modelwright.release.drawing import limit_bar
-from modelwright.release.html import contents, page, table
+from modelwright.release.html import contents, page, reasons, table
 from modelwright.release.model_page import curves_page, failures_page, uses_page, weak_page
 from modelwright.release.practices import practices_html, score_practices
 from modelwright.release.run_records import RunRecords
@@ -99,12 +99,12 @@ def _purpose(given: RunRecords) -> str:
 def _quality(evidence: Sequence[Finding]) -> str:
     """The goal with its interval first, then every other metric."""
     rows = [
-        f"<tr><th scope='row'>{escape(f.subject)}</th><td>{escape(f.measured)}</td>"
-        f"<td>{'goal' if f.check == 'goal' else ''}</td></tr>"
+        f"<tr><th scope='row'>{escape(f.subject)}{' (goal)' if f.check == 'goal' else ''}</th>"
+        f"<td>{escape(f.measured)}</td></tr>"
         for f in evidence
         if f.check in ("goal", "metric")
     ]
-    return table(("metric", "value", ""), rows)
+    return table(("metric", "value"), rows)
 
 
 def _limits(given: RunRecords) -> str:
@@ -113,12 +113,13 @@ def _limits(given: RunRecords) -> str:
         rows.append(
             f"<tr><th scope='row'>{escape(finding.subject)}</th>"
             f"<td class='{finding.verdict} sign'>{SIGN[finding.verdict]}</td>"
-            f"<td>{escape(finding.measured)}</td><td>{escape(finding.wanted)}</td>"
+            f"<td>{escape(finding.measured)}</td><td class='wanted'>{escape(finding.wanted)}</td>"
             f"<td>{limit_bar(finding, limit)}</td></tr>"
         )
     if not rows:
         return "<p>The spec sets no limits. Add some under <code>limits:</code>.</p>"
-    return table(("limit", "verdict", "measured", "wanted", ""), rows)
+    key = "<p class='key'>Bar: the interval. Dot: what was measured. Upright line: the limit.</p>"
+    return table(("limit", "verdict", "measured", "wanted", ""), rows, stacked=True) + key
 
 
 def _paired(evidence: Sequence[Finding], limits: Iterable[Limit]) -> list[tuple[Finding, Limit]]:
@@ -134,12 +135,14 @@ def _gates(evidence: Sequence[Finding]) -> str:
     rows = [
         f"<tr><th scope='row'>{escape(f.check)}</th>"
         f"<td class='{_weight(f)} sign'>{SIGN[f.verdict]}{_warns(f)}</td>"
-        f"<td>{escape(f.subject)}</td><td>{escape(f.measured)}</td><td>{escape(f.wanted)}</td>"
-        f"<td>{escape('. '.join(filter(None, (f.why, f.advice))))}</td></tr>"
+        f"<td>{escape(f.subject)}</td><td>{escape(f.measured)}</td>"
+        f"<td class='wanted'>{escape(f.wanted)}</td>"
+        f"<td>{reasons(f.why, f.advice)}</td></tr>"
         for f in evidence
         if f.severity != "info"
     ]
-    return table(("gate", "verdict", "of", "measured", "wanted", "why, and what to do"), rows)
+    head = ("gate", "verdict", "of", "measured", "wanted", "why, and what to do")
+    return table(head, rows, stacked=True)
 
 
 def _retrained(given: RunRecords) -> str:

@@ -1,8 +1,9 @@
 """Weak slices: groups of holdout rows on which the model does worse than elsewhere.
 
 Every level of a category, every quarter of a number and every pair of the most suspicious ones is
-compared with all other rows (Welch's t-test on the loss of a row), corrected for all that were
-looked at (Holm 1979). After Chung et al. 2019, "Slice Finder".
+compared with all other rows in what a row costs, corrected for all that were looked at (Holm 1979).
+After Chung et al. 2019, "Slice Finder". What a row costs is said by the first quality limit of the
+spec whose metric is a mean over rows, else by the loss.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from scipy import stats
 
 from modelwright.core.evaluation import Slice
 from modelwright.core.intake import Array
-from modelwright.core.limits import show
+from modelwright.core.limits import QUALITY, show
 from modelwright.core.records import Finding, Interval
 from modelwright.core.schema import EPOCH, MISSING_TIME, Column
+from modelwright.fit.influence import losses_of
 from modelwright.release.evidence import Evidence
 
 FEWEST_ROWS = 30
@@ -35,6 +37,8 @@ MATERIAL = 0.25
 OVERLAP, STRONGER = 0.5, 1.5
 """Slices that share more of their rows tell the same; a part of another must be so much worse."""
 LEAST_CHANCE = 1e-6
+TOGETHER = 0.95
+"""Confidence of the intervals of all slices at once."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,29 @@ class _Part:
 @dataclass(frozen=True)
 class _Tested:
     part: _Part
-    excess: Interval
+    excess: float
+    error: float
+    degrees: int
     p: float
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What a row costs, and in whose terms.
+
+    Attributes:
+        metric: whose mean over rows it is.
+        losses: a row; only those of `counted` mean anything.
+        counted: rows that the metric looks at: of recall the positive ones.
+        words: what is compared, in words.
+        why: which metric that is, and why that one.
+    """
+
+    metric: str
+    losses: Array
+    counted: Array
+    words: str
+    why: str
 
 
 def losses_of_rows(evidence: Evidence) -> Array:
@@ -61,32 +86,78 @@ def losses_of_rows(evidence: Evidence) -> Array:
     return np.asarray(-np.log(np.clip(answers[np.arange(len(y)), y], LEAST_CHANCE, 1)))
 
 
+def _judged(evidence: Evidence) -> _Judged:
+    """By the first quality limit whose metric is a mean over rows; else by the loss."""
+    wanted = [limit.metric for limit in evidence.limits
+              if limit.metric in QUALITY and not limit.relative]  # fmt: skip
+    for metric in wanted:
+        found = _by_metric(metric, evidence)
+        if found is not None and found[1].sum() >= FEWEST_ROWS:
+            return _Judged(metric, *found, _WORDS[metric], f"{metric}, which has a limit")
+    metric, words = ("mae", "absolute error") if evidence.answers.ndim == 1 else (
+        "log_loss", "log loss"
+    )  # fmt: skip
+    why = f"{words}, since no quality limit is set"
+    if wanted:
+        why = f"{words}, since {wanted[0]} is no mean over rows"
+    everyone = np.ones(evidence.holdout.rows, bool)
+    return _Judged(metric, losses_of_rows(evidence), everyone, words, why)
+
+
+_WORDS = {
+    "accuracy": "share of wrong labels", "recall": "share of positive rows missed",
+    "precision": "share of positive labels that are wrong", "log_loss": "log loss",
+    "brier": "Brier score", "mae": "absolute error", "mape": "relative error",
+    "rmse": "squared error",
+}  # fmt: skip
+"""Metrics that are means over rows, so that a slice has one of its own. A ranking metric compares
+rows of different slices and falls within each; R2 and F1 fall where a slice has little spread, or
+few positive rows."""
+
+
+def _by_metric(metric: str, evidence: Evidence) -> tuple[Array, Array] | None:
+    """(what each row costs, which rows count); None for a metric that is no such mean."""
+    y = evidence.holdout.target
+    everyone = np.ones(len(y), bool)
+    if metric in ("accuracy", "recall", "precision"):
+        said = evidence.of(metric).argmax(axis=1)
+        counted = {"recall": y == 1, "precision": said == 1}.get(metric, everyone)
+        return (said != y) * 1.0, counted
+    if metric == "log_loss":
+        return losses_of_rows(evidence), everyone
+    if metric not in _WORDS or np.isnan(evidence.interval(metric, evidence.confidence).value):
+        return None
+    found = losses_of(metric, y, evidence.answers)
+    return None if found is None else (found, everyone)
+
+
 def weak_slices(evidence: Evidence) -> tuple[tuple[Slice, ...], Finding]:
     """The slices with the strongest evidence against them, and the gate's finding."""
-    losses = losses_of_rows(evidence)
-    singles = [_tested(part, losses) for part in _singles(evidence)]
+    by = _judged(evidence)
+    singles = [_tested(part, by, evidence.clusters) for part in _singles(evidence, by.counted)]
     singles.sort(key=lambda one: one.p)
-    pairs = [_tested(part, losses) for part in _pairs(singles[:PAIRED])]
+    pairs = [_tested(part, by, evidence.clusters) for part in _pairs(singles[:PAIRED], by.counted)]
     tested = sorted([*singles, *pairs], key=lambda one: one.p)
     corrected = _holm([one.p for one in tested])
     found = [
         (one, p)
         for one, p in zip(tested, corrected, strict=True)
-        if p < evidence.policy.alpha and one.excess.value > MATERIAL * losses.mean()
-    ]
+        if p < evidence.policy.alpha
+        and one.excess > MATERIAL * by.losses[by.counted].mean()
+    ]  # fmt: skip
     found.sort(key=lambda pair: len(pair[0].part.columns))  # halves before the pairs they make
     kept = sorted(_different(found), key=lambda pair: pair[0].p)
-    weak = [_slice(evidence, one, p) for one, p in kept]
-    return tuple(weak[:SHOWN]), _finding(evidence, weak, len(tested))
+    weak = [_slice(evidence, by, one, p, len(tested)) for one, p in kept]
+    return tuple(weak[:SHOWN]), _finding(by, weak, len(tested))
 
 
-def _singles(evidence: Evidence) -> Iterator[_Part]:
-    rows = evidence.holdout.rows
+def _singles(evidence: Evidence, counted: Array) -> Iterator[_Part]:
+    most = LARGEST * counted.sum()
     for column in evidence.schema.features:
         if column.private:
             continue
         for where, mask in _masks(column, evidence.holdout.feeds[column.name]):
-            if FEWEST_ROWS <= mask.sum() <= LARGEST * rows:
+            if FEWEST_ROWS <= (mask & counted).sum() <= most:
                 yield _Part(where, (column.name,), mask)
 
 
@@ -131,23 +202,32 @@ def _date(microseconds: float) -> str:
     return (EPOCH + dt.timedelta(microseconds=int(microseconds))).date().isoformat()
 
 
-def _pairs(singles: list[_Tested]) -> Iterator[_Part]:
+def _pairs(singles: list[_Tested], counted: Array) -> Iterator[_Part]:
     for one, other in combinations([tested.part for tested in singles], 2):
         mask = one.mask & other.mask
-        if one.columns != other.columns and mask.sum() >= FEWEST_ROWS:
+        if one.columns != other.columns and (mask & counted).sum() >= FEWEST_ROWS:
             yield _Part(f"{one.where}, and {other.where}", (*one.columns, *other.columns), mask)
 
 
-def _tested(part: _Part, losses: Array) -> _Tested:
-    inside, outside = losses[part.mask], losses[~part.mask]
+def _tested(part: _Part, by: _Judged, clusters: Array | None) -> _Tested:
+    """Whether a row costs more inside than outside."""
+    within = part.mask[by.counted]
+    losses = by.losses[by.counted]
+    inside, outside = losses[within], losses[~within]
     excess = float(inside.mean() - outside.mean())
-    error = float(np.sqrt(inside.var(ddof=1) / len(inside) + outside.var(ddof=1) / len(outside)))
-    degrees = len(inside) - 1
-    if error == 0:
-        return _Tested(part, Interval(excess, excess, excess), 0.0 if excess > 0 else 1.0)
-    reach = float(stats.t.ppf(0.975, degrees)) * error
-    p = float(stats.t.sf(excess / error, degrees))
-    return _Tested(part, Interval(excess, excess - reach, excess + reach), p)
+    spread = max(inside.var(ddof=1), losses.var(ddof=1))  # a few rows alike show too little of it
+    square, degrees = spread / len(inside) + outside.var(ddof=1) / len(outside), len(inside) - 1
+    if clusters is not None:
+        own = clusters[by.counted]
+        pulls = np.where(within, (losses - inside.mean()) / len(inside),
+                         (outside.mean() - losses) / len(outside))  # fmt: skip
+        count = len(np.unique(own[within]))
+        together = (np.bincount(own, pulls) ** 2).sum() * count / max(1, count - 1)
+        square, degrees = max(square, float(together)), count - 1
+    if square == 0 or degrees < 1:
+        return _Tested(part, excess, 0.0, 1, 1.0)
+    error = float(np.sqrt(square))
+    return _Tested(part, excess, error, degrees, float(stats.t.sf(excess / error, degrees)))
 
 
 def _holm(values: list[float]) -> list[float]:
@@ -168,7 +248,7 @@ def _different(tested: list[tuple[_Tested, float]]) -> list[tuple[_Tested, float
         mask = one.part.mask
         for other, _ in kept:
             shared = (mask & other.part.mask).sum()
-            inside = shared == mask.sum() and one.excess.value < STRONGER * other.excess.value
+            inside = shared == mask.sum() and one.excess < STRONGER * other.excess
             if inside or shared > OVERLAP * (mask | other.part.mask).sum():
                 break
         else:
@@ -176,16 +256,21 @@ def _different(tested: list[tuple[_Tested, float]]) -> list[tuple[_Tested, float
     return kept
 
 
-def _slice(evidence: Evidence, tested: _Tested, p: float) -> Slice:
+def _slice(evidence: Evidence, by: _Judged, tested: _Tested, p: float, looked: int) -> Slice:
+    """With an interval that holds for all slices that were looked at together (Bonferroni)."""
     rows = np.flatnonzero(tested.part.mask)
-    value = evidence.interval(evidence.goal, evidence.confidence, rows).value
-    known = None if np.isnan(value) else value
-    return Slice(tested.part.where, tested.part.columns, len(rows), known, tested.excess, p)
+    value = evidence.interval(by.metric, evidence.confidence, rows).value
+    reach = float(stats.t.isf((1 - TOGETHER) / 2 / looked, tested.degrees)) * tested.error
+    excess = Interval(tested.excess, tested.excess - reach, tested.excess + reach, TOGETHER)
+    return Slice(
+        tested.part.where, tested.part.columns, len(rows), None if np.isnan(value) else value,
+        excess, p, by.metric, by.words,
+    )  # fmt: skip
 
 
-def _finding(evidence: Evidence, weak: list[Slice], looked: int) -> Finding:
+def _finding(by: _Judged, weak: list[Slice], looked: int) -> Finding:
     wanted = f"none of {looked:,} slices worse beyond chance"
-    why = "Welch's t-test of the loss a row, corrected for all slices looked at (Holm)"
+    why = f"by {by.why}: Welch's t-test, corrected for all slices looked at (Holm)"
     if not looked:
         return Finding("weak slice", "all columns", "undecided", "nothing to look at", wanted,
                        f"no group of {FEWEST_ROWS} holdout rows", "more holdout rows",
@@ -195,7 +280,7 @@ def _finding(evidence: Evidence, weak: list[Slice], looked: int) -> Finding:
                        "warning")  # fmt: skip
     named = "; ".join(
         f"{s.where} ({s.rows:,} rows"
-        + (f", {evidence.goal} {show(evidence.goal, s.value)})" if s.value is not None else ")")
+        + (f", {s.metric} {show(s.metric, s.value)})" if s.value is not None else ")")
         for s in weak[:3]
     )
     return Finding(
