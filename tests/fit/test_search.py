@@ -358,6 +358,13 @@ def test_a_student_is_not_told_what_it_is_examined_on(tmp_path: Path) -> None:
     assert students and all(abs(t.score - 0.5) < 0.06 for t in students)
 
 
+def test_what_is_made_of_the_best_runs_the_same_cuts(tmp_path: Path) -> None:
+    more = "{budget: 4 trials, folds: 3, families: [lightgbm]}\npack: {drop_at_most: 0.01}"
+    record = run(tmp_path, more).record
+    made = [t for t in record.trials if t.origin in ("shortened", "narrowed")]
+    assert made and all(len(t.scores) == 9 for t in made)
+
+
 def test_small_tables_are_cut_more_than_once(tmp_path: Path) -> None:
     record = run(tmp_path, "{budget: 5 trials, folds: 3, families: [lightgbm]}").record
     assert "3 times for the best" in record.folds

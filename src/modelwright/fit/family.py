@@ -26,6 +26,7 @@ FAMILIES = {
 BASELINES = ("dummy", "linear")
 TRANSFORM = "target.transform"
 NATIVE = "encoding.native_levels"
+WITHOUT = "encoding.without"
 FAMILY_PARTS = ("name", "encoding", "defaults", "space", "fit")
 
 

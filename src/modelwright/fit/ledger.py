@@ -33,7 +33,7 @@ BLEND_MEMBERS = 3
 """Last fits that are kept room for."""
 MODELS_KEPT = 5
 """Best candidates whose models of every fold are kept, to teach."""
-MADE = ("blend", "distilled", "shortened", "quantised")
+MADE = ("blend", "distilled", "shortened", "quantised", "narrowed")
 """Origins of candidates that are made of others; a budget of trials does not count them."""
 
 

@@ -59,11 +59,8 @@ def next_family(ledger: Ledger, families: Sequence[Family], turn: int) -> Family
 def comparable(ledger: Ledger, candidate: Candidate) -> float | None:
     """A candidate's mean as if it had run all folds: those it lacks differ as they do for the
     leader."""
-    scorecard, leader = ledger.scorecard, ledger.leader
-    own = scorecard.mean(candidate.number)
-    if math.isnan(own) or leader is None:
+    leader = ledger.leader
+    if leader is None:
         return None
-    run = len(candidate.outcomes)
-    if run >= len(leader.outcomes):
-        return own
-    return own + scorecard.mean(leader.number) - scorecard.mean(leader.number, run)
+    found = ledger.scorecard.comparable(candidate.number, leader.number)
+    return None if math.isnan(found) else found

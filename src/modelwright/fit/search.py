@@ -29,9 +29,12 @@ from modelwright.fit.family import (
     TRANSFORM,
     Family,
     Range,
+    encoding_of,
     family_of,
     presets_of,
+    split_params,
 )
+from modelwright.fit.features import read_by
 from modelwright.fit.finish import cost_matrix
 from modelwright.fit.folds import folds_for
 from modelwright.fit.found import Found, StoppedBy
@@ -327,7 +330,9 @@ def check_settings(spec: Spec, dataset: Dataset) -> None:
         )
     names = dict.fromkeys([*BASELINES, *spec.fit.families])
     families = {name: family_of(name) for name in names}
-    by_family(spec.fit.params, families, "params")
+    params = by_family(spec.fit.params, families, "params")
+    for family in families.values():
+        read_by(schema, encoding_of(family, split_params(params[family.name])).without)
     by_family(spec.fit.space, families, "space")
     signs = monotone_signs(spec.fit, schema)
     if signs and not any(getattr(families[n], "monotone", False) for n in spec.fit.families):

@@ -23,7 +23,9 @@ AXES = {
     "throughput": "throughput",
 }
 """Costs that can be drawn, in the order of preference."""
-REMARKS = ("choice", "calibration", "label", "interval", "selection", "relax", "estimate")
+REMARKS = (
+    "choice", "columns", "calibration", "label", "interval", "selection", "relax", "estimate",
+)  # fmt: skip
 
 
 def candidates_page(fit: FitRecord, limits: Sequence[Limit], evidence: Sequence[Finding]) -> str:
