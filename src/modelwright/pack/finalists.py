@@ -15,6 +15,7 @@ from modelwright.core.records import Measured
 from modelwright.core.spec import PackSpec
 from modelwright.fit.found import Found
 from modelwright.fit.pipeline import Fit
+from modelwright.fit.telling import board_of
 from modelwright.fit.trials import Candidate
 from modelwright.pack.artefact import Artefact
 from modelwright.pack.bench import measure
@@ -93,6 +94,7 @@ def _measure_all(
     pressed: Callable[[], bool],
 ) -> None:
     finalists = found.finalists()
+    progress.board(board_of(found.chooser(measured), found.contenders()))
     longest = 0.0
     budget = found.ledger.budget
     after = min(RELEASE_SECONDS, RELEASE_SHARE * budget.total)
@@ -124,6 +126,7 @@ def _measure_all(
             continue
         longest = max(longest, time.monotonic() - started)
         progress.step(number + 1, len(finalists), _told(candidate, measured[candidate.number]))
+        progress.board(board_of(found.chooser(measured), found.contenders()))
 
 
 def _shortened(spec: PackSpec, budget: float) -> PackSpec:
