@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -15,6 +15,7 @@ Verdict = Literal["pass", "fail", "undecided"]
 Severity = Literal["info", "warning", "error"]
 ACCEPTED = "accepted in the spec"
 """How the reason of a finding begins that `data.accept` turned into a note."""
+NOT_LOOKED_AT = "not looked at"
 Alias = Literal["challenger", "canary", "champion", ""]
 
 
@@ -139,6 +140,18 @@ class ColumnChange(msgspec.Struct, frozen=True):
     distance: float | None
     equal: bool
     why: str = ""
+
+
+def not_looked_at(what: Iterable[str]) -> list[Finding]:
+    """A note for each piece of evidence that Ctrl-C left out: no verdict, and no gate's either."""
+    return [
+        Finding(
+            NOT_LOOKED_AT, name, "undecided", "left out",
+            why="Ctrl-C was pressed; no gate depends on it", advice="run again to have it",
+            severity="info",
+        )
+        for name in what
+    ]  # fmt: skip
 
 
 class DataChange(msgspec.Struct, frozen=True):

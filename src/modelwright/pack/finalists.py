@@ -74,7 +74,7 @@ def choose_finalist(
                 "Once more ends it all."
             )
         chosen = found.decide(measured)
-        fit = found.fit(chosen, measured)
+        fit = found.fit(chosen, measured, pressed)
         artefact = maker.seal(packed[chosen.number], fit.best, run / "artefact")
     except KeyboardInterrupt:
         progress.say("The search is kept: modelwright run --resume goes on with it.")

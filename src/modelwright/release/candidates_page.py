@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from modelwright.core.limits import METRICS, Limit, show
-from modelwright.core.records import Finding, FitRecord, Trial
+from modelwright.core.records import NOT_LOOKED_AT, Finding, FitRecord, Trial
 from modelwright.release.html import table
 
 MOST_TRIALS, OPEN_TRIALS = 40, 10
@@ -25,6 +25,7 @@ AXES = {
 """Costs that can be drawn, in the order of preference."""
 REMARKS = (
     "choice", "columns", "calibration", "label", "interval", "selection", "relax", "estimate",
+    NOT_LOOKED_AT,
 )  # fmt: skip
 
 
