@@ -45,6 +45,8 @@ STEADY = 0.1
 """Blocks whose p95 differs by less than this part of it have seen enough."""
 MOST_RATE = 1000.0
 """Requests a second above which the load generator itself would be what is measured."""
+AGAIN, PATIENCE = 0.002, 20.0
+"""Seconds until a request that was turned away is sent again, and until one is given up."""
 
 
 def measure(
@@ -314,7 +316,8 @@ async def _load(
     """Send one row at a time on each connection until the time is over, one row at least.
 
     With a rate, requests are due at fixed moments and their latency counts from then, so that a
-    slow answer is not hidden by the requests that wait for it.
+    slow answer is not hidden by the requests that wait for it. One that the server turns away as
+    too busy is asked again, and counts from the first time.
     """
     start = time.perf_counter()
     gap = connections / rate if rate else 0.0
@@ -346,8 +349,12 @@ async def _client(
                 "POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
                 f"content-length: {len(body)}\r\n\r\n"
             )
-            writer.write(head.encode() + body)
-            await _answer(reader)
+            while True:
+                writer.write(head.encode() + body)
+                waited = time.perf_counter() - sent
+                if await _is_answered(reader, patient=waited < PATIENCE):
+                    break
+                await asyncio.sleep(AGAIN)
             end = time.perf_counter()
             times.append((end - sent, end - start))
             number += 1
@@ -358,15 +365,17 @@ async def _client(
     return times
 
 
-async def _answer(reader: asyncio.StreamReader) -> None:
+async def _is_answered(reader: asyncio.StreamReader, *, patient: bool) -> bool:
+    """Whether it is an answer; not where a server that keeps to its limit on latency is too busy."""
     head = await reader.readuntil(b"\r\n\r\n")
     lowered = head.lower()
     length = int(lowered.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
     body = await reader.readexactly(length)
-    if not head.startswith(b"HTTP/1.1 200"):
-        raise PackError(
-            f"The server refused a training row: {body[:300].decode('utf-8', 'replace')}"
-        )
+    if head.startswith(b"HTTP/1.1 200"):
+        return True
+    if patient and head.startswith(b"HTTP/1.1 503"):
+        return False
+    raise PackError(f"The server refused a training row: {body[:300].decode('utf-8', 'replace')}")
 
 
 def _blocks(latencies: Array, statistic: Callable[[Array], float]) -> Interval:
