@@ -115,13 +115,16 @@ class Ledger:
         ran = [c for c in ran if len(c.outcomes) >= most]
         return self.chooser.ranked([c for c in ran if not c.broken] or ran)[0]
 
-    def is_hopeless(self, candidate: Candidate, *, spreads: float = 1.0) -> bool:
+    def is_hopeless(
+        self, candidate: Candidate, *, spreads: float = 1.0, beside: Candidate | None = None
+    ) -> bool:
         """Whether the folds run so far already show that a candidate cannot win.
 
         One fold must be behind by more than twice the spread of the leader's folds; several by
-        more than the standard deviation of the paired differences; `spreads` times as much.
+        more than the standard deviation of the paired differences; `spreads` times as much. The
+        leader is the best of all, or the one that is given (`beside`).
         """
-        leader = self.leader
+        leader = beside or self.leader
         if leader is None or leader is candidate:
             return False
         best = [fold.score for fold in self.scorecard.entries[leader.number]]

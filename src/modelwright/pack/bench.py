@@ -366,7 +366,7 @@ async def _client(
 
 
 async def _is_answered(reader: asyncio.StreamReader, *, patient: bool) -> bool:
-    """Whether it is an answer; not where a server that keeps to its limit on latency is too busy."""
+    """Whether it is an answer: a server that keeps to its limit on latency may be too busy."""
     head = await reader.readuntil(b"\r\n\r\n")
     lowered = head.lower()
     length = int(lowered.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
