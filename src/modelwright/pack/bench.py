@@ -316,8 +316,7 @@ async def _load(
     """Send one row at a time on each connection until the time is over, one row at least.
 
     With a rate, requests are due at fixed moments and their latency counts from then, so that a
-    slow answer is not hidden by the requests that wait for it. One that the server turns away as
-    too busy is asked again, and counts from the first time.
+    slow answer hides none that waits for it. One that is turned away counts from its first time.
     """
     start = time.perf_counter()
     gap = connections / rate if rate else 0.0
@@ -337,27 +336,24 @@ async def _client(
 ) -> list[tuple[float, float]]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     times: list[tuple[float, float]] = []
-    number = offset
     try:
         while not times or time.perf_counter() - start < seconds:
             due = start + len(times) * gap
             if gap and (early := due - time.perf_counter()) > 0:
                 await asyncio.sleep(early)
             sent = due if gap else time.perf_counter()
-            body = bodies[number % len(bodies)]
+            body = bodies[(offset + len(times)) % len(bodies)]
             head = (
                 "POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
                 f"content-length: {len(body)}\r\n\r\n"
             )
-            while True:
-                writer.write(head.encode() + body)
-                waited = time.perf_counter() - sent
-                if await _is_answered(reader, patient=waited < PATIENCE):
-                    break
+            writer.write(head.encode() + body)
+            until = time.perf_counter() + PATIENCE
+            while not await _is_answered(reader, until):
                 await asyncio.sleep(AGAIN)
+                writer.write(head.encode() + body)
             end = time.perf_counter()
             times.append((end - sent, end - start))
-            number += 1
     except (OSError, asyncio.IncompleteReadError) as error:
         raise PackError(f"The server broke off while it was measured: {error}.") from error
     finally:
@@ -365,15 +361,14 @@ async def _client(
     return times
 
 
-async def _is_answered(reader: asyncio.StreamReader, *, patient: bool) -> bool:
+async def _is_answered(reader: asyncio.StreamReader, until: float) -> bool:
     """Whether it is an answer: a server that keeps to its limit on latency may be too busy."""
     head = await reader.readuntil(b"\r\n\r\n")
-    lowered = head.lower()
-    length = int(lowered.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
+    length = int(head.lower().split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
     body = await reader.readexactly(length)
     if head.startswith(b"HTTP/1.1 200"):
         return True
-    if patient and head.startswith(b"HTTP/1.1 503"):
+    if head.startswith(b"HTTP/1.1 503") and time.perf_counter() < until:
         return False
     raise PackError(f"The server refused a training row: {body[:300].decode('utf-8', 'replace')}")
 
