@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from modelwright.core.goals import check_slices, goal_of
 from modelwright.core.limits import Limit
 from modelwright.core.progress import Progress, Silent
 from modelwright.core.records import (
+    NOT_LOOKED_AT,
     DatasetRecord,
     Finding,
     FitRecord,
@@ -30,7 +32,7 @@ from modelwright.fit.search import check_settings, search
 from modelwright.pack.artefact import Artefact, verified
 from modelwright.pack.baseline import pack_baseline
 from modelwright.pack.build import Maker, compared
-from modelwright.pack.finalists import choose_finalist
+from modelwright.pack.finalists import Chosen, choose_finalist
 from modelwright.pack.price import PriceList
 from modelwright.release import trust
 from modelwright.release.admission import admitted, admitted_again
@@ -156,25 +158,51 @@ def fit_to_release(
     prices = PriceList(maker, folder, dataset.train.feeds, limits)
     found = search(spec_file.spec, dataset, tell, prices, folder)
     was_pressed = found.stopped_by == "interrupt"  # then the next one ends it all, as was said
-    with contextlib.nullcontext(bool) if was_pressed else first_press_noted() as pressed:
+    noted = first_press_noted(found.ledger.trainer.halt.set)
+    with contextlib.nullcontext(bool) if was_pressed else noted as pressed:
         tell.stage("pack", f"finalists to ONNX, measured on the {spec_file.spec.pack.measure}")
         chosen = choose_finalist(found, maker, folder, tell, pressed)
         write_atomic(folder / "fit.json", to_json(chosen.fit.record))
         write_atomic(folder / "measured.json", to_json(chosen.measured))
-    tell.step(1, 1, _costs_met(limits, chosen.measured))
-    tell.stage("release", "gates, report, registry")
-    record = chosen.fit.record
+        tell.step(1, 1, _costs_met(limits, chosen.measured))
+        try:
+            tell.stage("release", "gates, report, registry")
+            release = _released(
+                spec_file, dataset, registry, maker, chosen, folder, recent, notes, tell, pressed
+            )
+        except KeyboardInterrupt:
+            tell.say("The search is kept: modelwright run --resume goes on with it.")
+            raise
+    return Released(release, chosen.fit.record, chosen.measured, folder)
+
+
+def _released(
+    spec_file: SpecFile,
+    dataset: Dataset,
+    registry: Registry,
+    maker: Maker,
+    chosen: Chosen,
+    folder: Path,
+    recent: Recent | None,
+    notes: tuple[Finding, ...],
+    tell: Progress,
+    pressed: Callable[[], bool],
+) -> ReleaseRecord:
+    """The chosen model judged on the sealed rows; the first Ctrl-C only shortens it."""
     baseline = pack_baseline(maker, chosen.fit, folder)
     keep_reference(
         folder, chosen.artefact.manifest, chosen.artefact.digest, chosen.fit,
         dataset.train.feeds, dataset.train.target,
     )  # fmt: skip
     judged = Judged(
-        spec_file, dataset.record, record, chosen.measured, chosen.artefact, folder, baseline,
-        recent, notes,
+        spec_file, dataset.record, chosen.fit.record, chosen.measured, chosen.artefact, folder,
+        baseline, recent, notes,
     )  # fmt: skip
-    release = judge_and_register(judged, dataset, chosen.fit, registry)
-    return Released(release, record, chosen.measured, folder)
+    release = judge_and_register(judged, dataset, chosen.fit, registry, pressed)
+    left_out = [f.subject for f in release.evidence if f.check == NOT_LOOKED_AT]
+    if left_out:
+        tell.say(f"Ctrl-C: judged by every gate, without {', '.join(left_out)}.")
+    return release
 
 
 def reproduce(

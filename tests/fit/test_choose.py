@@ -65,6 +65,16 @@ def test_the_made_scorecard_has_the_leads_that_it_was_asked_for() -> None:
     assert (lead, error) == (pytest.approx(0.02), pytest.approx(0.003))
 
 
+def test_one_that_ran_fewer_folds_is_ranked_by_those_that_it_shares() -> None:
+    """The first cut of a small table was easy: its mean alone says nothing against the others."""
+    folds = {1: (0.90, 0.80, 0.82), 2: (0.89,), 3: (0.91,), 4: (0.88, 0.79, 0.81)}
+    entries = {n: [Scored(s, np.zeros(2)) for s in scores] for n, scores in folds.items()}
+    scores = Scorecard("roc_auc", [1.0] * 3, 3, entries)
+    assert scores.comparable(2, 1) == pytest.approx(0.83)
+    ranked = chooser(scores).ranked([made(n) for n in (4, 2, 3, 1)])
+    assert [c.number for c in ranked] == [3, 1, 2, 4]
+
+
 @pytest.mark.parametrize(("error", "wins"), [(0.003, 9), (0.005, 1)])
 def test_a_blend_must_lead_by_more_than_the_noise(error: float, wins: int) -> None:
     one, two = made(1), made(2)

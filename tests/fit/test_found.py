@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from fit.test_search import prepared, searched
+from modelwright.core.records import NOT_LOOKED_AT
 
 
 def test_one_that_plainly_leads_is_chosen_though_it_lacks_folds(tmp_path: Path) -> None:
@@ -17,3 +20,27 @@ def test_one_that_plainly_leads_is_chosen_though_it_lacks_folds(tmp_path: Path) 
     dummy.family, linear.outcomes = linear.family, linear.outcomes[:2]
     ledger.scorecard.entries[linear.number] = ledger.scorecard.entries[linear.number][:2]
     assert found.contenders() == [linear]
+
+
+@pytest.mark.parametrize(
+    ("presses_at", "left_out"),
+    [(1, ["learning curve", "ablation"]), (2, ["learning curve", "ablation"]), (4, ["ablation"]),
+     (99, [])],
+)  # fmt: skip
+def test_what_ctrl_c_left_out_is_named_and_not_half_done(
+    tmp_path: Path, presses_at: int, left_out: list[str]
+) -> None:
+    """Pressed before, while the learning curve is trained, while the ablation is, or never."""
+    found = searched(*prepared(tmp_path, "{budget: 3 trials, folds: 3, families: [lightgbm]}"))
+    asked = 0
+
+    def pressed() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked >= presses_at
+
+    fit = found.fit(found.finalists()[0], {}, pressed)
+    said = [f.subject for f in fit.record.findings if f.check == NOT_LOOKED_AT]
+    assert said == left_out
+    assert (fit.learning is None) == ("learning curve" in left_out)
+    assert (fit.ablation == ()) == ("ablation" in left_out)

@@ -358,7 +358,36 @@ def test_a_student_is_not_told_what_it_is_examined_on(tmp_path: Path) -> None:
     assert students and all(abs(t.score - 0.5) < 0.06 for t in students)
 
 
+def test_what_is_made_of_the_best_runs_the_same_cuts(tmp_path: Path) -> None:
+    more = "{budget: 4 trials, folds: 3, families: [lightgbm]}\npack: {drop_at_most: 0.01}"
+    record = run(tmp_path, more).record
+    made = [t for t in record.trials if t.origin in ("shortened", "narrowed")]
+    assert made and all(len(t.scores) == 9 for t in made)
+
+
 def test_small_tables_are_cut_more_than_once(tmp_path: Path) -> None:
     record = run(tmp_path, "{budget: 5 trials, folds: 3, families: [lightgbm]}").record
     assert "3 times for the best" in record.folds
     assert max(len(t.scores) for t in record.trials) == 9
+
+
+def test_hopeless_trials_are_pruned_by_folds_and_stand_so_in_the_study(tmp_path: Path) -> None:
+    more = (
+        "{budget: 20 trials, folds: 5, blend: false, families: [extra_trees], params: "
+        "{extra_trees: {n_estimators: 20}}, "
+        "space: {extra_trees: {min_samples_leaf: {low: 1, high: 200, log: true, integer: true}}}}"
+    )
+    file, dataset = prepared(tmp_path, more, rows=600)
+    found = searched(file, dataset, run=tmp_path)
+    tuned = [c for c in found.ledger.candidates if c.origin == "search"]
+    pruned = [c for c in tuned if c.outcome == "pruned"]
+    assert {len(c.outcomes) for c in pruned} == {1, 3}
+    assert all(len(c.outcomes) >= 5 for c in tuned if c.outcome == "complete")
+    best = found.ledger.leader
+    assert best is not None
+    assert all(found.ledger.scorecard.lead(best.number, c.number)[0] > 0 for c in pruned)
+    with sqlite3.connect(tmp_path / "search.sqlite") as database:
+        states = [s for (s,) in database.execute("select state from trials order by number")]
+        steps = {s for (s,) in database.execute("select step from trial_intermediate_values")}
+    assert states == ["PRUNED" if c.outcome == "pruned" else "COMPLETE" for c in tuned]
+    assert steps == {len(c.outcomes) for c in pruned}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -14,9 +15,11 @@ import pytest
 
 import modelwright as mw
 from modelwright.core.errors import PackError
+from modelwright.pack import bench
 from modelwright.pack.artefact import Artefact
-from modelwright.pack.bench import _blocks, _server, _sustained
+from modelwright.pack.bench import _blocks, _load, _server, _sustained
 
+BUSY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\nretry-after: 1\r\n\r\n{}"
 SLOW, MOST_P95 = 0.6, 0.5
 """Seconds of a slow answer, and a limit that it breaks on any machine."""
 
@@ -57,9 +60,11 @@ def test_a_server_that_does_not_start_says_why(released: mw.Released, tmp_path: 
 
 
 @contextmanager
-def toy_server(slow_connections: int) -> Iterator[int]:
-    """A server whose first so many connections get slow answers; its port."""
+def toy_server(slow_connections: int, busy: int = 0) -> Iterator[int]:
+    """A server whose first so many connections get slow answers, and which turns the first `busy`
+    requests away; its port."""
     started, opened = threading.Event(), 0
+    turned_away = itertools.repeat(BUSY, busy)
     ports: list[int] = []
     ends: list[Callable[[], object]] = []
 
@@ -72,7 +77,7 @@ def toy_server(slow_connections: int) -> Iterator[int]:
                 await reader.readuntil(b"\r\n\r\n")
                 await reader.readexactly(2)
                 await asyncio.sleep(SLOW if slow else 0.001)
-                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+                writer.write(next(turned_away, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"))
         writer.close()
 
     async def serve() -> None:
@@ -104,6 +109,19 @@ def test_the_most_that_keeps_the_limit_counts_although_the_first_load_broke_it()
     with toy_server(slow_connections=1) as port:
         found = _sustained(port, [b"{}"], 0.9, MOST_P95)
     assert found.value > 2 / SLOW
+
+
+def test_a_request_that_is_turned_away_counts_from_the_first_time() -> None:
+    with toy_server(0, busy=30) as port:
+        found = asyncio.run(_load(port, [b"{}"], 1, 1.0))
+    assert found.latencies[0] >= 30 * (0.001 + bench.AGAIN) and len(found.latencies) > 1
+    assert found.latencies[0] > np.median(found.latencies[1:])
+
+
+def test_one_that_is_turned_away_for_ever_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "PATIENCE", 0.1)
+    with toy_server(0, busy=10**6) as port, pytest.raises(PackError, match="refused"):
+        asyncio.run(_load(port, [b"{}"], 1, 0.05))
 
 
 def test_without_a_limit_the_heaviest_load_counts() -> None:

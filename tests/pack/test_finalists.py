@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from modelwright.core.ctrl_c import first_press_noted
 from modelwright.core.errors import PackError
 from modelwright.core.goals import goal_of
-from modelwright.core.progress import Silent
+from modelwright.core.progress import BoardLine, Silent
 from modelwright.core.records import Trial
 from modelwright.data.dataset import load
 from modelwright.fit.found import Found
@@ -138,3 +138,30 @@ def test_no_finalist_can_be_packed(tmp_path: Path) -> None:
     with pytest.raises(PackError, match="cannot be written as ONNX"):
         choose_finalist(found, maker, tmp_path / "run", Silent())
     assert not (tmp_path / "run" / FOLDER).exists()
+
+
+class Boards(Silent):
+    def __init__(self) -> None:
+        self.seen: list[list[BoardLine]] = []
+
+    def board(self, lines: Sequence[BoardLine]) -> None:
+        self.seen.append(list(lines))
+
+
+def test_the_leaderboard_says_while_it_runs_what_is_known_by_then(tmp_path: Path) -> None:
+    mixed_table(400).write_csv(tmp_path / "t.csv")
+    file = spec_for(tmp_path, "t.csv", "bought", MORE.replace("10 MB", "12 kB"))
+    dataset, boards = load(file), Boards()
+    maker = Maker(file, dataset, goal_of(file.spec, dataset.schema.target))
+    prices = PriceList(maker, tmp_path, dataset.train.feeds, file.spec.parsed_limits())
+    found = search(file.spec, dataset, boards, prices)
+    searching = [line for board in boards.seen for line in board]
+    priced = [line for line in searching if line.size]
+    assert priced and all(line.size.startswith("~") and line.cost for line in priced)
+    assert {line.feasible for line in searching} >= {"", "no"}
+    assert all(line.seconds and "±" in line.score for line in searching)
+    assert any(line.pareto for line in priced) and any("over size" in line.note for line in priced)
+    boards.seen.clear()
+    chosen = choose_finalist(found, maker, tmp_path, boards)
+    [own] = [n for n in boards.seen[-1] if n.number == str(chosen.fit.record.best)]
+    assert own.size and not own.size.startswith("~") and not own.cost.startswith("~")

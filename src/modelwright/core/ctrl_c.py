@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def first_press_noted() -> Iterator[Callable[[], bool]]:
+def first_press_noted(then: Callable[[], object] = bool) -> Iterator[Callable[[], bool]]:
     """Only note the first Ctrl-C; the second raises KeyboardInterrupt as ever.
 
     A program with a handler of its own keeps it, and outside the main thread there is no Ctrl-C.
+
+    Args:
+        then: called at the first one, between two steps of whatever is going on; must not wait.
 
     Yields:
         Whether it was pressed so far.
@@ -27,6 +30,7 @@ def first_press_noted() -> Iterator[Callable[[], bool]]:
     def note(_number: int, _frame: object) -> None:
         signal.signal(signal.SIGINT, usual)
         pressed.set()
+        then()
 
     signal.signal(signal.SIGINT, note)
     try:

@@ -7,13 +7,25 @@ from typing import NamedTuple, Protocol
 
 
 class BoardLine(NamedTuple):
-    """One line of the leaderboard as it stands, in words."""
+    """One line of the leaderboard as it stands, in words; empty what is not known yet.
+
+    `cost`: one row in process; it and the four after `note` begin with ~ where they are estimated.
+    `seconds`: of training so far. `feasible`: yes or no, as far as costs are known; `note` names
+    the limits that it breaks. `pareto`: yes where nothing is both better and faster.
+    """
 
     number: str
     candidate: str
     score: str
     cost: str
     note: str = ""
+    p95: str = ""
+    throughput: str = ""
+    memory: str = ""
+    size: str = ""
+    seconds: str = ""
+    feasible: str = ""
+    pareto: str = ""
 
 
 class Progress(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -14,6 +15,7 @@ Verdict = Literal["pass", "fail", "undecided"]
 Severity = Literal["info", "warning", "error"]
 ACCEPTED = "accepted in the spec"
 """How the reason of a finding begins that `data.accept` turned into a note."""
+NOT_LOOKED_AT = "not looked at"
 Alias = Literal["challenger", "canary", "champion", ""]
 
 
@@ -140,6 +142,18 @@ class ColumnChange(msgspec.Struct, frozen=True):
     why: str = ""
 
 
+def not_looked_at(what: Iterable[str]) -> list[Finding]:
+    """A note for each piece of evidence that Ctrl-C left out: no verdict, and no gate's either."""
+    return [
+        Finding(
+            NOT_LOOKED_AT, name, "undecided", "left out",
+            why="Ctrl-C was pressed; no gate depends on it", advice="run again to have it",
+            severity="info",
+        )
+        for name in what
+    ]  # fmt: skip
+
+
 class DataChange(msgspec.Struct, frozen=True):
     """Two versions of a table: `only` and `both` count rows by their content, -1 when the tables
     were too large to hold. `sampled`: rows a side that distributions are of, 0 for all."""
@@ -192,7 +206,9 @@ class Measured(msgspec.Struct, frozen=True):
     steady: bool = True
 
 
-Origin = Literal["default", "preset", "search", "blend", "distilled", "shortened", "quantised"]
+Origin = Literal[
+    "default", "preset", "search", "blend", "distilled", "shortened", "quantised", "narrowed"
+]
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -224,6 +240,10 @@ class Trial(msgspec.Struct, frozen=True):
     pareto: bool = False
 
 
+def _mean(scores: Sequence[float]) -> float:
+    return sum(scores) / len(scores)
+
+
 class FitRecord(msgspec.Struct, frozen=True):
     """The search: every trial, the chosen one, and all that is needed to do it again.
 
@@ -249,11 +269,19 @@ class FitRecord(msgspec.Struct, frozen=True):
     first_feasible: float | None = None
 
     def leaderboard(self) -> list[Trial]:
-        """Candidates that were scored: complete ones first, the best first."""
+        """Candidates that were scored: complete ones first, the best first; where a small table was
+        cut several times, each is compared on the folds that it ran."""
         sign = -1.0 if METRICS[self.goal].better == "higher" else 1.0
-        known = [(trial, sign * trial.score) for trial in self.trials if trial.score is not None]
-        known.sort(key=lambda pair: (pair[0].outcome != "complete", pair[1]))
-        return [trial for trial, _ in known]
+        known = [trial for trial in self.trials if trial.score is not None]
+        most = max(known, key=lambda trial: len(trial.scores), default=None)
+
+        def place(trial: Trial) -> tuple[bool, float]:
+            assert trial.score is not None and most is not None
+            run = len(trial.scores)
+            easier = _mean(most.scores[:run]) - _mean(most.scores) if run else 0.0
+            return trial.outcome != "complete", sign * (trial.score - easier)
+
+        return sorted(known, key=place)
 
 
 class Parity(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from typing import Literal
 
 import msgspec
@@ -126,6 +127,14 @@ class Schema(msgspec.Struct, frozen=True):
         """Names that a request may carry although the model does not read them."""
         unread = (column.name for column in self.columns if not column.is_feature)
         return frozenset([*unread, self.target.name])
+
+    def without(self, names: Collection[str], why: str) -> Schema:
+        """The same with these columns not used, and why."""
+        columns = tuple(
+            msgspec.structs.replace(c, unused=why) if c.is_feature and c.name in names else c
+            for c in self.columns
+        )
+        return msgspec.structs.replace(self, columns=columns)
 
     def column(self, name: str) -> Column:
         """The column of that name; KeyError when there is none."""

@@ -149,8 +149,8 @@ class PackSpec(Strict):
     drop_at_most: float | None = Field(
         None,
         ge=0,
-        description="Quality in the goal metric that a smaller model may cost: fewer rounds, one "
-        "model that learned a blend, or a network's weights in float16 or int8.",
+        description="Quality in the goal metric that a smaller model may cost: fewer rounds, fewer "
+        "columns, one model that learned a blend, or a network's weights in float16 or int8.",
     )
 
 

@@ -6,7 +6,6 @@ what would be lost, since other columns may tell the same.
 
 from __future__ import annotations
 
-import msgspec
 import numpy as np
 from scipy.stats import rankdata
 
@@ -14,6 +13,7 @@ from modelwright.core.evaluation import Importance
 from modelwright.core.intake import Array, Feeds
 from modelwright.core.schema import Schema
 from modelwright.fit.certainty import paired_gain
+from modelwright.fit.features import NOT_READ
 from modelwright.fit.ledger import Ledger
 from modelwright.fit.trials import Candidate
 
@@ -44,13 +44,13 @@ def ablation(ledger: Ledger, chosen: Candidate) -> tuple[Importance, ...]:
     part = parts[0][0] if parts else chosen
     if part.teacher is not None or not part.outcomes:
         return ()
-    schema, folds = ledger.trainer.schema, ledger.folds
+    schema, folds = ledger.trainer.schema.without(part.left_out, NOT_READ), ledger.folds
     affordable = _spare_seconds(ledger) / (ROOM * part.seconds_a_fold + 1e-9)
     most = int(affordable * ledger.trainer.workers)
     wanted = sets_of_columns(schema, folds.dataset.train.feeds)[:most]
     if not wanted:
         return ()
-    lean = [without(schema, columns) for columns in wanted]
+    lean = [schema.without(columns, NOT_READ) for columns in wanted]
     answers = ledger.trainer.with_schemas(part, folds, lean)
     y, own, clusters = folds.truth(0), part.outcomes[0].answers, folds.clusters(0)
     found = [
@@ -65,12 +65,6 @@ def ablation(ledger: Ledger, chosen: Candidate) -> tuple[Importance, ...]:
 def _spare_seconds(ledger: Ledger) -> float:
     budget = ledger.budget
     return SHARE_OF_REST * budget.left if budget.trials is None else WITHOUT_LIMIT
-
-
-def without(schema: Schema, columns: tuple[str, ...]) -> Schema:
-    """The schema of a model that does not read these columns."""
-    kept = tuple(column for column in schema.columns if column.name not in columns)
-    return msgspec.structs.replace(schema, columns=kept)
 
 
 def sets_of_columns(schema: Schema, feeds: Feeds) -> list[tuple[str, ...]]:

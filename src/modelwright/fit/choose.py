@@ -21,7 +21,7 @@ NOISE = 1.0
 """Standard errors of the paired difference that a lead must exceed to count."""
 SHOWN = 0.005
 """Part of a figure that its three digits may leave out."""
-SHRUNK = ("shortened", "distilled", "quantised")
+SHRUNK = ("shortened", "distilled", "quantised", "narrowed")
 COSTS = ("latency_p95", "throughput", "memory", "size")
 
 
@@ -66,7 +66,7 @@ class Chooser:
         limits: all of the spec.
         measured: candidate number -> the real server's figures, where they were taken.
         bias: how much being the best of all flatters; a smaller lead counts for nothing.
-        drop_at_most: lead that is given up for a shortened, distilled or quantised model.
+        drop_at_most: lead that is given up for a smaller model, one of `SHRUNK`.
     """
 
     scorecard: Scorecard
@@ -86,11 +86,15 @@ class Chooser:
         return broken_by(kept, found) if found is not None else ()
 
     def ranked(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Best score first; those without one last."""
+        """Best score first; those without one last. One that lacks folds is compared, on those that
+        it ran, with the one that ran most."""
+        card = self.scorecard
+        most = max((len(card.entries.get(c.number, [])) for c in candidates), default=0)
+        full = [c.number for c in candidates if len(card.entries.get(c.number, [])) == most]
         sign = -1.0 if METRICS[self.scorecard.goal].better == "higher" else 1.0
 
         def place(candidate: Candidate) -> tuple[bool, float, int]:
-            score = sign * self.scorecard.mean(candidate.number)
+            score = sign * card.comparable(candidate.number, min(full))
             return bool(np.isnan(score)), score, candidate.number
 
         return sorted(candidates, key=place)
@@ -104,8 +108,8 @@ class Chooser:
         """The simplest of those that the best does not beat by more than its noise.
 
         A single model must also lead by more than being the best of many flatters it. One model is
-        simpler than a blend, an untuned one simpler than a tuned one; then the cheaper
-        counts (equally cheap within a factor of 2), then the score.
+        simpler than a blend, an untuned one simpler than a tuned one; then one that leaves columns
+        out; then the cheaper counts (equally cheap within a factor of 2), then the score.
         """
         ranked = self.ranked(candidates)
         near = [c for c in ranked if c is ranked[0] or self._is_near(ranked[0], c)]
@@ -217,12 +221,14 @@ def _beyond(limit: Limit, value: float) -> float:
     return value * (1 + SHOWN if limit.direction == "at_most" else 1 - SHOWN)
 
 
-def _simplicity(candidate: Candidate) -> tuple[int, int, int]:
-    """(models in it, how much it was tuned, size in doublings of its nodes), the less the simpler.
+def _simplicity(candidate: Candidate) -> tuple[int, int, int, int]:
+    """(models in it, how much it was tuned, less the columns it leaves out, size in doublings of
+    its nodes), the less the simpler.
 
-    A shortened, distilled or quantised model is a cheaper stand-in: it is as plain as a default.
+    A shortened, distilled, quantised or narrowed model is a cheaper stand-in: it is as plain as a
+    default.
     """
     tuned = {"preset": 1, "search": 2}.get(candidate.origin, 0)
     price = candidate.price
     magnitude = 99 if price is None else round(math.log2(max(1, price.nodes)))
-    return max(1, len(candidate.members)), tuned, magnitude
+    return max(1, len(candidate.members)), tuned, -len(candidate.left_out), magnitude

@@ -26,6 +26,7 @@ FAMILIES = {
 BASELINES = ("dummy", "linear")
 TRANSFORM = "target.transform"
 NATIVE = "encoding.native_levels"
+WITHOUT = "encoding.without"
 FAMILY_PARTS = ("name", "encoding", "defaults", "space", "fit")
 
 
@@ -83,7 +84,11 @@ class FitJob:
 
 
 class Fitted(Protocol):
-    """A trained model, alive in this process only."""
+    """A trained model, alive in this process only.
+
+    A method is optional: `grown(rows)`, how many times as large it would be had it learned from
+    `rows` times as many rows; without it the size is taken to depend on the rounds alone.
+    """
 
     rounds: int
     """Boosting rounds, or trees of a forest; 0 where there is no such thing."""

@@ -8,7 +8,7 @@ Micci-Barreca 2001 for the smoothed mean), so that no row sees its own target.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -20,6 +20,8 @@ from modelwright.core.schema import Column, Schema
 from modelwright.core.table import Table
 from modelwright.data.means import cross_fitted, level_means
 from modelwright.fit.calendar import CYCLES, PARTS, Part, calendar
+
+NOT_READ = "the model leaves it out (encoding.without)"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Encoding:
         native_levels: a category with at most this many levels is handed to the library as one,
             for families that split on sets of levels (LightGBM); 0: none is.
         list_items: items of a list column that get a column each, the most frequent first.
+        without: columns that are not read at all.
     """
 
     numbers: Literal["raw", "standard"] = "raw"
@@ -52,18 +55,26 @@ class Encoding:
     age: bool = False
     list_items: int = 40
     native_levels: int = 0
+    without: tuple[str, ...] = ()
 
     def changed(self, settings: dict[str, Any]) -> Encoding:
         """The encoding with some fields set.
 
         Raises:
-            UsageError: a field that does not exist.
+            UsageError: a field that does not exist, or columns to leave out that are no list.
         """
         for name in settings:
             if name not in self.__dataclass_fields__:
                 hint = did_you_mean(name, self.__dataclass_fields__)
                 raise UsageError(f"Unknown parameter 'encoding.{name}'.", hint=hint)
-        return replace(self, **settings)
+        left_out = settings.get("without", self.without)
+        named = isinstance(left_out, (list, tuple)) and all(isinstance(n, str) for n in left_out)
+        if not named:
+            raise UsageError(
+                f"encoding.without wants a list of columns, found {left_out!r}.",
+                hint="Write it as [age, city].",
+            )
+        return replace(self, **{**settings, "without": tuple(left_out)})
 
 
 @dataclass(frozen=True)
@@ -139,6 +150,14 @@ class Encoder:
         return len(self.sources) + int(extra) + encoded + sum(len(t.items) for t in self.lists)
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The column that each feature is made of."""
+        own = [source.column for source in self.sources]
+        flags = [own[at] for at in self.scaling.indicators] if self.scaling else []
+        tables = [t.column for t in self.tables for _ in range(t.table.shape[1])]
+        return (*own, *flags, *tables, *(t.column for t in self.lists for _ in t.items))
+
+    @property
     def categories(self) -> tuple[int, ...]:
         """Numbers of the features that are categories, for a library that knows them."""
         widths = [int(t.table.shape[1]) for t in self.tables]
@@ -195,6 +214,7 @@ def fit_encoder(
     Returns:
         (the encoder, the matrix to train on, in which target means are cross-fitted).
     """
+    schema = read_by(schema, encoding.without)
     sources = _sources(schema, table.feeds, encoding)
     raw = raw_numbers(sources, table.feeds)
     scaling = _scaling(raw, encoding) if encoding.numbers == "standard" else None
@@ -210,6 +230,25 @@ def fit_encoder(
     encoder = Encoder(tuple(sources), scaling, tuple(tables), tuple(lists))
     numbers = Encoder(tuple(sources), scaling, ())._numbers(table.feeds)
     return encoder, np.concatenate([numbers, *parts], axis=1)
+
+
+def read_by(schema: Schema, left_out: Collection[str]) -> Schema:
+    """The schema of a model that leaves these columns out.
+
+    Raises:
+        UsageError: a column that there is not, or none would be left.
+    """
+    if not left_out:
+        return schema
+    names = [column.name for column in schema.columns]
+    for name in left_out:
+        if name not in names:
+            hint = did_you_mean(name, names) or f"Columns: {', '.join(names[:20])}."
+            raise UsageError(f"encoding.without names {name!r}.", hint=hint)
+    found = schema.without(left_out, NOT_READ)
+    if not found.features:
+        raise UsageError("encoding.without leaves no column.", hint="Name fewer.")
+    return found
 
 
 def _items(column: Column, encoding: Encoding) -> ListTable:

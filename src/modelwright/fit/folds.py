@@ -117,6 +117,10 @@ class Folds:
             return 1.0
         return self.dataset.train.rows / float(np.mean([len(rows) for rows, _ in self.cuts]))
 
+    def more_rows(self, number: int) -> float:
+        """Rows of the whole table for one that a fold learns from."""
+        return self.dataset.train.rows / len(self.cuts[number][0])
+
     def valid(self, number: int) -> Array:
         """Places of a fold's validation rows."""
         return self.cuts[number][1]

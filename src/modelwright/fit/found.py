@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -10,8 +10,9 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from modelwright.core.evaluation import Curve, Importance
 from modelwright.core.intake import Array
-from modelwright.core.records import FitRecord, Measured, Trial
+from modelwright.core.records import Finding, FitRecord, Measured, Trial, not_looked_at
 from modelwright.core.spec import Spec
 from modelwright.data.dataset import Dataset
 from modelwright.fit.ablation import ablation
@@ -158,8 +159,18 @@ class Found:
         """The candidates among which the best was picked, as far as they had a chance."""
         return self.ledger.chooser.ranked(self.contenders())[:CONSIDERED_FOR_BIAS]
 
-    def fit(self, chosen: Candidate, measured: Mapping[int, Measured]) -> Fit:
-        """The search as a record, with the chosen pipeline and the baselines beside it."""
+    def fit(
+        self,
+        chosen: Candidate,
+        measured: Mapping[int, Measured],
+        pressed: Callable[[], bool] = bool,
+    ) -> Fit:
+        """The search as a record, with the chosen pipeline and the baselines beside it.
+
+        Args:
+            pressed: whether Ctrl-C was pressed: what no gate needs is left out from then on, and
+                the record says so.
+        """
         ledger = self.ledger
         defaults = [c for c in ledger.candidates if c.origin == "default" and c.outcomes]
         firsts = {c.name: c for c in reversed(defaults) if c.name in BASELINES}
@@ -187,9 +198,8 @@ class Found:
             findings=tuple(remarks(self, chosen, measured)),
             first_feasible=ledger.first_feasible,
         )
-        waited_for = self.stopped_by != "interrupt"
-        learning = learning_curve(ledger, chosen) if waited_for else None
-        lost = ablation(ledger, chosen) if waited_for else ()
+        learning, lost, left_out = _more_evidence(self, chosen, pressed)
+        record = msgspec.structs.replace(record, findings=(*record.findings, *left_out))
         ledger.trainer.close()
         answers = pipeline.outputs.calibration.apply(self.out_of_fold(chosen))
         return Fit(record, pipeline, baselines, answers, learning, lost)
@@ -208,6 +218,23 @@ class Found:
             broken=tuple(limit.metric for limit in chooser.broken(candidate)),
             pareto=candidate.number in chooser.pareto(self.contenders()),
         )
+
+
+def _more_evidence(
+    found: Found, chosen: Candidate, pressed: Callable[[], bool]
+) -> tuple[Curve | None, tuple[Importance, ...], list[Finding]]:
+    """(learning curve, ablation, a note for each that Ctrl-C left out). A training that it ended
+    has too few rounds: what was made of that is left out too."""
+
+    def hurried() -> bool:
+        return found.stopped_by == "interrupt" or pressed()
+
+    learning = None if hurried() else learning_curve(found.ledger, chosen)
+    left_out = ["learning curve"] if hurried() else []
+    lost = () if hurried() else ablation(found.ledger, chosen)
+    left_out += ["ablation"] if hurried() else []
+    kept = None if "learning curve" in left_out else learning
+    return kept, () if left_out else lost, not_looked_at(left_out)
 
 
 def _best_on_shared_folds(ledger: Ledger, leader: Candidate) -> Candidate:

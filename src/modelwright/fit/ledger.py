@@ -33,7 +33,7 @@ BLEND_MEMBERS = 3
 """Last fits that are kept room for."""
 MODELS_KEPT = 5
 """Best candidates whose models of every fold are kept, to teach."""
-MADE = ("blend", "distilled", "shortened", "quantised")
+MADE = ("blend", "distilled", "shortened", "quantised", "narrowed")
 """Origins of candidates that are made of others; a budget of trials does not count them."""
 
 
@@ -115,13 +115,16 @@ class Ledger:
         ran = [c for c in ran if len(c.outcomes) >= most]
         return self.chooser.ranked([c for c in ran if not c.broken] or ran)[0]
 
-    def is_hopeless(self, candidate: Candidate, *, spreads: float = 1.0) -> bool:
+    def is_hopeless(
+        self, candidate: Candidate, *, spreads: float = 1.0, beside: Candidate | None = None
+    ) -> bool:
         """Whether the folds run so far already show that a candidate cannot win.
 
         One fold must be behind by more than twice the spread of the leader's folds; several by
-        more than the standard deviation of the paired differences; `spreads` times as much.
+        more than the standard deviation of the paired differences; `spreads` times as much. The
+        leader is the best of all, or the one that is given (`beside`).
         """
-        leader = self.leader
+        leader = beside or self.leader
         if leader is None or leader is candidate:
             return False
         best = [fold.score for fold in self.scorecard.entries[leader.number]]
@@ -179,22 +182,26 @@ class Ledger:
         candidate.broken = tuple(limit.metric for limit in self.chooser.broken(candidate))
 
     def _of_one_fold(self, candidate: Candidate) -> tuple[Pipeline, float]:
-        """(the pipeline as one fold trained it, how many times its rounds the last fit will have).
+        """(the pipeline as one fold trained it, how many times as large the last fit will be).
+
+        That one has other rounds, and trees that grow with the rows have more leaves.
 
         The fold is the one whose rounds are nearest to the mean; a restored candidate is trained
         again on its first.
         """
         parts = candidate.members or ((candidate, 1.0),)
         members: list[Member] = []
-        wanted = had = 0
+        wanted, had = 0.0, 0
         for part, _ in parts:
-            kept = [o for o in part.outcomes if o.member is not None]
+            kept = [(n, o) for n, o in enumerate(part.outcomes) if o.member is not None]
             if not kept:
-                kept = [self.trainer.first_fold(part, self.folds)]
-            nearest = min(kept, key=lambda o: abs(o.rounds - part.rounds))
+                kept = [(0, self.trainer.first_fold(part, self.folds))]
+            fold, nearest = min(kept, key=lambda pair: abs(pair[1].rounds - part.rounds))
             assert nearest.member is not None
             members.append(nearest.member)
-            wanted, had = wanted + part.rounds, had + nearest.rounds
+            grown = getattr(nearest.member.model, "grown", None)
+            larger = grown(self.folds.more_rows(fold)) if grown is not None else 1.0
+            wanted, had = wanted + larger * part.rounds, had + nearest.rounds
         weights = tuple(weight for _, weight in parts)
         return Pipeline(self.schema, tuple(members), weights), wanted / had if had else 1.0
 

@@ -1,7 +1,9 @@
-"""Candidates made of others: blends, a student of the best blend, shortened and rounded copies."""
+"""Candidates made of others: blends, a student of the best blend, shortened, rounded and narrowed
+copies."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,9 +13,10 @@ from modelwright.data.dataset import Dataset
 from modelwright.fit.blend import blended, recipes
 from modelwright.fit.choose import NOISE
 from modelwright.fit.decision import Stored
-from modelwright.fit.family import Family
+from modelwright.fit.family import WITHOUT, Family
 from modelwright.fit.ledger import MADE, Ledger
 from modelwright.fit.trials import Candidate
+from modelwright.fit.useless import useless_columns
 
 SHORTER = (0.5, 0.25)
 """Parts of the rounds that shortened models keep."""
@@ -50,6 +53,9 @@ def make_more(ledger: Ledger, spec: Spec, dataset: Dataset, families: Sequence[F
         best = ledger.chooser.ranked([*singles, *made])[0]
         for stored in SMALLER:
             _quantise(ledger, dataset, best, stored)
+    if spec.pack.drop_at_most is not None:
+        best = ledger.chooser.best_within_noise([*singles, *made])
+        _narrow(ledger, best if _has_time_for(ledger, best) else ledger.chooser.ranked(singles)[0])
 
 
 def cost_of_more(ledger: Ledger, spec: Spec, dataset: Dataset) -> float:
@@ -59,7 +65,8 @@ def cost_of_more(ledger: Ledger, spec: Spec, dataset: Dataset) -> float:
     pupils = [STUDENT_COST * c.seconds for c in able]
     shrink = spec.pack.drop_at_most is not None or ledger.bounded
     shorter = [c.seconds * sum(SHORTER) for c in ranked][:1] if shrink else []
-    return sum([*pupils, *shorter])
+    narrower = [c.seconds for c in ranked][:1] if spec.pack.drop_at_most is not None else []
+    return sum([*pupils, *shorter, *narrower])
 
 
 def _can_learn(ledger: Ledger, candidate: Candidate, dataset: Dataset) -> bool:
@@ -84,15 +91,21 @@ def _distil(
     in_vain = lead <= NOISE * error and not ledger.bounded
     if in_vain or not able or not ledger.fits(able[0]):
         return
-    parts = [member for member, _ in teacher.members]
-    if any(o.member is None for part in parts for o in part.outcomes[: ledger.folds.count]):
+    taught = min(_folds_with_models(member) for member, _ in teacher.members)
+    if taught < ledger.folds.count:
         return  # taken up from a killed search, which keeps answers but no models
     student = Candidate(
         len(ledger.candidates), able[0].family, "distilled", dict(able[0].params),
         teacher=teacher,
         note=f"taught by candidate {teacher.number}",
     )  # fmt: skip
-    ledger.advance([ledger.add(student)], ledger.folds.count)
+    ledger.advance([ledger.add(student)], taught)
+
+
+def _folds_with_models(candidate: Candidate) -> int:
+    """How many folds, from the first on, still have their models."""
+    kept = itertools.takewhile(lambda outcome: outcome.member is not None, candidate.outcomes)
+    return sum(1 for _ in kept)
 
 
 def _shorten(ledger: Ledger, source: Candidate) -> None:
@@ -105,7 +118,7 @@ def _shorten(ledger: Ledger, source: Candidate) -> None:
                 {**source.params, **source.settled}, fixed_rounds=rounds,
                 note=f"{part:.0%} of the rounds of candidate {source.number}",
             )  # fmt: skip
-            ledger.advance([ledger.add(short)], ledger.folds.count)
+            ledger.advance([ledger.add(short)], len(source.outcomes))
 
 
 def _quantise(ledger: Ledger, dataset: Dataset, source: Candidate, stored: Stored) -> None:
@@ -131,6 +144,40 @@ def _quantise(ledger: Ledger, dataset: Dataset, source: Candidate, stored: Store
             ledger.price(whole)
 
 
+def _has_time_for(ledger: Ledger, source: Candidate) -> bool:
+    """Whether all folds of a candidate, of a blend those of all members, can be run once more."""
+    seconds = ledger.folds.count * source.seconds_a_fold / ledger.trainer.workers
+    return ledger.budget.spent + seconds + ledger.reserve <= ledger.budget.total
+
+
+def _narrow(ledger: Ledger, source: Candidate) -> None:
+    """The best model trained again without the columns that it can do without."""
+    parts = source.members or ((source, 1.0),)
+    if not _has_time_for(ledger, source):
+        return
+    columns = useless_columns(ledger, source)
+    if not columns:
+        return
+    note = f"candidate {source.number} without {len(columns)} of its columns"
+    narrow: list[tuple[Candidate, float]] = []
+    for part, weight in parts:
+        left_out = [*part.params.get(WITHOUT, ()), *columns]
+        made = Candidate(
+            len(ledger.candidates), part.family, "narrowed", {**part.params, WITHOUT: left_out},
+            source=source, note=note,
+        )  # fmt: skip
+        ledger.advance([ledger.add(made)], len(part.outcomes))
+        if made.outcome != "complete":
+            return
+        narrow.append((made, weight))
+    if source.members:
+        whole = blended(len(ledger.candidates), tuple(narrow))
+        whole.origin, whole.source, whole.note = "narrowed", source, note
+        ledger.add(whole)
+        if ledger.bounded:
+            ledger.price(whole)
+
+
 def _rounded(
     ledger: Ledger, dataset: Dataset, source: Candidate, stored: Stored
 ) -> Candidate | None:
@@ -139,13 +186,12 @@ def _rounded(
         len(ledger.candidates), source.family, "quantised", {**source.params, "stored": stored},
         note=f"candidate {source.number} with weights in {stored}",
     )  # fmt: skip
-    folds = source.outcomes[: ledger.folds.count]
-    if any(o.member is None for o in folds):
+    if any(o.member is None for o in source.outcomes):
         if not ledger.fits(source):
             return None
-        ledger.advance([ledger.add(made)], ledger.folds.count)
+        ledger.advance([ledger.add(made)], len(source.outcomes))
         return made if made.outcome == "complete" else None
-    for number, outcome in enumerate(folds):
+    for number, outcome in enumerate(source.outcomes):
         assert outcome.member is not None
         model: Any = outcome.member.model
         member = replace(outcome.member, model=model.kept_as(stored))

@@ -76,6 +76,15 @@ class Scorecard:
             return float("nan")
         return float(np.average([f.score for f in folds], weights=self.weights[: len(folds)]))
 
+    def comparable(self, number: int, reference: int) -> float:
+        """The mean as if all folds of `reference` had been run: those that are missing differ as
+        they do for that one."""
+        run = len(self.entries.get(number, []))
+        own = self.mean(number)
+        if run >= len(self.entries.get(reference, [])):
+            return own
+        return own + self.mean(reference) - self.mean(reference, run)
+
     def error(self, number: int) -> float:
         """Standard error of the mean."""
         return self._error([fold.pulls for fold in self.entries.get(number, [])])

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from modelwright.fit.family import NATIVE, TRANSFORM, Family
-from modelwright.fit.ledger import Ledger
+from modelwright.fit.ledger import MADE, Ledger
 from modelwright.fit.trials import Candidate
 
 DEAR = 0.25
 """Part of the time left for the search from which the folds of one default wait for what is
 cheap."""
+FOLDS_TO_TELL, PLAINLY = 2, 2.0
+"""Folds from which differences have a spread, and how many spreads behind are plainly behind."""
 
 
 def best_start(ledger: Ledger, family: Family) -> dict[str, Any]:
@@ -37,6 +39,18 @@ def _best_default(ledger: Ledger, family: Family) -> Candidate | None:
     return ledger.chooser.ranked(own)[0] if own else None
 
 
+def is_behind_its_family(ledger: Ledger, candidate: Candidate) -> bool:
+    """Whether the folds that it ran show it plainly behind the best complete one of its family.
+
+    Behind another family it may still be worth its place in a blend.
+    """
+    own = [c for c in ledger.complete() if c.name == candidate.name and c.origin not in MADE]
+    if not own or len(candidate.outcomes) < FOLDS_TO_TELL:
+        return False
+    best = ledger.chooser.ranked(own)[0]
+    return ledger.is_hopeless(candidate, spreads=PLAINLY, beside=best)
+
+
 def is_dear(ledger: Ledger, candidate: Candidate) -> bool:
     """Whether the rest of a candidate's folds would take a large part of the search."""
     if ledger.budget.trials is not None:
@@ -59,11 +73,8 @@ def next_family(ledger: Ledger, families: Sequence[Family], turn: int) -> Family
 def comparable(ledger: Ledger, candidate: Candidate) -> float | None:
     """A candidate's mean as if it had run all folds: those it lacks differ as they do for the
     leader."""
-    scorecard, leader = ledger.scorecard, ledger.leader
-    own = scorecard.mean(candidate.number)
-    if math.isnan(own) or leader is None:
+    leader = ledger.leader
+    if leader is None:
         return None
-    run = len(candidate.outcomes)
-    if run >= len(leader.outcomes):
-        return own
-    return own + scorecard.mean(leader.number) - scorecard.mean(leader.number, run)
+    found = ledger.scorecard.comparable(candidate.number, leader.number)
+    return None if math.isnan(found) else found

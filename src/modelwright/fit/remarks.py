@@ -15,11 +15,15 @@ from modelwright.fit.trials import Candidate
 if TYPE_CHECKING:
     from modelwright.fit.found import Found
 
+NAMED = 12
+"""Columns that are named in a sentence."""
+
 
 def remarks(found: Found, chosen: Candidate, measured: Mapping[int, Measured]) -> list[Finding]:
     """Notes on the choice: why it, how flattered its score is, what each limit costs."""
     chooser = found.chooser(measured)
     notes = [_why(found, chosen, chooser), *_touches(found, chosen)]
+    notes += _left_out(found, chosen, measured)
     if len(found.considered) > 1:
         notes.append(_flattery(found))
     notes += chooser.relaxations(chosen, found.contenders())
@@ -72,6 +76,39 @@ def _touches(found: Found, chosen: Candidate) -> list[Finding]:
         lines.append(("interval", f"{reach.level:.0%}", f"value ± {width}",
                       "quantile of the pooled out-of-fold errors"))  # fmt: skip
     return [Finding(a, b, "pass", c, "", d, "", "info") for a, b, c, d in lines]
+
+
+def _left_out(found: Found, chosen: Candidate, measured: Mapping[int, Measured]) -> list[Finding]:
+    """Which columns a narrowed model does not read any more, and what that gained and cost."""
+    source = chosen.source
+    if source is None:
+        return []
+    goal, names = found.ledger.goal, sorted(chosen.left_out - source.left_out)
+    won, error = found.ledger.scorecard.lead(chosen.number, source.number)
+    apart = f"{show(goal, abs(won))} {'better' if won >= 0 else 'worse'} ± {show(goal, error)}"
+    return [Finding(
+        "columns", chosen.name, "pass",
+        f"not read any more: {', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''}",
+        "", f"{apart} than with them (candidate {source.number}), out of fold"
+        + _saved(chosen, source, measured),
+        "data.drop in the spec would take them out of what callers are asked for as well", "info",
+        Interval(won, won - 2 * error, won + 2 * error), tuple(names),
+    )]  # fmt: skip
+
+
+def _saved(chosen: Candidate, source: Candidate, measured: Mapping[int, Measured]) -> str:
+    """One row in process and size, before and after: both measured, else both estimated."""
+    real = measured.get(source.number), measured.get(chosen.number)
+    guess = source.price, chosen.price
+    if real[0] is not None and real[1] is not None:
+        rows, sizes = [m.in_process_p50 for m in real if m], [m.size for m in real if m]
+    elif guess[0] is not None and guess[1] is not None:
+        rows, sizes = [p.in_process for p in guess if p], [p.size for p in guess if p]
+    else:
+        return ""
+    before, after = (f"{row * 1e6:,.0f} µs" for row in rows)
+    large, small = (show("size", float(size)) for size in sizes)
+    return f"; one row {before} -> {after}, size {large} -> {small}"
 
 
 def _flattery(found: Found) -> Finding:

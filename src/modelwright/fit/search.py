@@ -29,9 +29,12 @@ from modelwright.fit.family import (
     TRANSFORM,
     Family,
     Range,
+    encoding_of,
     family_of,
     presets_of,
+    split_params,
 )
+from modelwright.fit.features import read_by
 from modelwright.fit.finish import cost_matrix
 from modelwright.fit.folds import folds_for
 from modelwright.fit.found import Found, StoppedBy
@@ -40,7 +43,14 @@ from modelwright.fit.made import cost_of_more, make_more
 from modelwright.fit.memory import workers_that_fit
 from modelwright.fit.outputs import is_skewed
 from modelwright.fit.pipeline import Pricing
-from modelwright.fit.plan import best_start, by_default, comparable, is_dear, next_family
+from modelwright.fit.plan import (
+    best_start,
+    by_default,
+    comparable,
+    is_behind_its_family,
+    is_dear,
+    next_family,
+)
 from modelwright.fit.saved import STUDIES, restore
 from modelwright.fit.trials import Budget, Candidate, Trainer
 from modelwright.fit.tune import Tuner
@@ -238,7 +248,8 @@ class _Search:
                 if candidate.price is not None:
                     over = excess(self.ledger.limits, candidate.price)
                     cost = math.log(candidate.price.in_process)
-                self.tuner.tell(trial, comparable(self.ledger, candidate), over, cost)
+                after = len(candidate.outcomes) if candidate.outcome == "pruned" else None
+                self.tuner.tell(trial, comparable(self.ledger, candidate), over, cost, after)
         return "budget" if self.ledger.budget.trials is None else "trials"
 
     def _repeat(self) -> None:
@@ -252,11 +263,16 @@ class _Search:
     def _compete(
         self, given: Sequence[tuple[Family, Origin, Mapping[str, Any]]]
     ) -> list[Candidate]:
-        """Run new candidates side by side; after the first fold those that cannot win end."""
+        """Run new candidates side by side; those that cannot win end after their first fold, and
+        Optuna's half-way where they are plainly behind what their family has."""
+        count = self.ledger.folds.count
         made = [self._opened(*one) for one in given]
         self.ledger.advance(made, 1)
         alive = [c for c in made if not self.ledger.is_hopeless(c)]
-        self.ledger.advance(alive, self.ledger.folds.count)
+        if all(origin == "search" for _, origin, _ in given):
+            self.ledger.advance(alive, (count + 1) // 2)
+            alive = [c for c in alive if not is_behind_its_family(self.ledger, c)]
+        self.ledger.advance(alive, count)
         for candidate in made:
             if candidate not in alive:
                 candidate.outcome = "pruned"
@@ -327,7 +343,9 @@ def check_settings(spec: Spec, dataset: Dataset) -> None:
         )
     names = dict.fromkeys([*BASELINES, *spec.fit.families])
     families = {name: family_of(name) for name in names}
-    by_family(spec.fit.params, families, "params")
+    params = by_family(spec.fit.params, families, "params")
+    for family in families.values():
+        read_by(schema, encoding_of(family, split_params(params[family.name])).without)
     by_family(spec.fit.space, families, "space")
     signs = monotone_signs(spec.fit, schema)
     if signs and not any(getattr(families[n], "monotone", False) for n in spec.fit.families):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from modelwright.core.limits import show
 from modelwright.core.progress import BoardLine
+from modelwright.core.records import Measured
+from modelwright.fit.choose import Chooser, costs_of
 from modelwright.fit.trials import Candidate
 
 if TYPE_CHECKING:
@@ -29,19 +32,37 @@ def tell(ledger: Ledger) -> None:
     note = f"best {leader.name} {ledger.goal} {score:.4f}{part}{met}"
     ledger.progress.step(done, total, f"{tried} candidates, {note}")
     complete = ledger.complete() or [c for c in ledger.candidates if c.outcomes]
-    best = ledger.chooser.ranked(complete)[:BOARD_LINES]
-    ledger.progress.board([_line(ledger, candidate) for candidate in best])
+    ledger.progress.board(board_of(ledger.chooser, complete))
 
 
-def _line(ledger: Ledger, candidate: Candidate) -> BoardLine:
-    card, price = ledger.scorecard, candidate.price
-    score, error = (show(ledger.goal, f(candidate.number)) for f in (card.mean, card.error))
+def board_of(chooser: Chooser, candidates: Sequence[Candidate]) -> list[BoardLine]:
+    """The best candidates with what is known of their costs, measured before estimated."""
+    front = chooser.pareto(candidates)
+    best = chooser.ranked(candidates)[:BOARD_LINES]
+    return [_line(chooser, candidate, front) for candidate in best]
+
+
+def _line(chooser: Chooser, candidate: Candidate, front: Collection[int]) -> BoardLine:
+    card, goal = chooser.scorecard, chooser.scorecard.goal
+    score, error = (show(goal, f(candidate.number)) for f in (card.mean, card.error))
+    found, row = chooser.cost(candidate), chooser.seconds(candidate)
+    about = "" if isinstance(found, Measured) else "~"
+    costs = {} if found is None else costs_of(found)
+    words = {name: f"{about}{show(name, value)}" for name, value in costs.items()}
+    broken = chooser.broken(candidate)
     return BoardLine(
         str(candidate.number),
         f"{candidate.name} {candidate.origin}",
         f"{score} ± {error}",
-        "" if price is None else f"{price.in_process * 1e6:.0f} µs",
-        ", ".join(f"over {name}" for name in candidate.broken),
+        "" if row is None else f"{about}{row * 1e6:,.0f} µs",
+        ", ".join(f"over {limit.metric}" for limit in broken),
+        p95=words.get("latency_p95", ""),
+        throughput=words.get("throughput", ""),
+        memory=words.get("memory", ""),
+        size=words.get("size", ""),
+        seconds=f"{candidate.seconds:.1f} s",
+        feasible="" if found is None else "no" if broken else "yes",
+        pareto="yes" if candidate.number in front else "",
     )
 
 

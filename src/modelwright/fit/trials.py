@@ -22,7 +22,15 @@ from modelwright.core.records import Origin, Price, Trial
 from modelwright.core.schema import Schema
 from modelwright.core.spec import FitSpec
 from modelwright.data.dataset import Dataset
-from modelwright.fit.family import Family, FitJob, Fitted, Settings, encoding_of, split_params
+from modelwright.fit.family import (
+    WITHOUT,
+    Family,
+    FitJob,
+    Fitted,
+    Settings,
+    encoding_of,
+    split_params,
+)
 from modelwright.fit.features import Encoder, fit_encoder, monotone_of
 from modelwright.fit.folds import Folds
 from modelwright.fit.outputs import TINY, Transform, transform_for
@@ -79,6 +87,7 @@ class Candidate:
         lesson: those answers on all training rows, for the last fit; see `lesson_of`.
         fixed_rounds: of a shortened one, which does not stop early.
         growth: how many times the rounds of a fold the last fit gets, for it has more rows.
+        source: the candidate that a narrowed one was made of.
     """
 
     number: int
@@ -90,6 +99,7 @@ class Candidate:
     lesson: Array | None = None
     fixed_rounds: int | None = None
     growth: float = 1.0
+    source: Candidate | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     outcome: Literal["complete", "pruned", "failed", "stopped"] = "stopped"
     note: str = ""
@@ -102,6 +112,12 @@ class Candidate:
         if self.family is not None:
             return self.family.name
         return " + ".join(dict.fromkeys(member.name for member, _ in self.members))
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Columns that none of its models reads (`encoding.without`)."""
+        parts = [member for member, _ in self.members] or [self]
+        return frozenset.intersection(*(frozenset(part.params.get(WITHOUT, ())) for part in parts))
 
     @property
     def seconds(self) -> float:

@@ -70,14 +70,33 @@ class Tuner:
         trial = study.ask()
         return Asked(study, trial), {n: _suggested(trial, n, r) for n, r in space.items()}
 
-    def tell(self, asked: Asked, value: float | None, over: float = 0.0, cost: float = 0.0) -> None:
-        """What a trial scored (None when it failed), how far it is over the limits, and the
-        logarithm of what it costs."""
+    def tell(
+        self,
+        asked: Asked,
+        value: float | None,
+        over: float = 0.0,
+        cost: float = 0.0,
+        pruned_after: int | None = None,
+    ) -> None:
+        """What became of a trial.
+
+        Args:
+            value: what it scored; None when it failed.
+            over: how far it is over the limits.
+            cost: the logarithm of what it costs.
+            pruned_after: folds after which it was given up as hopeless; kept as PRUNED, which the
+                sampler ranks behind all complete ones. Where score and cost are two objectives it
+                counts as complete, since it may still be the cheapest.
+        """
         state = optuna.trial.TrialState
         if self.bounded:
             asked.trial.set_constraint(OVER, over)
         if value is None:
             asked.study.tell(asked.trial, state=state.FAIL)
+            return
+        if pruned_after is not None and len(asked.study.directions) == 1:
+            asked.trial.report(value, pruned_after)
+            asked.study.tell(asked.trial, state=state.PRUNED)
             return
         objectives = [value, cost][: len(asked.study.directions)]
         asked.study.tell(asked.trial, objectives, state=state.COMPLETE)

@@ -45,6 +45,8 @@ STEADY = 0.1
 """Blocks whose p95 differs by less than this part of it have seen enough."""
 MOST_RATE = 1000.0
 """Requests a second above which the load generator itself would be what is measured."""
+AGAIN, PATIENCE = 0.002, 20.0
+"""Seconds until a request that was turned away is sent again, and until one is given up."""
 
 
 def measure(
@@ -314,7 +316,7 @@ async def _load(
     """Send one row at a time on each connection until the time is over, one row at least.
 
     With a rate, requests are due at fixed moments and their latency counts from then, so that a
-    slow answer is not hidden by the requests that wait for it.
+    slow answer hides none that waits for it. One that is turned away counts from its first time.
     """
     start = time.perf_counter()
     gap = connections / rate if rate else 0.0
@@ -334,23 +336,24 @@ async def _client(
 ) -> list[tuple[float, float]]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     times: list[tuple[float, float]] = []
-    number = offset
     try:
         while not times or time.perf_counter() - start < seconds:
             due = start + len(times) * gap
             if gap and (early := due - time.perf_counter()) > 0:
                 await asyncio.sleep(early)
             sent = due if gap else time.perf_counter()
-            body = bodies[number % len(bodies)]
+            body = bodies[(offset + len(times)) % len(bodies)]
             head = (
                 "POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
                 f"content-length: {len(body)}\r\n\r\n"
             )
             writer.write(head.encode() + body)
-            await _answer(reader)
+            until = time.perf_counter() + PATIENCE
+            while not await _is_answered(reader, until):
+                await asyncio.sleep(AGAIN)
+                writer.write(head.encode() + body)
             end = time.perf_counter()
             times.append((end - sent, end - start))
-            number += 1
     except (OSError, asyncio.IncompleteReadError) as error:
         raise PackError(f"The server broke off while it was measured: {error}.") from error
     finally:
@@ -358,15 +361,16 @@ async def _client(
     return times
 
 
-async def _answer(reader: asyncio.StreamReader) -> None:
+async def _is_answered(reader: asyncio.StreamReader, until: float) -> bool:
+    """Whether it is an answer: a server that keeps to its limit on latency may be too busy."""
     head = await reader.readuntil(b"\r\n\r\n")
-    lowered = head.lower()
-    length = int(lowered.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
+    length = int(head.lower().split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
     body = await reader.readexactly(length)
-    if not head.startswith(b"HTTP/1.1 200"):
-        raise PackError(
-            f"The server refused a training row: {body[:300].decode('utf-8', 'replace')}"
-        )
+    if head.startswith(b"HTTP/1.1 200"):
+        return True
+    if head.startswith(b"HTTP/1.1 503") and time.perf_counter() < until:
+        return False
+    raise PackError(f"The server refused a training row: {body[:300].decode('utf-8', 'replace')}")
 
 
 def _blocks(latencies: Array, statistic: Callable[[Array], float]) -> Interval:

@@ -15,6 +15,7 @@ from modelwright.core.records import Measured
 from modelwright.core.spec import PackSpec
 from modelwright.fit.found import Found
 from modelwright.fit.pipeline import Fit
+from modelwright.fit.telling import board_of
 from modelwright.fit.trials import Candidate
 from modelwright.pack.artefact import Artefact
 from modelwright.pack.bench import measure
@@ -73,7 +74,7 @@ def choose_finalist(
                 "Once more ends it all."
             )
         chosen = found.decide(measured)
-        fit = found.fit(chosen, measured)
+        fit = found.fit(chosen, measured, pressed)
         artefact = maker.seal(packed[chosen.number], fit.best, run / "artefact")
     except KeyboardInterrupt:
         progress.say("The search is kept: modelwright run --resume goes on with it.")
@@ -93,6 +94,7 @@ def _measure_all(
     pressed: Callable[[], bool],
 ) -> None:
     finalists = found.finalists()
+    progress.board(board_of(found.chooser(measured), found.contenders()))
     longest = 0.0
     budget = found.ledger.budget
     after = min(RELEASE_SECONDS, RELEASE_SHARE * budget.total)
@@ -124,6 +126,7 @@ def _measure_all(
             continue
         longest = max(longest, time.monotonic() - started)
         progress.step(number + 1, len(finalists), _told(candidate, measured[candidate.number]))
+        progress.board(board_of(found.chooser(measured), found.contenders()))
 
 
 def _shortened(spec: PackSpec, budget: float) -> PackSpec:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from modelwright.core.limits import METRICS, Limit, show
-from modelwright.core.records import Finding, FitRecord, Trial
+from modelwright.core.records import NOT_LOOKED_AT, Finding, FitRecord, Trial
 from modelwright.release.html import table
 
 MOST_TRIALS, OPEN_TRIALS = 40, 10
@@ -23,7 +23,10 @@ AXES = {
     "throughput": "throughput",
 }
 """Costs that can be drawn, in the order of preference."""
-REMARKS = ("choice", "calibration", "label", "interval", "selection", "relax", "estimate")
+REMARKS = (
+    "choice", "columns", "calibration", "label", "interval", "selection", "relax", "estimate",
+    NOT_LOOKED_AT,
+)  # fmt: skip
 
 
 def candidates_page(fit: FitRecord, limits: Sequence[Limit], evidence: Sequence[Finding]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,12 +74,20 @@ class Judged:
 
 
 def judge_and_register(
-    judged: Judged, dataset: Dataset, fit: Fit, registry: Registry
+    judged: Judged,
+    dataset: Dataset,
+    fit: Fit,
+    registry: Registry,
+    pressed: Callable[[], bool] = bool,
 ) -> ReleaseRecord:
     """Score the sealed rows, judge, report, log, and register when the gates pass.
 
     The first model to pass becomes champion, since nothing is in production yet; later ones
     become challenger and wait for `promote`.
+
+    Args:
+        pressed: whether Ctrl-C was pressed: every gate is judged all the same, and what no gate
+            needs is left out.
 
     Raises:
         RegistryError: MLflow refused or cannot be reached; the run folder is kept.
@@ -90,7 +98,7 @@ def judge_and_register(
     keep_sealed(judged.run, holdout)
     theirs, problem = _comparable_champion(judged, holdout, champion, registry)
     evidence = _evidence(judged, dataset, fit, holdout, champion, theirs, problem)
-    evaluation = evaluate(evidence, _seconds(spec.fit.budget))
+    evaluation = evaluate(evidence, _seconds(spec.fit.budget), pressed)
     recent = _on_recent_rows(judged, champion, theirs, evidence.confidence)
     more = [*evaluation.findings, *recent, *judged.notes, card_finding(spec)]
     findings = judge(evidence, more)

@@ -14,6 +14,16 @@ from rich.table import Table
 
 from modelwright.core.progress import BoardLine
 
+WIDE = 110
+"""Columns of a terminal from which all figures of the leaderboard fit."""
+HEADS = {
+    "score": "score", "p95": "p95", "cost": "one row", "throughput": "throughput",
+    "memory": "memory", "size": "size", "seconds": "fit",
+}  # fmt: skip
+GAP = 2
+NARROW = ("score", "p95", "cost", "size", "seconds")
+"""What fits into 80 columns; one row in process only until there is a p95."""
+
 
 class Screen:
     """A live line on a terminal, plain lines elsewhere; always on standard error."""
@@ -25,6 +35,7 @@ class Screen:
         self._share = 0.0
         self._left: float | None = None
         self._board: Sequence[BoardLine] = ()
+        self._told: set[str] = set()
         self._live = Live(console=console, get_renderable=self._line, refresh_per_second=8,
                           transient=True) if console.is_terminal else None  # fmt: skip
 
@@ -67,8 +78,15 @@ class Screen:
             self._left = spent * (1 - self._share) / self._share if self._share else None
 
     def board(self, lines: Sequence[BoardLine]) -> None:
-        """Show the leaderboard below the live line."""
+        """Show the leaderboard below the live line; elsewhere a line for each that was measured."""
         self._board = tuple(lines)
+        if self._live:
+            return
+        for line in lines:
+            if line.size and not line.size.startswith("~") and line.number not in self._told:
+                self._told.add(line.number)
+                spent = time.monotonic() - self._stage_start
+                self.say(f"{self._name:<9}{spent:6.1f}    {_in_a_line(line)}")
 
     @staticmethod
     def _best(note: str) -> str:
@@ -92,7 +110,46 @@ class Screen:
         bar = ProgressBar(total=1.0, completed=self._share, width=24) if self._share else ""
         spent = f"{time.monotonic() - self._stage_start:.0f} s"
         grid.add_row(self._name, spent, bar, left, self._note or self._detail)
-        board = Table.grid(padding=(0, 2))
+        return Group(grid, self._standings()) if self._board else Group(grid)
+
+    def _standings(self) -> Table:
+        """The leaderboard with the columns that there is room for and that anything is known of."""
+        table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
+        table.add_column("", no_wrap=True)
+        table.add_column("#", justify="right", no_wrap=True, style="dim")
+        wide = self._console.width >= WIDE
+        known = [name for name in HEADS if any(getattr(line, name) for line in self._board)]
+        if not wide:
+            known = [name for name in known if name in NARROW]
+            if "p95" in known and "cost" in known:
+                known.remove("cost")
+        room = self._console.width - sum(self._width(name) + GAP for name in ("number", *known)) - 5
+        table.add_column("candidate", no_wrap=True, overflow="ellipsis", max_width=max(12, room))
+        for name in known:
+            table.add_column(HEADS[name], justify="right", no_wrap=True)
+        if wide:
+            table.add_column("", no_wrap=True, overflow="ellipsis", style="yellow")
         for line in self._board:
-            board.add_row(f"[dim]{line.number}[/]", *map(escape, line[1:]))
-        return Group(grid, board)
+            cells = [_mark(line), line.number, escape(line.candidate)]
+            cells += [escape(getattr(line, name)) for name in known]
+            table.add_row(*cells, *([escape(line.note)] if wide else []))
+        return table
+
+    def _width(self, name: str) -> int:
+        return max(len(HEADS.get(name, "")), *(len(getattr(line, name)) for line in self._board))
+
+
+def _mark(line: BoardLine) -> str:
+    """As in the table at the end: ! breaks a limit on cost, ~ is on the Pareto line."""
+    if line.feasible == "no":
+        return "[yellow]![/]"
+    return "[dim]~[/]" if line.pareto else ""
+
+
+def _in_a_line(line: BoardLine) -> str:
+    """What was measured of a candidate, where there is no live table."""
+    known = {head: getattr(line, name) for name, head in HEADS.items() if name != "score"}
+    figures = [f"{head} {value}" for head, value in known.items() if value]
+    first = f"{line.number} {line.candidate}: {line.score}"
+    pareto = "on the Pareto line" if line.pareto else ""
+    return ", ".join(filter(None, (first, *figures, line.note, pareto)))

@@ -89,6 +89,12 @@ class FittedForest:
         shares = self.model.predict_proba(single_finite(x))
         return spread(shares, self.model.classes_, self.classes)  # a fold may lack a rare class
 
+    def grown(self, rows: float) -> float:
+        """Leaves come with rows, up to `max_leaf_nodes`."""
+        leaves = [int(estimator.get_n_leaves()) for estimator in self.model.estimators_]
+        most = self.model.max_leaf_nodes or np.inf
+        return float(np.mean([max(1.0, min(rows, most / count)) for count in leaves]))
+
     def decision(self) -> Decision:
         """Its trees, each leaf divided by their number, so that the sum is the mean."""
         count = len(self.model.estimators_)
