@@ -11,10 +11,11 @@ from modelwright.core.records import FitRecord, Trial
 from modelwright.core.spec import Spec
 from modelwright.data.dataset import Dataset
 from modelwright.fit.family import family_of
+from modelwright.fit.lessons import lesson_of
 from modelwright.fit.outputs import Outputs
 from modelwright.fit.pipeline import Pipeline
 from modelwright.fit.search import monotone_signs
-from modelwright.fit.trials import Candidate, Trainer, lesson_of
+from modelwright.fit.trials import Candidate, Trainer
 
 
 def fit_again(spec: Spec, dataset: Dataset, record: FitRecord) -> Pipeline:

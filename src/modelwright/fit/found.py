@@ -22,10 +22,11 @@ from modelwright.fit.family import BASELINES
 from modelwright.fit.finish import outputs_for
 from modelwright.fit.learning import learning_curve
 from modelwright.fit.ledger import MADE, Ledger
+from modelwright.fit.lessons import lesson_of
 from modelwright.fit.outputs import Outputs
 from modelwright.fit.pipeline import Fit, Member, Pipeline
 from modelwright.fit.remarks import remarks
-from modelwright.fit.trials import Candidate, lesson_of
+from modelwright.fit.trials import Candidate
 
 StoppedBy = Literal["budget", "trials", "interrupt", "done"]
 PRICED = 6

@@ -33,7 +33,8 @@ from modelwright.fit.family import (
 )
 from modelwright.fit.features import Encoder, fit_encoder, monotone_of
 from modelwright.fit.folds import Folds
-from modelwright.fit.outputs import TINY, Transform, transform_for
+from modelwright.fit.lessons import lesson_of
+from modelwright.fit.outputs import Transform, transform_for
 from modelwright.fit.pipeline import Member, mixture
 
 
@@ -387,15 +388,6 @@ def taught_by(teacher: Candidate, feeds: Feeds, number: int) -> Array:
     members = [part.outcomes[number].member for part, _ in parts]
     answers = [member.answer(feeds) for member in members if member is not None]
     return lesson_of(mixture(answers, tuple(weight for _, weight in parts)))
-
-
-def lesson_of(answers: Array) -> Array:
-    """The chance of class 1 of two, chances of all of more [rows, classes], or the value."""
-    if answers.ndim == 1:
-        return answers
-    if answers.shape[1] > 2:
-        return np.asarray(answers / answers.sum(axis=1, keepdims=True))
-    return np.clip(answers[:, 1], TINY, 1 - TINY)
 
 
 def _fit(family: Family, job: FitJob) -> Fitted:
