@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import polars as pl
 import pytest
 
@@ -63,10 +64,43 @@ def test_the_cuts_between_looks_do_not_matter(live: Live) -> None:
         found = look(live, seconds + 250, state)
         state = found.state
         windows += found.windows
-    assert tuple(windows) == at_once.windows and len(windows) == 4
-    assert kept(found) == kept(at_once)
-    assert [bool(window.bad) for window in windows] == [False, False, True, True]
-    assert all(window.judged == set(CHECKED) for window in windows)
+    whole = [window for window in windows if window.judged == set(CHECKED)]
+    assert tuple(whole) == at_once.windows and len(whole) == 4
+    assert kept(found).last == kept(at_once).last
+    assert [bool(window.bad) for window in whole] == [False, False, True, True]
+    early = [window for window in windows if window not in whole]
+    assert [window.at_once for window in early] == [{"data quality"}] * 2, "one for each open one"
+
+
+def test_a_broken_contract_is_told_at_the_next_look(live: Live) -> None:
+    """Long before the window of ten minutes and 400 answers closes; one page, and its end."""
+    live.answer(usual(1), BEGIN)
+    assert live.look(BEGIN + 620).events == ()
+    strange = drifted(2, 60).with_columns(pl.lit("mauve").alias("colour"))
+    live.answer(strange, BEGIN + 600, 60)
+    seen = live.look(BEGIN + 670)
+    assert [(e.what, e.cause) for e in seen.events] == [("opened", "data quality")]
+    [event] = seen.events
+    worst = event.episode.worst
+    assert (worst.check, worst.subject, worst.severity) == ("unseen category", "colour", "error")
+    assert worst.measured.startswith("60 of 60 rows since ")
+    assert worst in seen.parts[0].findings and "f_colour" not in worst.advice
+    live.answer(drifted(3, 60), BEGIN + 660, 60)
+    later = live.look(BEGIN + 730)
+    assert later.events == () and later.parts[0].findings, "still shown, not told again"
+    for number in range(2, 6):
+        live.answer(usual(number), BEGIN + 120 + 600 * number)
+    events = live.look(BEGIN + 60 * 60).events
+    assert [e.what for e in events if e.cause == "data quality"] == ["resolved"]
+
+
+def test_one_odd_row_or_two_are_no_news(live: Live) -> None:
+    first = pl.Series(np.arange(30) < 2)
+    odd = usual(1, 30).with_columns(
+        pl.when(first).then(pl.lit("mauve")).otherwise(pl.col("colour")).alias("colour")
+    )
+    live.answer(odd, BEGIN, 120)
+    assert live.look(BEGIN + 300).parts[0].findings == ()
 
 
 def test_findings_name_columns_as_the_table_does(live: Live) -> None:

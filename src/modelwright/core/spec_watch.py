@@ -26,6 +26,9 @@ class DriftColumnSpec(Strict):
     missing: Share | None = Field(None, description="Least change of the share that is missing.")
     unseen: Share | None = Field(None, description="Least share of categories never seen.")
     far: Share | None = Field(None, description="Least share of numbers far outside.")
+    outside: Share | None = Field(
+        None, description="Least share of numbers outside the range of training."
+    )
     joint: Share | None = Field(
         None, description="Least change of a correlation with it; of two columns the larger counts."
     )
@@ -47,6 +50,11 @@ class DriftSpec(Strict):
     missing: Share = Field(0.01, description="Least change of the share that is missing.")
     unseen: Share = Field(0.001, description="Least share of categories never seen.")
     far: Share = Field(0.001, description="Least share of numbers far outside.")
+    outside: Share = Field(
+        0.01,
+        description="Least share of numbers outside the range of training; none is asked where "
+        "expect.range is declared.",
+    )
     joint: Share = Field(0.05, description="Least change of a correlation.")
     usual: float = Field(
         1.25, ge=1, description="Times the largest change among stretches of the reference."

@@ -30,14 +30,16 @@ from modelwright.core.records import Finding, Interval
 from modelwright.watch import distances
 from modelwright.watch.counted import Counts, Frame, Reference, total
 
-AT_ONCE = ("unseen category", "far-out value")
-"""Checks that are a broken contract: no second window is waited for."""
+AT_ONCE = ("unseen category", "far-out value", "missing value", "out of range")
+"""Checks that are a broken contract: no second window is waited for; see `watch.contract`."""
 FEW_ROWS = 3
 """So many rows with a strange value are needed."""
 CAUSES = {
     "missing rate": "data quality",
     "unseen category": "data quality",
     "far-out value": "data quality",
+    "missing value": "data quality",
+    "out of range": "data quality",
     "drift": "drift",
     "joint change": "joint drift",
 }
@@ -50,6 +52,7 @@ class ColumnPolicy(msgspec.Struct, frozen=True):
     missing: float | None = None
     unseen: float | None = None
     far: float | None = None
+    outside: float | None = None
     joint: float | None = None
     block_factor: float | None = None
     ignore: bool = False
@@ -63,6 +66,7 @@ class Policy(msgspec.Struct, frozen=True):
         distance: least difference of distribution functions, or total variation.
         missing: least change of the share that is missing.
         unseen, far: least share of unseen categories, of far-out numbers.
+        outside: least share of numbers outside the range of training, for the contract.
         joint: least change of a correlation.
         block_factor: times the largest distance among stretches of the reference.
         rows: a window with fewer is not judged.
@@ -74,14 +78,15 @@ class Policy(msgspec.Struct, frozen=True):
     missing: float = 0.01
     unseen: float = 0.001
     far: float = 0.001
+    outside: float = 0.01
     joint: float = 0.05
     block_factor: float = 1.25
     rows: int = 1000
     columns: dict[str, ColumnPolicy] = {}
 
     def floor(self, column: str, what: str) -> float:
-        """The floor of a column for "distance", "missing", "unseen", "far" or "joint"; or its
-        "block_factor"."""
+        """The floor of a column for "distance", "missing", "unseen", "far", "outside" or "joint";
+        or its "block_factor"."""
         own = getattr(self.columns.get(column, ColumnPolicy()), what)
         return float(getattr(self, what) if own is None else own)
 
@@ -149,7 +154,7 @@ def judge(window: Frame, reference: Reference, policy: Policy | None = None) -> 
     whole = reference.whole
     if window.rows < policy.rows:
         return Drift(window.rows, whole.rows, closed=False)
-    stretches = _stretches(reference, window.rows)
+    stretches = stretches_of(reference, window.rows)
     asked: list[_Asked] = []
     for name in reference.kinds:
         if name in window.columns and not policy.columns.get(name, ColumnPolicy()).ignore:
@@ -195,7 +200,7 @@ def _comparable(window: Frame, reference: Reference) -> None:
         )
 
 
-def _stretches(reference: Reference, rows: int) -> list[tuple[Frame, Frame]]:
+def stretches_of(reference: Reference, rows: int) -> list[tuple[Frame, Frame]]:
     """Contiguous stretches of the reference as long as the window, each with all the others.
 
     Where the reference does not hold four of that length they are shorter, which is on the safe

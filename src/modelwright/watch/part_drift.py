@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 import numpy as np
 
 from modelwright.core.records import Finding
 from modelwright.core.spec_watch import DriftSpec
+from modelwright.watch.contract import broken, promises
 from modelwright.watch.counted import Frame, Reference
 from modelwright.watch.drift import AT_ONCE, CAUSES, ColumnPolicy, Drift, Policy, by_cause, judge
 from modelwright.watch.episodes import Window, causes_of
@@ -17,7 +18,7 @@ from modelwright.watch.names import Names
 from modelwright.watch.reference import frame_of
 from modelwright.watch.state import Point
 from modelwright.watch.subject import Subject
-from modelwright.watch.summaries import SCORE
+from modelwright.watch.summaries import SCORE, Summary
 from modelwright.watch.times import iso
 from modelwright.watch.windows import closed, waiting
 
@@ -28,22 +29,26 @@ CHECKED = ("score drift", *dict.fromkeys(CAUSES.values()), CONSTANT)
 
 
 class DriftState(msgspec.Struct, frozen=True):
-    """Where the last window of a version ended, and what it showed."""
+    """Where the last window of a version ended, and what it showed.
+
+    `told`: where the window begins whose broken contract was told before it closed.
+    """
 
     version: str = ""
     digest: str = ""
     until: int = 0
     last: Drift | None = None
+    told: int = -1
 
 
 class DriftPart:
-    """Windows of the champion's answers against its reference."""
+    """Windows of the champion's answers against its reference, and its contract at each look."""
 
     name = "drift"
     causes = CHECKED
 
     def look(self, subject: Subject, state: bytes | None) -> Looked:
-        """Judge the windows that closed."""
+        """Judge the windows that closed, and the contract in the one that is open."""
         before = msgspec.json.decode(state, type=DriftState) if state else DriftState()
         champion = subject.champion
         if champion.digest != before.digest:
@@ -54,30 +59,83 @@ class DriftPart:
         if champion.live is None:
             why = f"version {before.version} was released without a reference; run again"
             return Looked(msgspec.json.encode(before), waits=why)
-        spec, grain = subject.spec.watch, subject.spec.watch.grain
-        where = subject.name, champion.version.number, champion.digest
-        rows = subject.store.rows(*where, since=before.until)
+        watched = _Watched(subject, champion.live.reference)
+        rows = watched.rows(before.until)
         spans = closed(
-            rows, before.until,
-            seconds=spec.window, least=spec.rows, settled=subject.settled, grain=grain,
+            rows, before.until, seconds=subject.spec.watch.window, least=subject.spec.watch.rows,
+            settled=subject.settled, grain=subject.spec.watch.grain,
         )  # fmt: skip
-        if not spans:
-            waits = f"{waiting(rows, before.until):,} of {spec.rows:,} answers of a window"
-            findings = before.last.findings if before.last else ()
-            return Looked(msgspec.json.encode(before), findings=findings, waits=waits)
-        policy = policy_of(spec.drift, spec.rows)
-        reference = champion.live.reference
-        windows, points, last = list[Window](), dict[str, list[Point]](), before.last
+        windows, points, after = list[Window](), dict[str, list[Point]](), before
         for begin, end in spans:
-            summary = subject.store.window(champion.plan, *where, begin, end)
-            frame = frame_of(summary)
-            found = with_constant(judge(frame, reference, policy), frame, reference)
-            windows.append(_window(found, reference, end))
-            last = msgspec.structs.replace(found, findings=_readable(found.findings, reference))
+            found, frame = watched.judged(begin, end)
+            windows.append(_window(found, watched.reference, end))
+            last = msgspec.structs.replace(
+                found, findings=_readable(found.findings, watched.reference)
+            )
             _draw(points, last, frame, end, before.version)
-        after = DriftState(before.version, before.digest, spans[-1][1], last)
-        findings = last.findings if last else ()
-        return Looked(msgspec.json.encode(after), tuple(windows), findings, points)
+            after = msgspec.structs.replace(after, until=end, last=last)
+        early, window = watched.early(after, rows)
+        if window is not None:
+            windows.append(window)
+            after = msgspec.structs.replace(after, told=after.until)
+        told = {(f.check, f.subject) for f in early}
+        older = after.last.findings if after.last else ()
+        findings = early + tuple(f for f in older if (f.check, f.subject) not in told)
+        waits = f"{waiting(rows, after.until):,} of {subject.spec.watch.rows:,} answers of a window"
+        return Looked(
+            msgspec.json.encode(after), tuple(windows), findings, points,
+            waits="" if spans else waits,
+        )  # fmt: skip
+
+
+class _Watched:
+    """The champion of a look, with what its answers are held against."""
+
+    def __init__(self, subject: Subject, reference: Reference) -> None:
+        self.reference = reference
+        self._subject, self._champion = subject, subject.champion
+        self._where = subject.name, self._champion.version.number, self._champion.digest
+        self._policy = policy_of(subject.spec.watch.drift, subject.spec.watch.rows)
+
+    def rows(self, since: int) -> dict[int, int]:
+        """Minute -> answers."""
+        return self._subject.store.rows(*self._where, since=since)
+
+    def judged(self, begin: int, end: int) -> tuple[Drift, Frame]:
+        """What a closed window showed, and its counts."""
+        minutes = self._minutes(begin, end)
+        frame = frame_of(sum(minutes.values(), self._champion.plan.empty()))
+        found = with_constant(judge(frame, self.reference, self._policy), frame, self.reference)
+        if not found.closed:
+            return found, frame
+        known = {(f.check, f.subject) for f in found.alarms}
+        broken = self._broken(minutes)
+        new = tuple(f for f in broken if (f.check, f.subject) not in known)
+        return msgspec.structs.replace(found, findings=(*new, *found.findings)), frame
+
+    def early(
+        self, state: DriftState, rows: Mapping[int, int]
+    ) -> tuple[tuple[Finding, ...], Window | None]:
+        """(a broken contract in the window that is open, a window for episodes the first time)."""
+        grain = self._subject.spec.watch.grain
+        end = int(self._subject.settled // grain * grain)
+        if not any(state.until <= minute < end for minute in rows):
+            return (), None
+        found = _readable(self._broken(self._minutes(state.until, end)), self.reference)
+        if not found or state.told == state.until:
+            return found, None
+        cause = CAUSES[found[0].check]
+        at_once = frozenset({cause})
+        return found, Window(iso(end), at_once, {cause: found[0]}, at_once)
+
+    def _minutes(self, begin: int, end: int) -> dict[int, Summary]:
+        return self._subject.store.minutes(self._champion.plan, *self._where, begin, end)
+
+    def _broken(self, minutes: Mapping[int, Summary]) -> tuple[Finding, ...]:
+        rows = sum(summary.rows for summary in minutes.values())
+        schema = self._champion.manifest.schema
+        promised = promises(schema, self.reference, self._policy, rows)
+        return broken(minutes, promised, self._policy.q)
 
 
 def policy_of(spec: DriftSpec, rows: int) -> Policy:
@@ -85,12 +143,13 @@ def policy_of(spec: DriftSpec, rows: int) -> Policy:
     columns: dict[str, ColumnPolicy] = {}
     for name, own in spec.columns.items():
         policy = ColumnPolicy(
-            own.distance, own.missing, own.unseen, own.far, own.joint, own.usual, own.ignore
-        )
+            own.distance, own.missing, own.unseen, own.far, own.outside, own.joint, own.usual,
+            own.ignore,
+        )  # fmt: skip
         columns[name] = columns[f"f_{name}"] = policy
     return Policy(
-        spec.q, spec.distance, spec.missing, spec.unseen, spec.far, spec.joint, spec.usual,
-        rows, columns,
+        spec.q, spec.distance, spec.missing, spec.unseen, spec.far, spec.outside, spec.joint,
+        spec.usual, rows, columns,
     )  # fmt: skip
 
 
