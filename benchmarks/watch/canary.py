@@ -15,7 +15,8 @@ import time
 
 import numpy as np
 
-from modelwright.watch.canary import Arms, Latencies, Plan, State, Stratum, look
+from modelwright.watch.canary import Arms, Plan, State, Stratum, look
+from modelwright.watch.two_means import Losses, Sums
 
 MINUTES, REQUESTS = 120, 1000
 P50, P95, P99 = 0.05 * np.exp(0.4 * np.array([0.0, 1.6449, 2.3263]))
@@ -33,6 +34,10 @@ CASES: dict[str, dict[str, float]] = {
     "latency +20 %": {"slower": 1.20},
     "labels 10 -> 10 %": {"labels": 0.10},
     "labels 10 -> 15 %": {"labels": 0.15},
+    "A/A, errors of values": {"values": 1.0},
+    "A/A, the same, ramp and incident": {"values": 1.0, "ramp": 1, "incident": 1.0},
+    "errors of values x1.25": {"values": 1.25},
+    "errors of values x1.5": {"values": 1.5},
 }
 
 
@@ -59,8 +64,20 @@ def minute(rng: np.random.Generator, number: int, case: dict[str, float]) -> Str
     if "labels" in case:
         wrong = int(rng.binomial(many, 0.1)), int(rng.binomial(few, case["labels"]))
         cells["label errors"] = Arms(many, wrong[0], few, wrong[1])
+    losses = {}
+    if "values" in case:  # a tenth of the answers get a truth; errors as of Student's t, cut at p99
+        harder = 2.0 if 10 <= number < 30 and "incident" in case else 1.0
+        losses["label errors"] = Losses(
+            np.minimum(harder * errors(rng, many // 10), 1.0),
+            np.minimum(harder * case["values"] * errors(rng, few // 10), 1.0),
+        )
     sums = [(len(x), float(x.sum()), float((x**2).sum())) for x in (old, new)]
-    return Stratum(cells, Latencies(sums[0], sums[1]))
+    return Stratum(cells, Sums(sums[0], sums[1]), losses=losses)
+
+
+def errors(rng: np.random.Generator, many: int) -> np.ndarray:
+    """Absolute errors with heavy tails, in units of their p99."""
+    return np.abs(rng.standard_t(3, many)) / 5.841
 
 
 def peeked(total: np.ndarray) -> bool:

@@ -12,7 +12,6 @@ from modelwright.core.errors import DataError
 from modelwright.watch.canary import (
     Arms,
     Decision,
-    Latencies,
     Plan,
     Rule,
     State,
@@ -20,6 +19,7 @@ from modelwright.watch.canary import (
     decide,
     look,
 )
+from modelwright.watch.two_means import Losses, Sums
 
 ERRORS = Plan((Rule("errors", ("errors",), budget=0.01),))
 
@@ -119,7 +119,7 @@ def test_slower_answers_are_seen_by_both_opinions() -> None:
         }
         sums = [(len(x), float(x.sum()), float((x**2).sum())) for x in (old, new)]
         undecided = state.call == "hold"
-        state = look(state, Stratum(cells, Latencies(sums[0], sums[1])), plan)
+        state = look(state, Stratum(cells, Sums(sums[0], sums[1])), plan)
         assert undecided or state.call == "roll back"
     decision = decide(state, plan)
     assert decision.call == "roll back"
@@ -135,7 +135,7 @@ def test_the_second_opinion_holds_its_level_at_any_look() -> None:
         for _ in range(40):
             old, new = (0.05 * np.exp(0.4 * rng.standard_normal(n)) for n in (800, 200))
             sums = [(len(x), float(x.sum()), float((x**2).sum())) for x in (old, new)]
-            state = look(state, Stratum({}, Latencies(sums[0], sums[1])), plan)
+            state = look(state, Stratum({}, Sums(sums[0], sums[1])), plan)
             alarmed |= decide(state, plan).findings[-1].verdict == "fail"
         fired += alarmed
     assert fired <= 8
@@ -144,6 +144,54 @@ def test_the_second_opinion_holds_its_level_at_any_look() -> None:
 counts = st.integers(0, 300).flatmap(
     lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(0, 200))
 )
+
+
+VALUES = Plan((Rule("errors", ("errors",), weight=3.0), Rule("labels", ("loss",), needed=False)))
+
+
+def of_values(worse: float, seed: int, *, ramp: bool = False) -> State:
+    """100 truths a minute for two hours, errors as of Student's t with 3 degrees of freedom, 1 at
+    their p99; with `ramp` the share grows while all errors double for a while."""
+    rng, state = np.random.default_rng(seed), State()
+    for minute in range(120):
+        few = 5 * min(10, 1 + minute // 5) if ramp else 20
+        both = 2.0 if ramp and 10 <= minute < 40 else 1.0
+        old, new = (
+            np.minimum(np.abs(rng.standard_t(3, many)) * scale / 5.841, 1.0)
+            for many, scale in ((100 - few, both), (few, both * worse))
+        )
+        state = look(state, Stratum({}, losses={"loss": Losses(old, new, 5.841)}), VALUES)
+        if state.call != "hold":
+            break
+    return state
+
+
+@pytest.mark.parametrize("ramp", [False, True])
+def test_equal_errors_of_values_are_not_rolled_back(ramp: bool) -> None:
+    found = [of_values(1.0, seed, ramp=ramp) for seed in range(40)]
+    assert sum(state.call == "roll back" for state in found) <= 1
+
+
+def test_half_as_large_again_errors_of_values_are_rolled_back() -> None:
+    found = [of_values(1.5, seed) for seed in range(20)]
+    assert {state.call for state in found} == {"roll back"}
+    assert np.median([state.minutes for state in found]) <= 20
+    first = decide(found[0], VALUES).findings[0]
+    assert (first.subject, first.verdict) == ("labels", "fail")
+    assert first.measured.startswith("a mean error of ") and first.interval is not None
+    assert first.interval.low > 1.0
+    same = msgspec.json.decode(msgspec.json.encode(found[0]), type=State)
+    assert same == found[0]
+
+
+def test_errors_of_another_shape_and_the_same_mean_are_no_harm() -> None:
+    """Fewer large ones, more of middle size: counts beyond the median would call that worse."""
+    rng, state = np.random.default_rng(5), State()
+    for _ in range(200):
+        old = rng.choice([0.1, 0.9], 800, p=[0.75, 0.25])
+        new = np.full(200, 0.3)
+        state = look(state, Stratum({}, losses={"loss": Losses(old, new)}), VALUES)
+    assert state.call == "hold"
 
 
 @settings(max_examples=30, deadline=None)

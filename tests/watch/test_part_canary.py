@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ import pytest
 import modelwright as mw
 from modelwright.core.errors import UsageError
 from modelwright.core.intake import feeds_from_rows
+from modelwright.core.schema import Target
 from modelwright.core.traffic import Canary, Step, Traffic
 from modelwright.pack.artefact import Artefact
 from modelwright.serve.journal_store import Folder, file_name
@@ -59,6 +61,7 @@ def minute(
     errors: tuple[float, float] = (0.002, 0.002),
     slower: float = 1.0,
     callers: Sequence[str] | None = None,
+    value: float | None = None,
 ) -> None:
     """Answers of one minute; `errors` are the shares of (champion, canary) that others gave."""
     rng = np.random.default_rng(abs(number) + 7)
@@ -79,7 +82,9 @@ def minute(
         "fallback": pa.array(np.where(failed, "champion", "")).dictionary_encode(),
         "cached": pa.array(np.zeros(count, bool)),
         "ms": pa.array(ms),
-        "prediction": pa.array(["yes"] * count).dictionary_encode(),
+        "prediction": pa.array([value] * count)
+        if value is not None
+        else pa.array(["yes"] * count).dictionary_encode(),
         "score": pa.array(np.full(count, 0.7)),
         "p_no": pa.array(np.full(count, 0.3)),
         "p_yes": pa.array(np.full(count, 0.7)),
@@ -266,7 +271,9 @@ def test_another_canary_or_another_champion_begins_anew(live: Live) -> None:
 def labels(live: Live, said: dict[str, str], arrived: float) -> None:
     count = len(said)
     moment = [int(arrived * 1e6)] * count
-    given = Labels(list(said), [0] * count, list(said.values()), [None] * count, moment, moment)
+    texts = list(said.values())
+    values = [None if text in ("yes", "no") else float(text) for text in texts]
+    given = Labels(list(said), [0] * count, texts, values, moment, moment)
     Sender(Folder(live.folder / "journal")).send("shop", given)
 
 
@@ -293,6 +300,46 @@ def test_labels_of_a_ramp_are_counted_for_each_share(live: Live) -> None:
     found = look(live, 4, rule=ramp)
     assert counted(found)["label errors"] == Arms(2900, 1000, 1100, 1000)
     assert found.advice is None or found.advice.act != "roll back"
+
+
+def of_values(subject: Subject, scale: float | None) -> Subject:
+    """The same with a champion that predicts values; `scale` is the p99 of its errors."""
+    known = subject.champion
+    target = Target("price", "regression")
+    schema = msgspec.structs.replace(known.manifest.schema, target=target)
+    artefact = copy.copy(known.artefact)
+    artefact.manifest = msgspec.structs.replace(known.manifest, schema=schema)
+    live = None if scale is None else msgspec.structs.replace(known.live, scale=scale)
+    return dataclasses.replace(subject, champion=Known(known.version, artefact, live))
+
+
+@pytest.mark.parametrize(("worse", "call"), [(10.0, "hold"), (15.0, "roll back")])
+def test_errors_of_values_are_judged_as_their_truths_arrive(
+    live: Live, worse: float, call: str
+) -> None:
+    """The champion is 10 off, the canary 10 or 15; one error of 900 in each arm counts as 40."""
+    truth = {}
+    for number in range(2):
+        minute(live, number, errors=(0, 0), value=100.0)
+        for n in range(1000):
+            off = 900.0 if n < 6 else worse if n % 5 == 0 else 10.0
+            truth[f"{number}-{n}"] = str(100.0 + off * (-1) ** n)
+    labels(live, truth, BEGIN + 130)
+    found = CanaryPart().look(of_values(at(live, 2.5), 40.0), None)
+    state = msgspec.json.decode(found.state, type=CanaryState)
+    means = state.state.cells["label errors"].means
+    assert means is not None and (means.champion[0], means.canary[0]) == (1600, 400)
+    assert means.means()[0] == pytest.approx(10, rel=0.02)
+    assert state.state.call == call
+    if call == "roll back":
+        assert found.findings[0].subject == "labels" and "mean error" in found.findings[0].measured
+
+
+def test_without_a_reference_errors_of_values_are_not_judged(live: Live) -> None:
+    minute(live, 0, errors=(0, 0), value=100.0)
+    labels(live, {f"0-{n}": "1.0" for n in range(1000)}, BEGIN + 65)
+    found = CanaryPart().look(of_values(at(live, 1.5), None), None)
+    assert "label errors" not in counted(found)
 
 
 def test_callers_are_counted_by_a_key(live: Live) -> None:

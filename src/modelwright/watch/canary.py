@@ -2,7 +2,8 @@
 
 Each rule (errors, slow answers, wrong labels) owns a share of alpha. For it, a stratified
 two-sample e-process (`watch.two_arms`) collects evidence that the canary is worse than tolerated; a
-second one collects evidence that it is not worse than the margin. Cells of one rule, such as
+second one collects evidence that it is not worse than the margin. Errors of predicted values are
+bet on as they are (`watch.two_means`). Cells of one rule, such as
 answers beyond the champion's p50, p95 and p99, are averaged. One may look after every minute and
 act on what one sees: the chance that a canary which is no worse than tolerated is ever rolled back
 is at most alpha, and the chance that one beyond the margin is promoted at most beta.
@@ -12,8 +13,7 @@ at each minute rolls back one healthy release in four. Switch it off, or count u
 of requests, where errors come in bursts of one caller: the guarantee needs requests that are
 independent given their minute.
 
-Source: Turner, Ly, Grünwald (2024); for the second opinion on mean latency Johari, Koomen, Pekelis,
-Walsh (2022), "Always valid inference".
+Source: Turner, Ly, Grünwald (2024). A second opinion on mean latency: `watch.second_opinion`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ import numpy as np
 
 from modelwright.core.errors import DataError
 from modelwright.core.records import Finding, Interval
+from modelwright.watch.second_opinion import Slower, second_opinion, with_latency
 from modelwright.watch.times import lasted
 from modelwright.watch.two_arms import TILTS, log_e_of_rate, log_e_values, mixed
+from modelwright.watch.two_means import Losses, Sums, log_e_of_means
 
 Call = Literal["roll back", "promote", "hold"]
 
@@ -41,22 +43,22 @@ class Arms(msgspec.Struct, frozen=True):
     canary_events: int
 
 
-class Latencies(msgspec.Struct, frozen=True):
-    """Answers, sum and sum of squares of seconds, of the champion and of the canary."""
-
-    champion: tuple[int, float, float]
-    canary: tuple[int, float, float]
-
-
 class Stratum(msgspec.Struct, frozen=True):
-    """What both arms did while the split of traffic did not change; `cells` by their names.
+    """What both arms did while the split of traffic did not change.
 
     Close a stratum when the canary's share changes: else a ramp in an incident looks like harm.
+
+    Attributes:
+        cells: name -> counts.
+        latency: seconds of the answers.
+        minutes: that it took.
+        losses: name -> losses, for a cell that is no count: errors of predicted values.
     """
 
     cells: dict[str, Arms]
-    latency: Latencies | None = None
+    latency: Sums | None = None
     minutes: float = 1.0
+    losses: dict[str, Losses] = {}
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -66,8 +68,8 @@ class Rule(msgspec.Struct, frozen=True):
         name: as it is shown.
         cells: names of its counts; their e-values are averaged.
         weight: its part of alpha.
-        tolerance: how much larger the canary's odds of an event may be; .05 is 5 %. For rates
-            below a few percent odds and rates are the same.
+        tolerance: how much larger the canary's odds of an event, or its mean error, may be; .05 is
+            5 %. For rates below a few percent odds and rates are the same.
         slack: difference of rates that is tolerated as well, whatever the ratio.
         margin: promoted when an odds ratio of this or more is ruled out.
         budget: or when a rate of this or more is ruled out; None for no such way.
@@ -117,7 +119,8 @@ class Plan(msgspec.Struct, frozen=True):
 class Evidence(msgspec.Struct, frozen=True):
     """What is remembered of one cell: logarithms of wealth of each bet, counts, and sums.
 
-    `pooled` are the sums of the Mantel-Haenszel ratio and of its variance, for the interval shown.
+    `pooled` are the sums of the Mantel-Haenszel ratio and of its variance, for the interval shown;
+    `means` the sums of a cell of losses, which has no counts of events.
     """
 
     harm: tuple[float, ...]
@@ -125,6 +128,7 @@ class Evidence(msgspec.Struct, frozen=True):
     cheap: tuple[float, ...]
     counts: Arms
     pooled: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    means: Sums | None = None
 
 
 class State(msgspec.Struct, frozen=True):
@@ -133,7 +137,7 @@ class State(msgspec.Struct, frozen=True):
     minutes: float = 0.0
     call: Call = "hold"
     cells: dict[str, Evidence] = {}
-    slower: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    slower: Slower = (0.0, 0.0, 0.0, 0.0)
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -164,8 +168,10 @@ def look(state: State, stratum: Stratum, plan: Plan) -> State:
         for name in rule.cells:
             if name in stratum.cells:
                 cells[name] = _added(cells.get(name), _checked(name, stratum.cells[name]), rule)
+            elif name in stratum.losses:
+                cells[name] = _with_losses(cells.get(name), stratum.losses[name], rule)
     minutes = state.minutes + stratum.minutes
-    slower = _with_latency(state.slower, stratum.latency)
+    slower = with_latency(state.slower, stratum.latency)
     held = State(minutes, "hold", cells, slower)
     return msgspec.structs.replace(held, call=_call(held, plan))
 
@@ -193,7 +199,7 @@ def decide(state: State, plan: Plan) -> Decision:
     else:
         why = "not enough evidence yet"
     if state.slower[0]:
-        findings.append(_second_opinion(state, plan))
+        findings.append(second_opinion(state.slower, plan.alpha, plan.scale))
     return Decision(state.call, state.minutes, over, why, tuple(findings))
 
 
@@ -237,6 +243,15 @@ def _added(old: Evidence | None, arms: Arms, rule: Rule) -> Evidence:
         counts,
         _pooled(old.pooled, arms),
     )
+
+
+def _with_losses(old: Evidence | None, losses: Losses, rule: Rule) -> Evidence:
+    harm, safe = log_e_of_means(losses, 1 + rule.tolerance, rule.slack, rule.margin)
+    sums = losses.sums()
+    if old is not None and old.means is not None:
+        harm, safe, sums = harm + old.harm, safe + old.safe, old.means.plus(sums)
+    counts = Arms(sums.champion[0], 0, sums.canary[0], 0)
+    return Evidence(tuple(harm.tolist()), tuple(safe.tolist()), (), counts, means=sums)
 
 
 def _bounds(counts: Arms, rule: Rule) -> tuple[float, float]:
@@ -314,8 +329,33 @@ def _finding(state: State, rule: Rule, plan: Plan) -> Finding:
             severity="warning" if rule.needed else "info",
         )
     worst = max(cells, key=lambda name: mixed(np.array(cells[name].harm)))
-    counts = cells[worst].counts
     broken = _strength(state, rule, plan) >= 0
+    label = "" if len(rule.cells) == 1 else f"{worst}: "
+    measured, wanted, interval = _in_words(cells[worst], rule)
+    shown = math.exp(min(_harm(state, rule), 700.0))
+    safe = _is_safe(state, rule, plan)
+    return Finding(
+        check="canary",
+        subject=rule.name,
+        verdict="fail" if broken else "pass" if safe else "undecided",
+        measured=label + measured,
+        wanted=wanted,
+        why=f"the evidence for harm is {shown:.3g} to 1 after {lasted(state.minutes)}",
+        advice="roll back" if broken else "" if safe else "wait, or give the canary more traffic",
+        severity="error" if broken else "info",
+        interval=interval,
+        columns=tuple(cells),
+    )
+
+
+def _in_words(found: Evidence, rule: Rule) -> tuple[str, str, Interval]:
+    """What was measured, what was wanted, and the ratio of the arms."""
+    if found.means is not None:
+        old, new = found.means.means()
+        measured = f"a mean error of {new:.4g} against {old:.4g} of the champion"
+        wanted = f"a mean error at most {1 + rule.tolerance:g} of the champion's"
+        return measured, wanted, found.means.ratio()
+    counts = found.counts
     rates = [
         events / trials if trials else math.nan
         for trials, events in (
@@ -323,21 +363,9 @@ def _finding(state: State, rule: Rule, plan: Plan) -> Finding:
             (counts.canary_trials, counts.canary_events),
         )
     ]
-    label = "" if len(rule.cells) == 1 else f"{worst}: "
-    shown = math.exp(min(_harm(state, rule), 700.0))
-    safe = _is_safe(state, rule, plan)
-    return Finding(
-        check="canary",
-        subject=rule.name,
-        verdict="fail" if broken else "pass" if safe else "undecided",
-        measured=f"{label}{rates[1]:.3%} against {rates[0]:.3%} of the champion",
-        wanted=f"odds at most {1 + rule.tolerance:g} of the champion's, or {rule.slack:.2%} more",
-        why=f"the evidence for harm is {shown:.3g} to 1 after {lasted(state.minutes)}",
-        advice="roll back" if broken else "" if safe else "wait, or give the canary more traffic",
-        severity="error" if broken else "info",
-        interval=_ratio(cells[worst].pooled),
-        columns=tuple(cells),
-    )
+    measured = f"{rates[1]:.3%} against {rates[0]:.3%} of the champion"
+    wanted = f"odds at most {1 + rule.tolerance:g} of the champion's, or {rule.slack:.2%} more"
+    return measured, wanted, _ratio(found.pooled)
 
 
 def _ratio(pooled: tuple[float, float, float]) -> Interval:
@@ -348,45 +376,3 @@ def _ratio(pooled: tuple[float, float, float]) -> Interval:
     ratio = worse / base
     width = math.exp(1.96 * math.sqrt(max(0.0, spread) / (worse * base)))
     return Interval(ratio, ratio / width, ratio * width)
-
-
-def _with_latency(
-    old: tuple[float, float, float, float], found: Latencies | None
-) -> tuple[float, float, float, float]:
-    """Sums over strata of weight, weighted difference, its variance, and weighted champion mean."""
-    if found is None or min(found.champion[0], found.canary[0]) < 2:
-        return old
-    (many, total, squares), (few, canary_total, canary_squares) = found.champion, found.canary
-    mean, canary_mean = total / many, canary_total / few
-    spread = max(0.0, squares / many - mean**2) / (many - 1)
-    spread += max(0.0, canary_squares / few - canary_mean**2) / (few - 1)
-    weight = many * few / (many + few)
-    return (
-        old[0] + weight,
-        old[1] + weight * (canary_mean - mean),
-        old[2] + weight**2 * spread,
-        old[3] + weight * mean,
-    )
-
-
-def _second_opinion(state: State, plan: Plan) -> Finding:
-    """mSPRT on the difference of mean latency: valid at any look, but only for large numbers."""
-    weight, difference, variance, base = state.slower
-    gap, spread = difference / weight, max(variance / weight**2, 1e-300)
-    prior = plan.scale**2
-    log_e = 0.5 * math.log(spread / (spread + prior))
-    log_e += prior * gap**2 / (2 * spread * (spread + prior))
-    worse = gap > 0 and log_e >= -math.log(plan.alpha)
-    room = -2 * math.log(plan.alpha) + math.log((spread + prior) / spread)
-    reach = math.sqrt(spread * (spread + prior) / prior * room)
-    return Finding(
-        check="canary, second opinion",
-        subject="mean latency",
-        verdict="fail" if worse else "undecided",
-        measured=f"{gap * 1e3:+.2f} ms beside {base / weight * 1e3:.2f} ms of the champion",
-        wanted="no difference",
-        why="mSPRT on means; it advises and decides nothing",
-        advice="look at what is slower: means see a shift of all answers first" if worse else "",
-        severity="warning" if worse else "info",
-        interval=Interval(gap, gap - reach, gap + reach, 1 - plan.alpha),
-    )

@@ -4,9 +4,10 @@ An error is an answer that somebody else had to give, or nobody: the version fai
 or its breaker was open.
 Slow answers are those beyond the champion's own p50, p95 and p99 of the hour before the canary
 began, each with `watch.canary.slower` on top: a tenth of a millisecond is no reason to go back.
-Wrong labels are counted as they arrive. Of a minute in which the canary's share changed only the
-time counts, and labels are counted for each share by itself: else an incident in a ramp would look
-like harm.
+Wrong labels are counted as they arrive; where values are predicted, their absolute errors are bet
+on, divided by the champion's p99 in training and cut there. Of a minute in which the canary's share
+changed only the time counts, and labels are counted for each share by itself: else an incident in a
+ramp would look like harm.
 """
 
 from __future__ import annotations
@@ -27,18 +28,20 @@ from modelwright.serve import journal_files, unanswered
 from modelwright.serve.journal_segment import FEATURE
 from modelwright.serve.journal_store import folder_name, place_of
 from modelwright.watch import canary as verdict
-from modelwright.watch.canary import Arms, Decision, Latencies, Plan, Rule, State, Stratum
+from modelwright.watch.canary import Arms, Decision, Plan, Rule, State, Stratum
 from modelwright.watch.episodes import Window
 from modelwright.watch.labels import Cursor, arrived_since
 from modelwright.watch.look import Advice, Looked
 from modelwright.watch.state import Point
 from modelwright.watch.subject import Subject
 from modelwright.watch.times import iso, lasted
+from modelwright.watch.two_means import Losses, Sums
 
 CANARY = "canary"
 BEFORE_SECONDS = 3600.0
 ENOUGH = 200
 """Answers of the champion from which its percentiles are taken."""
+LABELS = "label errors"
 PARTS = ("over p50", "over p95", "over p99")
 _ASKED = ["request_id", "row", "time", "version", "arm", "fallback", "cached", "ms"]
 
@@ -88,7 +91,7 @@ class CanaryPart:
             before = CanaryState(rule.version, rule.began, start, start, champion=champion)
         end = int(subject.settled // grain * grain)
         counted = before if end <= before.until else _count(before, rule, subject, end)
-        plan = plan_of(subject.spec.watch.canary, subject.champion.manifest.schema.target.levels)
+        plan = plan_of(subject.spec.watch.canary)
         decision = verdict.decide(counted.state, plan)
         after = msgspec.structs.replace(counted, decision=decision)
         return Looked(
@@ -98,15 +101,14 @@ class CanaryPart:
         )  # fmt: skip
 
 
-def plan_of(spec: CanaryWatchSpec, levels: tuple[str, ...] = ("",)) -> Plan:
-    """`watch.canary` as the verdict takes it; labels are judged where the target has classes."""
+def plan_of(spec: CanaryWatchSpec) -> Plan:
+    """`watch.canary` as the verdict takes it."""
     given = {"tolerance": spec.tolerance, "slack": spec.slack, "margin": spec.margin}
     rules = [
         Rule("errors", ("errors",), weight=2.0, budget=spec.budget),
         Rule("latency", PARTS, budget=spec.budget),
+        Rule("labels", (LABELS,), needed=False),
     ]
-    if levels:
-        rules.append(Rule("labels", ("label errors",), needed=False))
     rules = [msgspec.structs.replace(rule, **given) for rule in rules]
     return Plan(tuple(rules), spec.alpha, spec.beta, spec.minimum / 60, spec.maximum / 60)
 
@@ -120,7 +122,7 @@ def _count(before: CanaryState, rule: Canary, subject: Subject, end: int) -> Can
     answers = _answers(subject, before.until, end, asked)
     if not edges and answers:
         edges = _percentiles(answers, spec.slower)
-    plan = plan_of(spec, subject.champion.manifest.schema.target.levels)
+    plan = plan_of(spec)
     slots = answers["slot"] if answers else np.zeros(0, np.int64)
     for begin in range(before.until, end, grain):
         inside = slots == begin // grain
@@ -213,7 +215,7 @@ def _stratum(part: dict[str, Array], edges: tuple[float, ...], key: str) -> Stra
     ms, on_canary = part["ms"][timed], new[timed]
     for name, edge in zip(PARTS, edges, strict=False):
         cells[name] = _arms(ms > edge, on_canary)
-    latency = Latencies(_sums(ms[~on_canary]), _sums(ms[on_canary]))
+    latency = Sums(_sums(ms[~on_canary]), _sums(ms[on_canary]))
     return Stratum(cells, latency)
 
 
@@ -243,8 +245,10 @@ def _with_labels(
 ) -> tuple[State, Cursor | None]:
     """Labels that arrived since the last look: strata that take no time, one for each share that
     the canary had when it answered."""
-    if not subject.champion.manifest.schema.target.levels:
-        return state, before.cursor
+    has_classes = bool(subject.champion.manifest.schema.target.levels)
+    known = subject.champion.live
+    if not has_classes and known is None:
+        return state, before.cursor  # nothing says what a large error is
     table, after = arrived_since(
         subject.journal, subject.name, before.cursor,
         columns=["fallback"], sample=subject.journaling.sample, now=subject.now,
@@ -259,17 +263,27 @@ def _with_labels(
     times = table["time"].cast("int64").to_numpy() / 1e6
     kept &= times >= before.since
     weights = np.array([rule.weight_at(at) for at in times.tolist()])
-    wrong, new = _wrong(table), arms == CANARY
+    new, scale = arms == CANARY, 1.0 if known is None else known.scale
+    found = _wrong(table) if has_classes else np.minimum(_errors(table) / scale, 1.0)
     for weight in np.unique(weights[kept]):
         same = kept & (weights == weight)
-        cells = {"label errors": _arms(wrong[same], new[same])}
-        state = verdict.look(state, Stratum(cells, minutes=0.0), plan)
+        stratum = Stratum({}, minutes=0.0)
+        if has_classes:
+            stratum.cells[LABELS] = _arms(found[same], new[same])
+        else:
+            stratum.losses[LABELS] = Losses(found[same & ~new], found[same & new], scale)
+        state = verdict.look(state, stratum, plan)
     return state, after
 
 
 def _wrong(table: Any) -> Array:
     said, true = table["prediction"].to_pylist(), table["label"].to_pylist()
     return np.array([str(a) != str(b) for a, b in zip(said, true, strict=True)])
+
+
+def _errors(table: Any) -> Array:
+    said, true = table["prediction"].to_pylist(), table["label"].to_pylist()
+    return np.array([abs(a - float(b)) for a, b in zip(said, true, strict=True)])
 
 
 def _windows(decision: Decision, subject: Subject) -> tuple[Window, ...]:
