@@ -1,10 +1,11 @@
 """What the journal costs: the whole HTTP path in one process, with and without it, in turns.
 
-    python benchmarks/serve/journal.py examples/income/runs/<id>/artefact [rounds]
+    python benchmarks/serve/journal.py examples/income/runs/<id>/artefact [rounds | --own]
 
 Prints microseconds of CPU a request with 1, 8 and 64 callers: of the event loop's thread (what a
-request waits for) and of the process (the loop, the journal's thread, Parquet, zstd). Then the
-call on the loop by itself. Medians of rounds in turns, as the machine is shared.
+request waits for) and of the process (the loop, the journal's thread, Parquet, zstd). Medians of
+rounds in turns, as the machine is shared. Then what the journal does by itself, step by step: with
+`--own` that alone.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import statistics
 import sys
 import tempfile
 import time
-import timeit
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow
+import pyarrow.parquet
 import uvloop
 from bodies import example_rows, row_bodies
 
@@ -27,6 +30,8 @@ from modelwright.serve.app import App
 from modelwright.serve.dispatch import Models
 from modelwright.serve.http import HttpConnection
 from modelwright.serve.journal import Journal, Recorder, journal_of
+from modelwright.serve.journal_chunk import Chunk
+from modelwright.serve.journal_segment import Segment
 from modelwright.serve.loading import Loader
 from modelwright.serve.metrics import Counts
 from modelwright.serve.pages import Pages
@@ -38,6 +43,7 @@ from modelwright.serve.tracing import tracing
 from modelwright.serve.worker import SWITCH_SECONDS
 
 REQUESTS = 12_800
+OWN = 10_240
 CALLERS = (1, 8, 64)
 
 
@@ -85,7 +91,7 @@ async def app_of(folder: Path, journal: Journaling) -> tuple[App, Journal, Count
     models = Models(settings, counts, loop)
     loader = Loader(settings, models, counts, {})
     found = journal_of(journal, counts)
-    repository = ModelRepository(models, loader, folder)
+    repository = ModelRepository(models, loader, folder, {})
     app = App(
         models, Pages(models, settings, repository, lambda _: (b"", b"")), settings, counts,
         Gate(settings, {}), access_log(False, counts.log_dropped), tracing({}), found,
@@ -118,7 +124,7 @@ async def main(folder: Path, rounds: int, to: str) -> None:
     off, on = await app_of(folder, Journaling()), await app_of(folder, Journaling(to=to))
     asked = requests_of(folder)
     print(f"{'callers':>8} {'loop off':>9} {'loop on':>8} {'more':>6} {'all off':>9} {'all on':>8}")
-    for callers in CALLERS:
+    for callers in CALLERS if rounds else ():
         spent: dict[str, list[tuple[float, float]]] = {"off": [], "on": []}
         for turn in range(rounds + 1):
             for name, (app, journal, _, _) in (("off", off), ("on", on)):
@@ -126,12 +132,12 @@ async def main(folder: Path, rounds: int, to: str) -> None:
                 answered = await ask(app, asked, callers)
                 assert answered > 0.99 * REQUESTS, answered  # a busy machine may shed some
                 loop = time.thread_time() - loop
-                while isinstance(journal, Recorder) and journal._entries:
+                while isinstance(journal, Recorder) and journal.waits:
                     time.sleep(0.01)
                 if turn:
                     spent[name].append((loop, time.process_time() - whole))
         print_line(callers, spent)
-    one_call(on[1], on[3], asked)
+    own_work(on[3], asked)
     on[1].close()
     book = on[2].book.counters
     print({k: {" ".join(n): v[0] for n, v in c.items()} for k, c in book.items() if "journal" in k})
@@ -154,16 +160,46 @@ def print_line(callers: int, spent: dict[str, list[tuple[float, float]]]) -> Non
           f"{wholes['off']:>9.2f} {wholes['on']:>8.2f}")  # fmt: skip
 
 
-def one_call(journal: Journal, live: Any, asked: list[bytes]) -> None:
-    """The call on the event loop, nothing else."""
-    rows = live.reader.decode(asked[0].split(b"\r\n\r\n", 1)[1])
-    ran = run(live.engine, live.reader.inputs(rows))
-    assert isinstance(journal, Recorder) and not isinstance(ran, Exception)
-    kept = None if ran.whole else rows
-    best = min(timeit.repeat(
-        lambda: journal.ran(live, "id", 1.0, 0.001, ran, 0, 1, kept), number=2000, repeat=9
-    ))  # fmt: skip
-    print(f"the call by itself: {best / 2000 * 1e6:.2f} us")
+def own_work(live: Any, asked: list[bytes]) -> None:
+    """What the journal itself does, in this thread: microseconds a request, the best of 9 times.
+
+    On the loop a request is noted; in the thread it becomes columns, a table, and a file.
+    """
+    rows = [live.reader.decode(one.split(b"\r\n\r\n", 1)[1])[0] for one in asked]
+    for many in CALLERS:
+        runs = []
+        for start in range(0, OWN, many):
+            some = [rows[(start + n) % len(rows)] for n in range(many)]
+            runs.append(run(live.engine, live.reader.inputs(some), live.reader.whole))
+        times = np.min([_noted(live, runs, many) for _ in range(9)], axis=0) / OWN * 1e6
+        loop, columns, table, file = times.round(2).tolist()
+        print(f"{many} rows a run: loop {loop}, columns {columns}, table {table}, file {file}, "
+              f"together {times.sum():.1f} us")  # fmt: skip
+
+
+def _noted(live: Any, runs: list[Any], many: int) -> list[float]:
+    at, chunks = [time.thread_time()], list[Chunk]()
+    for one in runs:
+        for start in range(many):
+            if not chunks or (one is not chunks[-1].run and not chunks[-1].keep(one)):
+                chunks.append(Chunk(live, one, 1))
+                chunks[-1].keep(one)
+            record = (f"{id(one)}-{start}", 1.0, 0.001, chunks[-1].base + start, 1)
+            chunks[-1].records.append(record)
+    at.append(time.thread_time())
+    segment = Segment(live)
+    for chunk in chunks:
+        taken = chunk.take()
+        segment.take(taken, taken.numbers)
+    at.append(time.thread_time())
+    table = segment.table(pyarrow, 0.0)
+    at.append(time.thread_time())
+    words = [field.name for field in table.schema if "dictionary" in str(field.type)]
+    pyarrow.parquet.write_table(
+        table, pyarrow.BufferOutputStream(), compression="zstd", use_dictionary=words
+    )
+    at.append(time.thread_time())
+    return np.diff(at).tolist()
 
 
 if __name__ == "__main__":
@@ -171,4 +207,5 @@ if __name__ == "__main__":
         tempfile.TemporaryDirectory() as place,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        runner.run(main(Path(sys.argv[1]), int((sys.argv[2:] or ["5"])[0]), place))
+        given = (sys.argv[2:] or ["5"])[0]
+        runner.run(main(Path(sys.argv[1]), 0 if given == "--own" else int(given), place))

@@ -35,7 +35,7 @@ CASES: dict[str, dict[str, float]] = {
     "labels 10 -> 10 %": {"labels": 0.10},
     "labels 10 -> 15 %": {"labels": 0.15},
     "A/A, errors of values": {"values": 1.0},
-    "A/A, the same, ramp and incident": {"values": 1.0, "ramp": 1, "incident": 1.0},
+    "A/A, the same, ramp and incident": {"values": 1.0, "ramp": 1, "harder": 1},
     "errors of values x1.25": {"values": 1.25},
     "errors of values x1.5": {"values": 1.5},
 }
@@ -66,7 +66,7 @@ def minute(rng: np.random.Generator, number: int, case: dict[str, float]) -> Str
         cells["label errors"] = Arms(many, wrong[0], few, wrong[1])
     losses = {}
     if "values" in case:  # a tenth of the answers get a truth; errors as of Student's t, cut at p99
-        harder = 2.0 if 10 <= number < 30 and "incident" in case else 1.0
+        harder = 2.0 if 10 <= number < 30 and "harder" in case else 1.0
         losses["label errors"] = Losses(
             np.minimum(harder * errors(rng, many // 10), 1.0),
             np.minimum(harder * case["values"] * errors(rng, few // 10), 1.0),

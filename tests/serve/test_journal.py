@@ -212,7 +212,7 @@ def test_no_place_to_write_harms_no_answer(model: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_written_is_counted(model: Path, tmp_path: Path) -> None:
     """The system refuses every write of the journal, as it does when a disk is full."""
     code = (
-        "import modelwright.serve.journal as j, resource, signal; j.MOST_UNWRITTEN = 1;"
+        "import modelwright.serve.journal_out as j, resource, signal; j.MOST_UNWRITTEN = 1;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
     )
     with server(model, journal(tmp_path, rows=1), before=code) as (client, _):
@@ -285,7 +285,7 @@ def test_a_place_that_comes_back_loses_nothing(
     from modelwright.serve.messages import Answered, Question
     from modelwright.serve.settings import Settings
 
-    monkeypatch.setattr("modelwright.serve.journal.RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("modelwright.serve.journal_out.RETRY_SECONDS", 0.1)
     live = LiveModel.load(model, Settings(models=()), name="shop", version="3", tried=True)
     feeds = _feeds(live)
     found = Answered(Question(feeds, 1), live.run(feeds), live)
@@ -295,10 +295,10 @@ def test_a_place_that_comes_back_loses_nothing(
     for number in range(30):
         recorder.answered(f"{number}", time.perf_counter(), 0.001, found)
         if number in (10, 20):
-            until(lambda: not recorder._entries)
-    until(lambda: recorder._unwritten)
+            until(lambda: not recorder.waits)
+    until(lambda: recorder._out.waits)
     where.unlink()
-    until(lambda: not recorder._unwritten and not recorder._entries)
+    until(lambda: not recorder._out.waits and not recorder.waits)
     recorder.close()
     lost = counts.book.counters["modelwright_journal_dropped_total"][("write",)][0]
     assert len(rows(where)) + lost == 30 and len(rows(where)) >= 1
@@ -317,7 +317,7 @@ def test_an_answer_that_cannot_be_recorded_harms_no_other(model: Path, tmp_path:
     recorder = Recorder(Journaling(to=str(tmp_path)), Folder(tmp_path), counts)
     for number in range(6):
         given = broken if number == 2 else feeds
-        until(lambda: not recorder._entries)  # each in a batch of its own
+        until(lambda: not recorder.waits)  # each in a batch of its own
         found = Answered(Question(given, 1), answers, live)
         recorder.answered(f"{number}\ud800", time.perf_counter(), 0.001, found)
     recorder.close()

@@ -1,9 +1,9 @@
 """Every answer on record: off the path of requests, and never in its way.
 
-The event loop appends one entry a request to a queue: which run it was a part of, or its own feeds
-and answers. A thread makes columns of them twice a second, and files once there are enough
-rows or time is up. When the queue is full entries are dropped and counted. A file appears whole or
-not at all, so a kill loses the open one only.
+The event loop copies what a run took and gave, and notes a line a request (`journal_chunk`); of
+the careful way it queues feeds and answers. A thread makes columns of them twice a second, and
+files once there are enough rows or time is up. When the queue is full entries are dropped and
+counted. A file appears whole or not at all, so a kill loses the open one only.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ import hashlib
 import importlib.util
 import logging
 import math
-import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from modelwright.core.errors import MissingExtra
-from modelwright.serve import unanswered
+from modelwright.serve.journal_chunk import Chunk
+from modelwright.serve.journal_out import Outlet
 from modelwright.serve.journal_segment import Entry, Extra, Segment
-from modelwright.serve.journal_store import Place, file_name, place_of, sweep
+from modelwright.serve.journal_store import Place, file_name, place_of
 from modelwright.serve.live import LiveModel
 from modelwright.serve.messages import Answered
 from modelwright.serve.metrics import Counts
@@ -38,13 +37,9 @@ OVERHEAD = 128
 EVERY = 0.5
 """Seconds between two looks at the queue: seldom, as a batch of many costs less a row."""
 BATCH = 2048
-"""Entries that become columns at once; between two batches the event loop has its turn."""
-SWEEP_SECONDS = 60.0
-RETRY_SECONDS = 5.0
+"""Entries that become columns before the event loop has its turn; a chunk holds as many."""
 MOST_FAILED = 20_000
 """Requests without an answer that may wait."""
-MOST_UNWRITTEN = 16
-"""Files that wait for a disk that is full or a network that is away; then the oldest is lost."""
 LARGEST = 64 * 2**20
 """Bytes of numbers that close a file of a wide table before its rows do."""
 END_SECONDS = 5.0
@@ -144,15 +139,6 @@ def is_sampled(id: str, share: float) -> bool:
     return int.from_bytes(digest, "little") < share * 2**64
 
 
-@dataclass(slots=True)
-class Unwritten:
-    """A file that could not be written yet."""
-
-    name: str
-    data: bytes
-    rows: int
-
-
 class Recorder:
     """A journal that is on.
 
@@ -173,20 +159,19 @@ class Recorder:
 
         self._arrow: Any = pyarrow
         self._parquet: Any = pyarrow.parquet
-        self._settings, self._place, self._room = settings, place, room
+        self._settings, self._room = settings, room
+        self._chunks: deque[Chunk] = deque()
+        self._open: dict[LiveModel, Chunk] = {}
         self._entries: deque[Entry] = deque()
         self._failed: deque[Unanswered] = deque()
         self._failed_since = math.inf
         self._taken = self._done = 0  # each is written by one thread only, so nothing is locked
         self._widths: dict[int, int] = {}
         self._segments: dict[int, Segment] = {}
-        self._unwritten: deque[Unwritten] = deque()
-        self._token, self._number = secrets.token_hex(6), 0
-        self._failing = False
-        self._next_try = self._next_sweep = 0.0
-        self._written = counts.counter("modelwright_journal_rows_total")
         self._full = counts.counter("modelwright_journal_dropped_total", "queue")
         self._lost = counts.counter("modelwright_journal_dropped_total", "write")
+        written = counts.counter("modelwright_journal_rows_total")
+        self._out = Outlet(settings, place, written, self._lost)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="journal", daemon=True)
         self._thread.start()
@@ -196,12 +181,21 @@ class Recorder:
         count: int, rows: list[Any] | None,
     ) -> None:  # fmt: skip
         """See `Journal`."""
-        weight = OVERHEAD + count * self._width(live)
+        chunk = self._open.get(live)
+        weight = OVERHEAD + count * (chunk.width if chunk is not None else self._width(live))
         if self._taken - self._done + weight > self._room:
             self._full[0] += count
             return
+        if chunk is None or (run is not chunk.run and not chunk.keep(run)):
+            chunk = self._open[live] = Chunk(live, run, self._width(live))
+            chunk.keep(run)
         self._taken += weight
-        self._entries.append((live, run, start, count, id, received + seconds, seconds, rows, None))
+        if rows is not None:
+            chunk.given[len(chunk.records)] = rows
+        chunk.records.append((id, received + seconds, seconds, chunk.base + start, count))
+        if not chunk.listed:  # after it was noted: whoever unlists it looks once more
+            chunk.listed = True
+            self._chunks.append(chunk)
 
     def answered(self, id: str, received: float, seconds: float, found: Answered) -> None:
         """See `Journal`."""
@@ -215,7 +209,7 @@ class Recorder:
         self._taken += weight
         extra = Extra(found.answers, found.arm, found.fallback, found.cached)
         feeds = found.question.feeds
-        self._entries.append((live, None, 0, count, id, received + seconds, seconds, feeds, extra))
+        self._entries.append((live, count, id, received + seconds, seconds, feeds, extra))
 
     def unanswered(self, found: Unanswered) -> None:
         """See `Journal`."""
@@ -235,47 +229,74 @@ class Recorder:
             width = self._widths[id(live)] = len(live.schema.features)
         return width
 
+    @property
+    def waits(self) -> bool:
+        """Whether anything was told that the thread has not taken yet."""
+        return self._taken != self._done
+
     # All that follows runs in the thread.
 
     def _go_on(self) -> None:
         while not self._ending.wait(EVERY):
             self._look(time.perf_counter())
-        self._next_try = 0.0
-        self._look(float("inf"))
+        self._look(math.inf)
 
     def _look(self, now: float) -> None:
-        while self._entries:
-            batch = [self._entries.popleft() for _ in range(min(len(self._entries), BATCH))]
-            for entries in _by_version(batch):
-                rows = sum([entry[3] for entry in entries])
-                try:
-                    self._add(entries)
-                except Exception:  # noqa: BLE001  counted and logged; the thread goes on
-                    self._lost[0] += rows
-                    _LOG.exception("the journal lost answers")
-                self._done += OVERHEAD * len(entries) + rows * self._width(entries[0][0])
-            del batch, entries
-            time.sleep(0)
+        self._take_chunks()
+        self._take_entries()
         for key, segment in list(self._segments.items()):
             if now - segment.began >= self._settings.every:
                 self._finish(key)
         self._finish_failed(now)
-        self._write(now)
-        if now >= self._next_sweep and now < float("inf"):
-            self._next_sweep = now + SWEEP_SECONDS
-            self._sweep()
+        self._out.write(now, last=now == math.inf)
+        if now < math.inf:
+            self._out.sweep(now)
 
-    def _add(self, entries: Sequence[Entry]) -> None:
-        share, live = self._settings.sample, entries[0][0]
-        if share < 1.0:
-            entries = [entry for entry in entries if is_sampled(entry[4], share)]
-            if not entries:
-                return
+    def _take_chunks(self) -> None:
+        """What the fast way noted since the last look; a chunk without news is not kept open."""
+        for live, chunk in list(self._open.items()):
+            if not chunk.listed:  # who just got it from there lists it all the same
+                self._open.pop(live, None)
+        while self._chunks:
+            chunk = self._chunks.popleft()
+            chunk.listed = False
+            taken = chunk.take()
+            rows = sum([chunk.records[number][4] for number in taken.numbers])
+            kept: Sequence[int] = taken.numbers
+            if self._settings.sample < 1.0:
+                kept = [number for number in kept if self._is_kept(chunk.records[number][0])]
+            if kept:
+                self._into(chunk.live, rows, Segment.take, taken, kept)
+            self._done += OVERHEAD * len(taken.numbers) + rows * chunk.width
+            del chunk, taken
+            time.sleep(0)
+
+    def _take_entries(self) -> None:
+        """What the careful way queued."""
+        while self._entries:
+            entry = self._entries.popleft()
+            live, rows = entry[0], entry[1]
+            if self._is_kept(entry[2]):
+                self._into(live, rows, Segment.add, entry)
+            self._done += OVERHEAD + rows * self._width(live)
+            if not len(self._entries) % BATCH:
+                time.sleep(0)
+
+    def _is_kept(self, id: str) -> bool:
+        return is_sampled(id, self._settings.sample)
+
+    def _into(self, live: LiveModel, rows: int, add: Callable[..., None], *what: Any) -> None:
+        """Add to the open file of a version; a fault is counted and logged."""
         key = id(live)
-        segment = self._segments.get(key)
-        if segment is None:
-            segment = self._segments[key] = Segment(live)
-        segment.add(entries)
+        try:
+            segment = self._segments.get(key)
+            if segment is None:
+                segment = self._segments[key] = Segment(live)
+            add(segment, *what)
+        except Exception:  # noqa: BLE001  counted and logged; the thread goes on
+            self._lost[0] += rows
+            _LOG.exception("the journal lost answers")
+            return
         wide = segment.rows * self._width(live) * 8 >= LARGEST
         if segment.rows >= self._settings.rows or wide:
             self._finish(key)
@@ -292,15 +313,15 @@ class Recorder:
                 table, sink, compression="zstd", use_dictionary=words, write_statistics=["time"]
             )
             live, (begin, end) = segment.live, segment.span(offset)
-            name = file_name(live.model, live.version, begin, end, self._token, self._number)
-            self._number += 1
+            out = self._out
+            name = file_name(live.model, live.version, begin, end, out.token, out.number)
             data = sink.getvalue().to_pybytes()
         except Exception:  # noqa: BLE001  counted and logged; the thread goes on
             self._lost[0] += segment.rows
             _LOG.exception("the journal lost a file")
             return
-        self._unwritten.append(Unwritten(name, data, segment.rows))
-        self._write(time.perf_counter())
+        out.put(name, data, segment.rows)
+        out.write(time.perf_counter())
 
     def _finish_failed(self, now: float) -> None:
         """Close the file of what nobody answered, once it is time."""
@@ -315,54 +336,9 @@ class Recorder:
         for model in {one.live.model for one in found}:
             own = [one for one in found if one.live.model == model]
             try:
-                name, data = encoded(own, offset, self._token, self._number)
+                name, data = encoded(own, offset, self._out.token, self._out.number)
             except Exception:  # noqa: BLE001  counted and logged; the thread goes on
                 self._lost[0] += len(own)
                 _LOG.exception("the journal lost requests that nobody answered")
                 continue
-            self._number += 1
-            self._unwritten.append(Unwritten(name, data, 0))
-
-    def _write(self, now: float) -> None:
-        while len(self._unwritten) > MOST_UNWRITTEN:
-            self._lost[0] += self._unwritten.popleft().rows
-        if now < self._next_try:
-            return
-        while self._unwritten:
-            file = self._unwritten[0]
-            try:
-                self._place.put(file.name, file.data)
-            except OSError as error:
-                self._refused(error, now)
-                return
-            self._unwritten.popleft()
-            self._written[0] += file.rows
-            self._failing = False
-
-    def _refused(self, error: OSError, now: float) -> None:
-        """Say it once, until it works again; at the end what is left is lost."""
-        if not self._failing:
-            _LOG.error("the journal cannot be written to %s: %s", self._settings.to, error)
-        self._failing = True
-        self._next_try = time.perf_counter() + RETRY_SECONDS
-        if self._ending.is_set() and now == float("inf"):
-            self._lost[0] += sum(file.rows for file in self._unwritten)
-            self._unwritten.clear()
-
-    def _sweep(self) -> None:
-        try:
-            sweep(self._place, time.time(), self._settings.keep, self._settings.most)
-            unanswered.sweep(self._place, time.time(), self._settings.keep)
-        except OSError as error:
-            if not self._failing:
-                _LOG.error("old files of the journal cannot be removed: %s", error)
-
-
-def _by_version(batch: list[Entry]) -> Iterable[Sequence[Entry]]:
-    lives = [entry[0] for entry in batch]
-    if lives.count(lives[0]) == len(lives):
-        return [batch]
-    found: dict[int, list[Entry]] = {}
-    for entry in batch:
-        found.setdefault(id(entry[0]), []).append(entry)
-    return found.values()
+            self._out.put(name, data, 0)

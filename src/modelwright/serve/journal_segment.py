@@ -1,7 +1,7 @@
 """The open file of a journal: answers of one version, kept as columns until they are written.
 
 Everything here runs in the journal's thread. What the graph took and gave is used as it is: a
-column is a slice of the batch's own arrays, and texts are the graph's codes with another meaning.
+column is one of a chunk's arrays, and texts are the graph's codes with another meaning.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from modelwright.core.intake import Array, column_feed
 from modelwright.core.schema import MISSING_TIME, Column
 from modelwright.pack.artefact import Answers
 from modelwright.serve.engine import Engine
+from modelwright.serve.journal_chunk import Taken, answered
 from modelwright.serve.journal_words import LONGEST, LOOK, TextOf, Words
 from modelwright.serve.live import LiveModel
-from modelwright.serve.runs import Ran
 
 FORMAT = 1
 FEATURE = "f_"
@@ -43,11 +43,10 @@ class Extra(NamedTuple):
     cached: bool
 
 
-Entry = tuple[LiveModel, Ran | None, int, int, str, float, float, Any, Extra | None]
-"""One answered request, as the event loop hands it over: the version; the run that it was a part
-of, or None; its first row in it; how many it had; its id; `time.perf_counter()` of the answer;
-seconds that it took; its typed rows, None where the run tells all, or its feeds where there is no
-run; then an `Extra`. A tuple: an object with names takes four times as long to make."""
+Entry = tuple[LiveModel, int, str, float, float, Any, Extra]
+"""One answered request of the careful way, as the event loop hands it over: the version; how many
+rows it had; its id; `time.perf_counter()` of the answer; seconds that it took; its feeds; then an
+`Extra`. A tuple: an object with names takes four times as long to make."""
 USUAL = ("champion", "", False)
 
 
@@ -77,55 +76,12 @@ class Segment:
         self._counts: list[int] = []
         self._ended: list[float] = []
         self._seconds: list[float] = []
-        self._flags: list[tuple[str, str, bool]] = []
+        self._flags: list[tuple[tuple[str, str, bool], int]] = []  # of so many rows in a row
         self._read = self._readers(live.engine)
 
-    def add(self, entries: Sequence[Entry]) -> None:
-        """Take answered requests."""
-        if not self._ids:
-            self.began = entries[0][5]
-        if None not in [entry[1] for entry in entries]:
-            self._add_ran(entries)
-            return
-        ran = [entry for entry in entries if entry[1] is not None]
-        if ran:
-            self._add_ran(ran)
-        for entry in entries:
-            if entry[1] is None:
-                self._add_one(entry)
-
-    def _add_ran(self, entries: Sequence[Entry]) -> None:
-        """Those that took the fast way: their runs' arrays one behind the other."""
-        _, rans, starts, counted, ids, ended, seconds, given, _ = zip(*entries, strict=True)
-        runs: dict[Ran, int] = {}
-        firsts, total, first, last = [], 0, 0, None
-        for ran, start in zip(rans, starts, strict=True):
-            if ran is not last:
-                last = ran
-                first = runs.setdefault(ran, total)
-                if first == total:
-                    total += ran.rows
-            firsts.append(first + start)
-        counts = np.array(counted)
-        within = _within(counts)
-        index = np.repeat(firsts, counts) + within
-        whole = len(index) == total and bool((index == np.arange(total)).all())
-        taken = _Taken(list(runs), None if whole else index)
-        parts = {}
-        for column in self._features:
-            found = self._read[column.name](taken)
-            if found is None:
-                found = self._from_rows(column, [row for rows in given for row in rows])
-            elif found.dtype == np.int32:
-                self._look(column, found, given, counts, within)
-            parts[column.name] = found
-        self._commit(parts, _joined([ran.answers for ran in taken.runs], taken.index))
-        self._add_about(ids, counted, ended, seconds, [USUAL] * len(ids))
-
-    def _add_one(self, entry: Entry) -> None:
-        """One that took the careful way: its own feeds."""
-        _, _, _, count, id, ended, seconds, feeds, extra = entry
-        assert extra is not None
+    def add(self, entry: Entry) -> None:
+        """Take a request of the careful way, by its own feeds."""
+        _, count, id, ended, seconds, feeds, extra = entry
         parts = {}
         for column in self._features:
             values = feeds[column.name]
@@ -133,8 +89,34 @@ class Segment:
             parts[column.name] = (
                 np.array(values) if words is None else words.numbers(values.tolist())
             )
-        self._commit(parts, _joined([extra.answers], None))
-        self._add_about((id,), (count,), (ended,), (seconds,), [extra[1:]])
+        self._commit(parts, answered(extra.answers))
+        self._add_about((id,), (count,), (ended,), (seconds,), extra[1:])
+
+    def take(self, taken: Taken, numbers: Sequence[int]) -> None:
+        """Take requests of the fast way: rows of their runs.
+
+        Args:
+            taken: some requests of a chunk.
+            numbers: which of their records; at least one.
+        """
+        chunk = taken.chunk
+        records = [chunk.records[number] for number in numbers]
+        ids, ended, seconds, firsts, counted = zip(*records, strict=True)
+        given = [chunk.given.get(number) for number in numbers] if chunk.given else ()
+        counts = np.array(counted)
+        within = _within(counts)
+        rows = _Rows(taken, np.repeat(np.array(firsts) - taken.first, counts) + within)
+        parts = {}
+        for column in self._features:
+            found = self._read[column.name](rows)
+            if found is None:
+                found = self._from_rows(column, [row for rows in given for row in rows or ()])
+            elif found.dtype == np.int32:
+                self._look(column, found, given, counts, within)
+            parts[column.name] = found
+        outputs = {name: rows.of(values) for name, values in taken.outputs().items()}
+        self._commit(parts, outputs)
+        self._add_about(ids, counted, ended, seconds, USUAL)
 
     def _commit(self, parts: dict[str, Array], outputs: dict[str, Array]) -> None:
         """Take whole rows only: a fault before leaves all columns as long as they were."""
@@ -149,18 +131,23 @@ class Segment:
         counts: Sequence[int],
         ended: Sequence[float],
         seconds: Sequence[float],
-        flags: Sequence[tuple[str, str, bool]],
+        flags: tuple[str, str, bool],
     ) -> None:
-        self._ids += [id[:LONGEST] for id in ids]
+        if not self._ids:
+            self.began = ended[0]
+        if max(map(len, ids)) > LONGEST:
+            ids = [id[:LONGEST] for id in ids]
+        rows = sum(counts)
+        self._ids += ids
         self._counts += counts
         self._ended += ended
         self._seconds += seconds
-        self._flags += flags
-        self.rows += sum(counts)
+        self._flags.append((flags, rows))
+        self.rows += rows
 
-    def _readers(self, engine: Engine) -> dict[str, Callable[[_Taken], Array | None]]:
+    def _readers(self, engine: Engine) -> dict[str, Callable[[_Rows], Array | None]]:
         """How each feature is found in the arrays of a run; None: only in the request."""
-        found: dict[str, Callable[[_Taken], Array | None]] = {}
+        found: dict[str, Callable[[_Rows], Array | None]] = {}
         lookups = engine.cut.lookups if engine.cut is not None else {}
         for tensor, columns in lookups.items():
             for place, lookup in enumerate(columns):
@@ -205,16 +192,17 @@ class Segment:
         """
         counts = np.array(self._counts)
         ended = np.repeat(np.array(self._ended) + offset, counts)
-        arm, fallback, cached = zip(*self._flags, strict=True)
+        kinds, rows = zip(*self._flags, strict=True)
+        arms, fallbacks, cached = zip(*kinds, strict=True)
         columns: dict[str, Any] = {
             "request_id": _repeated(pa, self._ids, counts),
             "row": pa.array(_within(counts).astype(np.int32)),
             "time": pa.array((ended * 1e6).astype(np.int64)).cast(pa.timestamp("us", tz="UTC")),
             "model": _constant(pa, self.live.model, self.rows),
             "version": _constant(pa, self.live.version, self.rows),
-            "arm": _repeated(pa, arm, counts).dictionary_encode(),
-            "fallback": _repeated(pa, fallback, counts).dictionary_encode(),
-            "cached": pa.array(np.repeat(np.array(cached, bool), counts)),
+            "arm": _few(pa, arms, rows),
+            "fallback": _few(pa, fallbacks, rows),
+            "cached": pa.array(np.repeat(np.array(cached, bool), rows)),
             "ms": pa.array(np.repeat(np.array(self._seconds) * 1e3, counts).astype(np.float32)),
         }
         columns |= self._answered(pa)
@@ -253,11 +241,12 @@ class Segment:
     def _feature(self, pa: Any, column: Column) -> Any:
         values = np.concatenate(self._parts[column.name])
         if column.name in self._words:
-            used, numbers = np.unique(values, return_inverse=True)
-            kept = used >= 0
-            texts = [self._words[column.name].texts[n] for n in used[kept].tolist()]
-            numbers = (numbers - int(len(used) - kept.sum())).astype(np.int32)
-            found = pa.array(numbers, mask=numbers < 0)
+            known = self._words[column.name].texts
+            used = np.zeros(len(known) + 1, bool)
+            used[values] = True  # the last for missing ones, whose number is -1
+            place = np.cumsum(used, dtype=np.int32) - 1
+            found = pa.array(place[values], mask=values < 0)
+            texts = [known[number] for number in np.flatnonzero(used[:-1]).tolist()]
             return pa.DictionaryArray.from_arrays(found, strings(pa, texts))
         if column.kind == "datetime":
             return pa.array(values, mask=values == MISSING_TIME).cast(pa.timestamp("us"))
@@ -267,61 +256,55 @@ class Segment:
         return pa.array(values, mask=gaps)
 
 
-class _Taken:
-    """Arrays of some runs, joined when they are first asked for."""
+class _Rows:
+    """Those rows of taken runs that are wanted."""
 
-    def __init__(self, runs: list[Ran], index: Array | None) -> None:
-        self.runs, self.index = runs, index
-        self._joined: dict[str, Array | None] = {}
+    def __init__(self, taken: Taken, index: Array) -> None:
+        self._taken = taken
+        start, stop = int(index[0]), int(index[0]) + len(index)
+        follows = bool((index == np.arange(start, stop)).all())
+        self._index: slice | Array = slice(start, stop) if follows else index
+        self._found: dict[str, Array | None] = {}
+
+    def of(self, values: Array) -> Array:
+        """The wanted rows of an array of the runs."""
+        found: Array = values[self._index]
+        return found
 
     def tensor(self, name: str) -> Array | None:
-        """The rows that are wanted; None where the graph does not take it."""
-        if name not in self._joined:
-            parts = [run.inputs[name] for run in self.runs if name in run.inputs]
-            if len(parts) < len(self.runs):
-                self._joined[name] = None
-            else:
-                joined = parts[0] if len(parts) == 1 else np.concatenate(parts)
-                self._joined[name] = joined if self.index is None else joined[self.index]
-        return self._joined[name]
+        """The same by its name; None where the graph does not take it."""
+        if name not in self._found:
+            values = self._taken.tensor(name)
+            self._found[name] = None if values is None else self.of(values)
+        return self._found[name]
 
 
-def _coded(tensor: str, place: int, meaning: TextOf) -> Callable[[_Taken], Array | None]:
-    def read(taken: _Taken) -> Array | None:
-        codes = taken.tensor(tensor)
+def _coded(tensor: str, place: int, meaning: TextOf) -> Callable[[_Rows], Array | None]:
+    def read(rows: _Rows) -> Array | None:
+        codes = rows.tensor(tensor)
         return None if codes is None else meaning.numbers(codes[:, place])
 
     return read
 
 
-def _texts(tensor: str, place: int, words: Words) -> Callable[[_Taken], Array | None]:
-    def read(taken: _Taken) -> Array | None:
-        texts = taken.tensor(tensor)
+def _texts(tensor: str, place: int, words: Words) -> Callable[[_Rows], Array | None]:
+    def read(rows: _Rows) -> Array | None:
+        texts = rows.tensor(tensor)
         return None if texts is None else words.numbers(texts[:, place].tolist())
 
     return read
 
 
-def _values(tensor: str, place: int) -> Callable[[_Taken], Array | None]:
-    def read(taken: _Taken) -> Array | None:
-        values = taken.tensor(tensor)
+def _values(tensor: str, place: int) -> Callable[[_Rows], Array | None]:
+    def read(rows: _Rows) -> Array | None:
+        values = rows.tensor(tensor)
         return None if values is None else values[:, place].copy()
 
     return read
 
 
-def _nowhere(_taken: _Taken) -> None:
+def _nowhere(_rows: _Rows) -> None:
     return None
-
-
-def _joined(answers: list[Answers], index: Array | None) -> dict[str, Array]:
-    found = {}
-    for name in ("values", "low", "high", "codes", "probabilities"):
-        parts = [getattr(one, name) for one in answers]
-        if parts[0] is not None:
-            whole = np.concatenate(parts)
-            found[name] = whole if index is None else whole[index]
-    return found
 
 
 def _within(counts: Array) -> Array:
@@ -353,6 +336,13 @@ def strings(pa: Any, values: Sequence[str]) -> Any:
     except UnicodeEncodeError:
         whole = [text.encode("utf-8", "replace").decode() for text in values]
         return pa.array(whole, pa.string())
+
+
+def _few(pa: Any, texts: Sequence[str], rows: Sequence[int]) -> Any:
+    """One of few texts for each row, given for so many rows in a row."""
+    levels = list(dict.fromkeys(texts))
+    codes = np.repeat(np.array([levels.index(text) for text in texts], np.int32), rows)
+    return pa.DictionaryArray.from_arrays(pa.array(codes), strings(pa, levels))
 
 
 def _constant(pa: Any, text: str, rows: int) -> Any:
