@@ -111,7 +111,8 @@ class _Watched:
         known = {(f.check, f.subject) for f in found.alarms}
         broken = self._broken(minutes)
         new = tuple(f for f in broken if (f.check, f.subject) not in known)
-        return msgspec.structs.replace(found, findings=(*new, *found.findings)), frame
+        notes = tuple(f for f in found.findings if f.verdict != "fail")
+        return msgspec.structs.replace(found, findings=(*found.alarms, *new, *notes)), frame
 
     def early(
         self, state: DriftState, rows: Mapping[int, int]
