@@ -86,7 +86,7 @@ FAMILIES: dict[str, Family] = {
                ("model", "outcome")),
         Family("modelwright_secret_reloads_total", "counter",
                "Files of certificates and tokens that were read again, by outcome.",
-               ("what", "outcome")),
+               ("outcome", "what")),
         Family("modelwright_access_log_dropped_total", "counter",
                "Lines that the access log had no room for."),
         Family("modelwright_journal_rows_total", "counter", "Rows that the journal has written."),

@@ -221,7 +221,7 @@ class Worker:
         except UsageError as error:
             outcome = "failed"
             _LOG.error("the %s of before stays in use: %s", what, error)
-        self._counts.counter("modelwright_secret_reloads_total", what, outcome)[0] += 1
+        self._counts.counter("modelwright_secret_reloads_total", outcome, what)[0] += 1
 
     def _metrics(self, accept: str) -> tuple[bytes, bytes]:
         self._tick()
