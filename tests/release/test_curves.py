@@ -16,9 +16,6 @@ from modelwright.release.model_page import ageing_in_words, curves_page
 KNOWN = known_model()
 
 
-# -- weak slices
-
-
 def test_curves_lie_within_their_bands() -> None:
     for curve in (*curves(KNOWN), *curves(known_regression())):
         assert len(curve.x) == len(curve.y) == len(curve.low) == len(curve.high)

@@ -325,7 +325,7 @@ def test_no_time_is_said() -> None:
     assert not found and len(notes) == 2
 
 
-# -- failures, curves
+# -- failures
 
 
 def test_the_worst_rows_are_shown_without_private_columns() -> None:
