@@ -26,7 +26,7 @@ from modelwright.release.registry import CHALLENGER, CHAMPION, HOME, Registry
 from modelwright.release.run_records import RunRecords
 
 LOCK, PENDING = HOME / "promote.lock", HOME / "pending.json"
-FIRST = "first release that passed its gates"
+FIRST = "first release"
 
 
 class Intent(msgspec.Struct, frozen=True):
