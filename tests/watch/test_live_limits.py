@@ -100,14 +100,14 @@ def test_slow_answers_break_the_limit_and_a_few_do_not() -> None:
 @pytest.mark.parametrize("requests", [100, 1000, 30_000])
 def test_a_healthy_server_is_not_paged_for(requests: int) -> None:
     rng = np.random.default_rng(7)
-    bad = {"latency": 0, "errors": 0, "fallback": 0, "journal": 0}
+    bad = {"latency": 0, "errors": 0, "contract": 0, "fallback": 0, "journal": 0}
     for _ in range(400):  # just within its bounds
         slow, failed = rng.binomial(requests, 0.045), rng.binomial(requests, 0.009)
         counted = asked(
             requests - failed, failed, stood_in=rng.binomial(requests, 0.045), slow=slow
         )
-        lost = rng.binomial(requests, 0.0009)
-        tally = window(counted.plus(Counted(kept=requests - lost, lost=lost)))
+        lost, unfit = rng.binomial(requests, 0.0009), rng.binomial(requests, 0.009)
+        tally = window(counted.plus(Counted(kept=requests - lost, lost=lost, unfit=unfit)))
         for one in rulings(tally, LIMITS, SPEC):
             if one.cause in bad:
                 bad[one.cause] += one.finding.verdict == "fail"
@@ -115,17 +115,18 @@ def test_a_healthy_server_is_not_paged_for(requests: int) -> None:
 
 
 def test_shares_beyond_their_bounds_are_seen() -> None:
-    counted = asked(900, 100, stood_in=100).plus(Counted(kept=990, lost=10))
+    counted = asked(900, 100, stood_in=100).plus(Counted(kept=990, lost=10, unfit=40))
     found = of(rulings(window(counted), (), SPEC))
     assert {name for name, one in found.items() if one.finding.verdict == "fail"} == {
-        "errors", "fallback", "journal"
+        "errors", "contract", "fallback", "journal"
     }  # fmt: skip
     assert (
         found["errors"].finding.measured == "10 % (7.1 to 13.5 %) of 1,000 requests failed with 5xx"
     )
     assert found["errors"].finding.wanted == "at most 1 % (watch.limits.errors)"
     assert {found[n].finding.severity for n in ("fallback", "journal")} == {"warning"}
-    other = LiveLimitsSpec(errors=0.2, fallback=0.2, journal=0.05)
+    assert found["contract"].finding.measured.startswith("4 % (")
+    other = LiveLimitsSpec(errors=0.2, contract=0.1, fallback=0.2, journal=0.05)
     assert {one.finding.verdict for one in rulings(window(counted), (), other)} == {"pass"}
     assert "journal" not in of(rulings(window(asked(900)), (), SPEC))
 

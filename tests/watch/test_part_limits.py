@@ -217,6 +217,28 @@ def test_an_open_breaker_and_errors(project: Path, tmp_path: Path) -> None:
     assert {one.cause for one in watcher.events} == {"breaker"}  # two looks; errors have one window
 
 
+def test_rows_that_break_the_contract_are_told_at_the_next_look(
+    released: mw.Released, tmp_path: Path
+) -> None:
+    project, folder = released.run.parents[1], released.run / "artefact"
+    source = Source(name="shop", folder=str(folder), version="1", tried=True)
+    with serving(tmp_path, source) as running:
+        watcher = Watcher(project, known_of(folder), server=url(running))
+        watcher.look(0)
+        predict(running, 90)
+        watcher.look(60)
+        assert watcher.events == []
+        wrong = {**row_of(1.0), "size, cm": "wide"}
+        assert {running.predict(wrong).status for _ in range(10)} == {422}
+        found = of(watcher.look(120))["contract"]
+        assert found.measured.startswith("10 % (") and found.verdict == "fail"
+        assert [(one.what, one.cause) for one in watcher.events] == [("opened", "contract")]
+        for minute in range(3, 30):
+            predict(running, 110)
+            watcher.look(minute * 60.0)
+    assert [(one.what, one.cause) for one in watcher.events[1:]] == [("resolved", "contract")]
+
+
 def test_workers_that_keep_dying(released: mw.Released, tmp_path: Path) -> None:
     project, folder = released.run.parents[1], released.run / "artefact"
     source = Source(name="shop", folder=str(folder), version="1", tried=True)

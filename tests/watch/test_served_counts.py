@@ -156,6 +156,7 @@ def test_the_page_of_a_server_is_counted() -> None:
     counts.counter("modelwright_journal_rows_total")[0] += 8
     found = counted(page_of(counts), "shop", "3")
     assert (found.asked, found.answered, found.failed, found.refused) == (11, 5, 2, 2)
+    assert found.unfit == 4
     assert (found.stood_in, found.rows, found.kept, found.lost) == (1, 9, 8, 2)
     assert (found.within[0.007], found.within[math.inf]) == (4, 5)  # an edge exactly at the limit
     edges = sorted(found.within)

@@ -15,7 +15,7 @@ from modelwright.core.spec_serve import Seconds
 Act = Literal["roll back", "promote", "canary", "retrain"]
 LiveLimit = Literal[
     "server", "latency", "throughput", "memory", "errors", "fallback", "breaker", "restarts",
-    "journal", "age",
+    "journal", "age", "contract",
 ]  # fmt: skip
 
 
@@ -99,6 +99,11 @@ class LiveLimitsSpec(Strict):
         "closed all the same, and only what is certain is said.",
     )
     errors: Share = Field(0.01, description="Most requests that may fail with 5xx.")
+    contract: Share = Field(
+        0.01,
+        description="Most requests that may be refused with 422, because of rows that break "
+        "`expect:` or cannot be read.",
+    )
     fallback: Share = Field(0.05, description="Most answers that stand-ins may give.")
     refused: Share = Field(
         0.01,

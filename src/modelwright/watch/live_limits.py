@@ -134,7 +134,8 @@ def rulings(tally: Tally, limits: Sequence[Limit], spec: LiveLimitsSpec) -> list
         found.append(throughput(own["throughput"], tally))
     if "memory" in own:
         found.append(memory(own["memory"], tally))
-    return [*found, errors(tally, spec), fallback(tally, spec), *journal(tally, spec)]
+    found += [errors(tally, spec), contract(tally, spec), fallback(tally, spec)]
+    return [*found, *journal(tally, spec)]
 
 
 def latency(limit: Limit, tally: Tally, spec: LiveLimitsSpec) -> Ruling:
@@ -225,6 +226,16 @@ def errors(tally: Tally, spec: LiveLimitsSpec) -> Ruling:
         what="requests failed with 5xx", severity="error",
         advice="modelwright_errors_total and the server's log say why; take a version that is to "
         "blame back with modelwright rollback",
+    )  # fmt: skip
+
+
+def contract(tally: Tally, spec: LiveLimitsSpec) -> Ruling:
+    """Whether surely more requests than may had rows that the model does not take."""
+    return _share_of(
+        "contract", tally.counted.unfit, tally.counted.asked, spec.contract, spec,
+        what="requests were refused with 422", severity="error",
+        advice="callers are told which row and column; modelwright_errors_total and the access "
+        "log say who they are: mend what fills the column, or expect: in the spec",
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from modelwright.watch.episodes import Window
 from modelwright.watch.live_limits import (
     Ruling,
     Tally,
+    contract,
     interval,
     quantile_p95,
     rulings,
@@ -95,6 +96,8 @@ class LimitsPart:
             *_restarts(restarts, spec, reached=bool(pages)), _age(subject, spec),
         ])  # fmt: skip
         ruled = _watched(spec, rulings(closed, limits, spec)) if closed else []
+        early = [contract(tally, spec)] if tally is not None else []  # no window is waited for
+        at_once += _watched(spec, [one for one in early if one.finding.verdict == "fail"])
         last = tuple(one.finding for one in ruled) if closed else before.last
         kept = {place.url: before.seen[place.url] for place in places if place.url in before.seen}
         found = LimitsState(number, {**kept, **after}, tally, restarts, last)
@@ -141,7 +144,7 @@ def _window(
 def _as_window(judged: Sequence[Ruling], now: float) -> Window:
     bad = {one.cause: one.finding for one in judged if one.finding.verdict == "fail"}
     causes = {one.cause for one in judged if one.judged}
-    return Window(iso(now), frozenset({*causes, *bad}), bad)
+    return Window(iso(now), frozenset({*causes, *bad}), bad, frozenset({"contract"} & bad.keys()))
 
 
 def _server(

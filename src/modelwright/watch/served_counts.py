@@ -28,7 +28,7 @@ class Counted(msgspec.Struct, frozen=True):
 
     Attributes:
         asked: requests for predictions that found the model, and those that found no room.
-        answered, failed, refused: with 200, with any 5xx, with 503.
+        answered, failed, refused, unfit: with 200, with any 5xx, with 503, with 422.
         stood_in: answers by stand-ins.
         rows: that the champion answered.
         restarts: of workers.
@@ -40,6 +40,7 @@ class Counted(msgspec.Struct, frozen=True):
     answered: float = 0.0
     failed: float = 0.0
     refused: float = 0.0
+    unfit: float = 0.0
     stood_in: float = 0.0
     rows: float = 0.0
     restarts: float = 0.0
@@ -114,7 +115,7 @@ def seen(page: Samples, model: str, version: str, at: float) -> Seen:
 
 def counted(page: Samples, model: str, version: str) -> Counted:
     """The counters of a page."""
-    asked = answered = failed = refused = 0.0
+    asked = answered = failed = refused = unfit = 0.0
     for labels, value in page.of("modelwright_requests_total"):
         code, owner = int(labels.get("code", 0)), labels.get("model", "")
         homeless = not owner and code >= 500  # there was no room before the model was looked up
@@ -124,13 +125,14 @@ def counted(page: Samples, model: str, version: str) -> Counted:
         answered += value if code == 200 else 0
         failed += value if code >= 500 else 0
         refused += value if code == 503 else 0
+        unfit += value if code == 422 else 0
     within: Edges = {}
     own = {"model": model, "version": version}
     for labels, value in page.of("modelwright_request_seconds_bucket", **own):
         edge = float(labels.get("le", "inf"))
         within[edge] = within.get(edge, 0.0) + value
     return Counted(
-        asked, answered, failed, refused,
+        asked, answered, failed, refused, unfit,
         stood_in=page.total("modelwright_fallback_total", model=model),
         rows=page.total("modelwright_rows_total", **own),
         restarts=page.total("modelwright_worker_restarts_total"),
