@@ -289,6 +289,25 @@ def test_a_label_counts_once_though_it_is_corrected(live: Live) -> None:
     assert counted(look(live, 2, first.state))["label errors"] == Arms(800, 800, 200, 200)
 
 
+@pytest.mark.parametrize("values", [False, True])
+def test_labels_that_come_one_by_one_tell_as_much(live: Live, values: bool) -> None:
+    minute(live, 0, errors=(0, 0), value=100.0 if values else None)
+    truth = {f"0-{n}": ("115.0" if n % 5 == 0 else "110.0") if values else "no" for n in range(40)}
+    subject = (lambda s: of_values(s, 40.0)) if values else (lambda s: s)
+    state = b""
+    for number, (name, said) in enumerate(truth.items()):
+        labels(live, {name: said}, BEGIN + 65 + number)
+        found = CanaryPart().look(subject(at(live, 1.5 + number)), state or None)
+        state = found.state
+    cell = msgspec.json.decode(state, type=CanaryState).state.cells["label errors"]
+    if values:
+        assert cell.means is not None
+        assert (cell.means.champion[0], cell.means.canary[0]) == (28, 8)
+        assert max(cell.harm) > 0
+    else:
+        assert cell.counts == Arms(28, 28, 8, 8)
+
+
 def test_labels_of_a_ramp_are_counted_for_each_share(live: Live) -> None:
     """All answers of the second half are wrong, on both arms, when the canary has more of them:
     put together, that looks like harm."""

@@ -42,6 +42,7 @@ BEFORE_SECONDS = 3600.0
 ENOUGH = 200
 """Answers of the champion from which its percentiles are taken."""
 LABELS = "label errors"
+MOST_WAITING = 10_000
 PARTS = ("over p50", "over p95", "over p99")
 _ASKED = ["request_id", "row", "time", "version", "arm", "fallback", "cached", "ms"]
 
@@ -56,6 +57,8 @@ class CanaryState(msgspec.Struct, frozen=True):
         edges: milliseconds beyond which an answer is slow; empty until there were enough.
         cursor: of labels.
         decision: the last one.
+        waiting: share of the canary -> errors of the champion and of the canary by labels that came
+            while the other had none: one arm alone tells nothing, so they are put to the next.
     """
 
     version: str = ""
@@ -67,6 +70,7 @@ class CanaryState(msgspec.Struct, frozen=True):
     cursor: Cursor | None = None
     decision: Decision | None = None
     champion: str = ""
+    waiting: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {}
 
 
 class CanaryPart:
@@ -131,8 +135,8 @@ def _count(before: CanaryState, rule: Canary, subject: Subject, end: int) -> Can
         counted = _stratum(part, edges, key) if inside.any() and steady else Stratum({})
         counted = msgspec.structs.replace(counted, minutes=grain / 60)
         state = verdict.look(state, counted, plan)
-    state, cursor = _with_labels(state, before, rule, subject, plan)
-    return msgspec.structs.replace(before, until=end, edges=edges, state=state, cursor=cursor)
+    after = msgspec.structs.replace(before, until=end, edges=edges, state=state)
+    return _with_labels(after, rule, subject, plan)
 
 
 def _key_column(key: str | None, subject: Subject) -> str:
@@ -240,22 +244,20 @@ def _sums(ms: Array) -> tuple[int, float, float]:
     return len(seconds), float(seconds.sum()), float((seconds**2).sum())
 
 
-def _with_labels(
-    state: State, before: CanaryState, rule: Canary, subject: Subject, plan: Plan
-) -> tuple[State, Cursor | None]:
+def _with_labels(before: CanaryState, rule: Canary, subject: Subject, plan: Plan) -> CanaryState:
     """Labels that arrived since the last look: strata that take no time, one for each share that
     the canary had when it answered."""
     has_classes = bool(subject.champion.manifest.schema.target.levels)
     known = subject.champion.live
     if not has_classes and known is None:
-        return state, before.cursor  # nothing says what a large error is
+        return before  # nothing says what a large error is
     table, after = arrived_since(
         subject.journal, subject.name, before.cursor,
         columns=["fallback"], sample=subject.journaling.sample, now=subject.now,
         remembered=subject.remembered,
     )  # fmt: skip
     if not table.num_rows:
-        return state, after
+        return msgspec.structs.replace(before, cursor=after)
     arms = np.array(table["arm"].to_pylist())
     kept = np.isin(arms, ("champion", CANARY))
     kept &= np.array([text == "" for text in table["fallback"].to_pylist()])
@@ -265,15 +267,27 @@ def _with_labels(
     weights = np.array([rule.weight_at(at) for at in times.tolist()])
     new, scale = arms == CANARY, 1.0 if known is None else known.scale
     found = _wrong(table) if has_classes else np.minimum(_errors(table) / scale, 1.0)
-    for weight in np.unique(weights[kept]):
-        same = kept & (weights == weight)
+    state, waiting = before.state, dict(before.waiting)
+    for weight in np.unique(weights[kept]).tolist():
+        same, earlier = kept & (weights == weight), waiting.pop(repr(weight), ((), ()))
+        old, fresh = (
+            np.concatenate([some, found[same & arm]])
+            for some, arm in zip(earlier, (~new, new), strict=True)
+        )
+        if not (len(old) and len(fresh)):
+            waiting[repr(weight)] = _newest(old), _newest(fresh)
+            continue
         stratum = Stratum({}, minutes=0.0)
         if has_classes:
-            stratum.cells[LABELS] = _arms(found[same], new[same])
+            stratum.cells[LABELS] = Arms(len(old), int(old.sum()), len(fresh), int(fresh.sum()))
         else:
-            stratum.losses[LABELS] = Losses(found[same & ~new], found[same & new], scale)
+            stratum.losses[LABELS] = Losses(old, fresh, scale)
         state = verdict.look(state, stratum, plan)
-    return state, after
+    return msgspec.structs.replace(before, state=state, cursor=after, waiting=waiting)
+
+
+def _newest(values: Array) -> tuple[float, ...]:
+    return tuple(values[-MOST_WAITING:].tolist())
 
 
 def _wrong(table: Any) -> Array:
