@@ -226,6 +226,15 @@ def test_a_run_is_counted_once() -> None:
     assert breaker.counts(START + 1.2) == (1, 0, 1)
 
 
+def test_an_answer_at_the_edge_of_a_bucket_stays_in_the_window_for_as_long_as_its_bucket() -> None:
+    breaker = Breaker(Breaking(least=5, window=2.0, pause=3.0, slower_than=0.5), None)
+    now = START
+    for wait, failed in ((0.05, 0), (0.1, 1), (0.7, 1), (0.05, 1), (2.0, 1)):
+        now += wait
+        breaker.record(not failed, 0.001, now)
+    assert breaker.counts(now)[:2] == (2, 2)
+
+
 class AgainstAList(RuleBasedStateMachine):
     """The ring of buckets against a list of everything that happened."""
 

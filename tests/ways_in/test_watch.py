@@ -80,5 +80,5 @@ def test_labels_come_from_a_file_and_the_page_is_written(live: Path) -> None:
 
 
 def test_a_page_that_has_no_place_is_refused(live: Path) -> None:
-    with pytest.raises(ModelwrightError, match=r"--out: .*runs"):
+    with pytest.raises(ModelwrightError, match=r"--out runs: Is a directory"):
         watch(WatchArguments(what="report", out="runs"), Silent())

@@ -242,6 +242,8 @@ class Breaker:
             self._slept[at] = 0.0
         self._bucket, self._at = bucket, bucket % (BUCKETS + 1)
         self._ends = (bucket + 1) * self._width
+        while math.floor((just := math.nextafter(self._ends, -math.inf)) / self._width) > bucket:
+            self._ends = just  # a quotient is rounded up to the next bucket a little before
 
     def _clear(self) -> None:
         for counts in (self._answers, self._failed, self._slow):
