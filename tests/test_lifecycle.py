@@ -160,7 +160,8 @@ def test_messy_values_are_read_alike_at_every_door(tmp_path: Path) -> None:
     price = rng.normal(3000, 900, rows).round(2)
     tags = rng.choice(["a|b", "b|c", "a|c", "c", "b|a|c", ""], rows)
     noise = rng.normal(0, 400, rows)
-    high = price + 900 * np.char.count(tags.astype(str), "c") + noise > 3500
+    far = np.abs(price - 3000)  # no linear model learns that, so that the booster is released
+    high = far + 900 * np.char.count(tags.astype(str), "c") + noise > 1100
     shown = [f"{p:,.2f} \u20ac".translate(str.maketrans(",.", ".,")) for p in price.tolist()]
     level = rng.choice(["low", "Low ", "high"], rows)
     sensor = np.where(rng.random(rows) < 0.05, -200, rng.normal(20, 5, rows).round(1))
