@@ -4,7 +4,6 @@ second one ends it at once, and --resume comes to the end."""
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,7 @@ from modelwright.core.records import NOT_LOOKED_AT
 from modelwright.core.runs import past_runs
 from projects import QUICK, make_shop
 
-
-@pytest.fixture(autouse=True)
-def _as_at_a_terminal() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("at_a_terminal")
 
 
 class Presses(Silent):

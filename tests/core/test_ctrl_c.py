@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 
 import pytest
 
 from modelwright.core.ctrl_c import first_press_noted
 
-
-@pytest.fixture(autouse=True)
-def _as_at_a_terminal() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("at_a_terminal")
 
 
 def test_the_first_press_is_noted_and_the_second_ends() -> None:

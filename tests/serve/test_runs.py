@@ -21,7 +21,7 @@ from modelwright.serve.engine import Engine
 from modelwright.serve.messages import ProtocolError, Question
 from modelwright.serve.protocol import read_predict
 from modelwright.serve.rows import RowReader
-from modelwright.serve.runs import Item, ModelFailed, Ran
+from modelwright.serve.runs import Item, ModelFailed, Ran, gathered
 from modelwright.serve.settings import Breaking
 from serve import made
 
@@ -309,3 +309,25 @@ def test_after_it_is_closed_what_waits_and_what_comes_late_is_answered() -> None
         assert bench.answers["waits"] == [2.0] and bench.answers["later"] == [6.0]
 
     on_loop(work())
+
+
+def test_a_fault_of_a_batch_alone_is_logged_and_each_is_read_by_itself(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Faulty:
+        whole = True
+
+        def inputs(self, rows: Sequence[float]) -> dict[str, np.ndarray]:
+            if len(rows) > 1:
+                raise RuntimeError("only together")
+            return {"x": np.array(rows)}
+
+    told: list[object] = []
+    items = [
+        Item(1, lambda outcome, *_: told.append(outcome), rows=[value]) for value in (1.0, 2.0)
+    ]
+    found, whole = gathered(items, Faulty(), None)  # type: ignore[arg-type]
+    assert found is not None and found["x"].tolist() == [1.0, 2.0] and not whole
+    assert (
+        not told and "could not be read together" in caplog.text and "only together" in caplog.text
+    )

@@ -10,7 +10,7 @@ from income import OUTPUTS, answers, matrices, open_session
 class Income(litserve.LitAPI):
     """The model as LitServe calls it: decode, batch, predict, unbatch, encode."""
 
-    def setup(self, device: str) -> None:  # noqa: ARG002  it is the CPU for all
+    def setup(self, device: str) -> None:  # noqa: ARG002  LitServe names it
         """Load the model in the worker."""
         self.session = open_session()
 

@@ -300,7 +300,7 @@ def _announce(settings: Settings, lives: Lives, doors: Doors) -> None:
     if doors.metrics is not None:
         _say(f"  metrics on http://{host}:{doors.metrics.getsockname()[1]}/metrics")
     if not settings.quiet:
-        near = address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104
+        near = address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104  an address to call: nothing is bound to it
         token = " -H 'authorization: Bearer <token>'" if settings.tokens else ""
         _say(_invitation(next(iter(lives.values())), near, token))
 

@@ -234,8 +234,8 @@ def contract(tally: Tally, spec: LiveLimitsSpec) -> Ruling:
     return _share_of(
         "contract", tally.counted.unfit, tally.counted.asked, spec.contract, spec,
         what="requests were refused with 422", severity="error",
-        advice="callers are told which row and column; modelwright_errors_total and the access "
-        "log say who they are: mend what fills the column, or expect: in the spec",
+        advice="each answer names row and column, the access log (serve.access_log) its caller: "
+        "mend what fills the column, or expect: in the spec",
     )  # fmt: skip
 
 
