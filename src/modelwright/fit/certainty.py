@@ -9,9 +9,9 @@ from scipy import stats
 
 from modelwright.core.intake import Array
 from modelwright.core.records import Interval
-from modelwright.fit.influence import influence
+from modelwright.fit.influence import influence, losses_of
 from modelwright.fit.score import CLASS_METRICS, LABEL_METRICS, SHARES, gain, labels, score
-from modelwright.fit.skew import mean_ends
+from modelwright.fit.skew import ratio_ends
 
 EDGE = 1e-9
 ENDS = np.array([-1.0, 1.0])
@@ -50,7 +50,7 @@ def interval(
         low, high = np.tanh(np.arctanh(value) + reach / (1 - value**2) * ENDS)
         return Interval(value, float(low), float(high), confidence)
     loss = 1 - value if metric == "r2" else value
-    low, high = _skewed(metric, loss, pulls, confidence) or _on_log(loss, reach)
+    low, high = _skewed(metric, loss, y, answers, clusters, confidence) or _on_log(loss, reach)
     if metric == "r2":  # a ratio of two skewed means: what either way leaves possible
         plain = _on_log(loss, reach)
         low, high = 1 - max(high, plain[1]), 1 - min(low, plain[0])
@@ -159,13 +159,17 @@ def _on_logit(value: float, reach: float, confidence: float) -> Interval:
 
 
 def _skewed(
-    metric: str, loss: float, pulls: Array, confidence: float
+    metric: str, loss: float, y: Array, answers: Array, clusters: Array | None, confidence: float
 ) -> tuple[float, float] | None:
     """Ends of a loss that is a mean, or is made of one; None where it is none."""
-    if metric == "medae" or loss <= 0:
+    losses = losses_of(metric, y, answers)
+    if losses is None or loss <= 0:
         return None
-    slope = {"rmse": 2.0, "r2": -1.0}.get(metric, 1.0)  # of the mean square by its root; of 1 - r2
-    ends = mean_ends(1 + len(pulls) * slope * pulls / loss, confidence)
+    over = (y - y.mean()) ** 2 if metric == "r2" else np.ones(len(y))
+    if clusters is not None:
+        _, number = np.unique(clusters, return_inverse=True)
+        losses, over = np.bincount(number, losses), np.bincount(number, over)
+    ends = ratio_ends(losses, over, confidence)
     if ends is None:
         return None
     low, high = np.sqrt(ends) if metric == "rmse" else ends

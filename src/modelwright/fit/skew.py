@@ -24,44 +24,52 @@ UPPER = (0.75, 0.95)
 """Quantiles that say how fast the upper part of the losses grows."""
 
 
-def mean_ends(losses: Array, confidence: float) -> tuple[float, float] | None:
-    """Ends of the interval of a mean, as multiples of the sample's own mean.
+def ratio_ends(losses: Array, over: Array, confidence: float) -> tuple[float, float] | None:
+    """Ends of the interval of a mean loss, or of a ratio of two means, as multiples of the
+    sample's own.
 
     Up to a thousand rows by the studentised bootstrap on the logarithm (Efron 1979; Hall 1988),
     above by Hall's cubic transformation, which removes skewness (1992).
 
     Args:
-        losses: one a row, or one a cluster of rows, with a mean above 0.
-        confidence: share of such intervals that hold the true mean.
+        losses: one a row, or the sum of each cluster of rows; lengths, not all 0.
+        over: what they are divided by: ones or the rows of each cluster for a mean, the squares
+            around the mean for R2.
+        confidence: share of such intervals that hold the truth.
 
     Returns:
         (low, high) around 1; None for fewer rows than 10, which Student's t serves better.
 
     Example:
         >>> even, skewed = np.arange(1.0, 41.0), np.arange(1.0, 41.0) ** 4
-        >>> mean_ends(even, 0.9)[1] < 1.2, mean_ends(skewed, 0.9)[1] > 1.4
-        (True, True)
+        >>> [bool(ratio_ends(losses, np.ones(40), 0.9)[1] > 1.4) for losses in (even, skewed)]
+        [False, True]
     """
     if len(losses) < LEAST:
         return None
-    shares = losses / losses.mean()
-    error = float(shares.std(ddof=1) / np.sqrt(len(shares)))
+    shares, parts = losses / losses.mean(), over / over.mean()
+    moved = shares - parts
+    error = float(moved.std(ddof=1) / np.sqrt(len(moved)))
     if error == 0:
         return 1.0, 1.0
     if len(shares) > MOST_DRAWN:
-        return _by_formula(shares, error, confidence)
-    return _by_samples(shares, error, confidence)
+        return _by_formula(1 + moved, error, confidence)
+    return _by_samples(shares, parts, error, confidence)
 
 
-def _by_samples(shares: Array, error: float, confidence: float) -> tuple[float, float] | None:
+def _by_samples(
+    shares: Array, parts: Array, error: float, confidence: float
+) -> tuple[float, float] | None:
     count, rng = len(shares), np.random.default_rng(0)
-    drawn = shares[rng.integers(0, count, (DRAWS, count))]
+    rows = rng.integers(0, count, (DRAWS, count))
+    drawn, below = shares[rows], parts[rows]
     wide = _spread_above(shares) * SMOOTHING * count**-0.2
     if wide:
         drawn = drawn * np.exp(wide * rng.standard_normal(drawn.shape) - wide**2 / 2)
-    means, errors = drawn.mean(axis=1), drawn.std(axis=1, ddof=1) / np.sqrt(count)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.log(means) * means / errors
+        above, under = drawn.mean(axis=1, keepdims=True), below.mean(axis=1, keepdims=True)
+        errors = (drawn / above - below / under).std(axis=1, ddof=1) / np.sqrt(count)
+        found = np.log(above / under)[:, 0] / errors
     found = found[np.isfinite(found)]
     if len(found) < DRAWS / 2:
         return None
@@ -73,9 +81,9 @@ def _by_samples(shares: Array, error: float, confidence: float) -> tuple[float, 
 
 def _spread_above(shares: Array) -> float:
     """Deviation of the logarithm, from the upper quantiles as if it were normal; 0 where losses
-    are no lengths (clusters of the influence of a ratio) or mostly 0."""
+    are mostly 0."""
     low, high = np.quantile(shares, UPPER)
-    if shares.min() < 0 or low <= 0:
+    if low <= 0:
         return 0.0
     return float(np.log(high / low) / (stats.norm.ppf(UPPER[1]) - stats.norm.ppf(UPPER[0])))
 
