@@ -10,6 +10,8 @@ from modelwright.core.schema import Column
 
 SAMPLE = 2_000
 SHARE = 0.6
+SHORTEST = 5
+"""Characters of the shortest value that a pattern knows, a@b.c; columns of digits are not asked."""
 _PATTERNS = {
     "e-mail addresses": r"(?i)^[\w.+%-]+@[\w-]+(\.[\w-]+)+$",
     "phone numbers": r"^(\+|00)\d[\d ()/.-]{6,18}\d$|^\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}$",
@@ -45,9 +47,11 @@ def personal(series: pl.Series, column: Column) -> str:
     """
     if series.dtype == pl.String:
         sample = series.drop_nulls().head(10 * SAMPLE).unique().head(SAMPLE)
-        if sample.len():
+        wanted = SHARE * sample.len()
+        if wanted and (sample.str.len_chars() >= SHORTEST).sum() >= wanted:
+            stripped = sample.str.strip_chars()
             for what, pattern in _PATTERNS.items():
-                if sample.str.strip_chars().str.contains(pattern).sum() >= SHARE * sample.len():
+                if stripped.str.contains(pattern).sum() >= wanted:
                     return f"values look like {what}"
     many = column.kind in ("id", "text") or len(column.levels) > 50
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column.name).lower()
