@@ -58,6 +58,27 @@ def test_skewed_errors_seldom_lie_above_their_interval(rows: int, spread: float)
     assert np.mean([one.low > truth for one in found]) <= 0.08
 
 
+@pytest.mark.parametrize("rows", [50, 200])
+def test_r2_of_errors_with_long_tails_is_seldom_below_its_interval(rows: int) -> None:
+    """Student's t of 4 times a skewed target, 300 samples; nominal is 5 %. By the influence of the
+    rows alone it was 15 and 12 %."""
+
+    def drawn(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+        y = rng.lognormal(0, 0.5, count)
+        return y, y + 0.1 * y * rng.standard_t(4, count)
+
+    truth, rng = score("r2", *drawn(np.random.default_rng(1), 4_000_000)), np.random.default_rng(3)
+    found = [interval("r2", *drawn(rng, rows), confidence=0.9) for _ in range(300)]
+    assert np.mean([one.low > truth for one in found]) <= 0.10
+    assert np.mean([one.high < truth for one in found]) <= 0.08
+
+
+@pytest.mark.parametrize("rows", [100, 2000])
+def test_r2_of_one_value_only_has_no_ends_that_are_no_numbers(rows: int) -> None:
+    found = interval("r2", np.ones(rows), np.random.default_rng(0).normal(1, 1, rows))
+    assert found.low <= found.value <= found.high
+
+
 @pytest.mark.parametrize("rows", [30, 100, 2000])
 def test_even_errors_keep_the_interval_narrow(rows: int) -> None:
     rng = np.random.default_rng(13)

@@ -21,7 +21,7 @@ from modelwright.serve.engine import Engine
 from modelwright.serve.messages import ProtocolError, Question
 from modelwright.serve.protocol import read_predict
 from modelwright.serve.rows import RowReader
-from modelwright.serve.runs import Item, ModelFailed, Ran, gathered
+from modelwright.serve.runs import Item, ModelFailed, Ran
 from modelwright.serve.settings import Breaking
 from serve import made
 
@@ -64,14 +64,14 @@ class Bench:
 
     def __init__(
         self, *, seconds: float = 1e-5, curve: Sequence[float] = (), budget: float | None = None,
-        **breaking: Any,
+        reader: type[RowReader] = RowReader, **breaking: Any,
     ) -> None:  # fmt: skip
         manifest = msgspec.structs.replace(
             made.manifest(), schema=SCHEMA, inputs=inputs_of(SCHEMA), outputs={"value": "value"}
         )
         self.engine = Engine(manifest, MODEL)
         self.engine.curve = Curve(curve or [seconds] * KNOTS)
-        self.reader = RowReader(self.engine)
+        self.reader = reader(self.engine)
         self.breaker = Breaker(Breaking(**breaking), None)
         self.runs: list[int] = []
         self.told: list[tuple[str, Any]] = []
@@ -314,20 +314,20 @@ def test_after_it_is_closed_what_waits_and_what_comes_late_is_answered() -> None
 def test_a_fault_of_a_batch_alone_is_logged_and_each_is_read_by_itself(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    class Faulty:
-        whole = True
+    class Faulty(RowReader):
+        """The real one, but for a fault that single rows do not meet."""
 
-        def inputs(self, rows: Sequence[float]) -> dict[str, np.ndarray]:
+        def inputs(self, rows: Sequence[Any]) -> dict[str, np.ndarray]:
             if len(rows) > 1:
                 raise RuntimeError("only together")
-            return {"x": np.array(rows)}
+            return super().inputs(rows)
 
-    told: list[object] = []
-    items = [
-        Item(1, lambda outcome, *_: told.append(outcome), rows=[value]) for value in (1.0, 2.0)
-    ]
-    found, whole = gathered(items, Faulty(), None)  # type: ignore[arg-type]
-    assert found is not None and found["x"].tolist() == [1.0, 2.0] and not whole
-    assert (
-        not told and "could not be read together" in caplog.text and "only together" in caplog.text
-    )
+    async def work() -> None:
+        bench = Bench(reader=Faulty)
+        bench.ask(1.0, name="one")
+        bench.ask(2.0, name="other")
+        await bench.until(2)
+        assert bench.answers == {"one": [2.0], "other": [4.0]}
+
+    on_loop(work())
+    assert "could not be read together" in caplog.text and "only together" in caplog.text

@@ -166,6 +166,8 @@ def _skewed(
     if losses is None or loss <= 0:
         return None
     over = (y - y.mean()) ** 2 if metric == "r2" else np.ones(len(y))
+    if not over.any():  # the same value everywhere: R2 is 0 by definition, and a ratio of nothing
+        return None
     if clusters is not None:
         _, number = np.unique(clusters, return_inverse=True)
         losses, over = np.bincount(number, losses), np.bincount(number, over)

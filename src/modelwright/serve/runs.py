@@ -167,7 +167,7 @@ def gathered(items: list[Waiting], reader: RowReader, engine: Engine) -> tuple[I
     for item in list(items):
         try:
             parts.append(_read_one(item, reader, engine))
-        except Exception as error:  # noqa: BLE001  a ProtocolError; any other is one's own 500
+        except Exception as error:  # noqa: BLE001  told its refusal; who asked logs a fault
             items.remove(item)
             item.end(error)
     if not parts:

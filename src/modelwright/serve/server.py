@@ -188,9 +188,11 @@ class Supervisor:
         except Exception:  # noqa: BLE001  the end of a process: nobody is above it
             traceback.print_exc()
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:  # a terminal that is gone must not let the child go on as its supervisor
+                os._exit(code)
 
     def _revive(self) -> bool:
         """Start what has died again; False when that is of no use."""
