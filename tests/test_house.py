@@ -30,6 +30,7 @@ BIG_CLASSES = {
     "_Calendar": "one method a step of the date algorithm, each written to the graph once",
 }
 BLIND_EXCEPT = {
+    "fit/trials.py": "libraries have no base of errors in common; the candidate goes, not the run",
     "ways_in/cli.py": "the process boundary of the command line",
     "ways_in/job_process.py": "the process boundary of a job",
     "serve/app.py": "the request handler: a fault answers 500 and the server goes on",

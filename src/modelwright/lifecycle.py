@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ from modelwright.core.store import from_json, in_use, new_run, to_json, write_at
 from modelwright.data.dataset import Dataset
 from modelwright.data.dataset import load as load_data
 from modelwright.fit.again import fit_again
-from modelwright.fit.search import check_settings, search
+from modelwright.fit.search import search
+from modelwright.fit.settings import check_settings
 from modelwright.pack.artefact import Artefact, verified
 from modelwright.pack.baseline import pack_baseline
 from modelwright.pack.build import Maker, compared
@@ -99,6 +101,7 @@ def run(
     Raises:
         ModelwrightError: see `core.errors`; a run folder that was begun is kept.
     """
+    since = time.monotonic()
     tell = progress or Silent()
     spec_file = spec if isinstance(spec, SpecFile) else read_spec(Path(spec), overrides)
     with admitted(spec_file, "run", resume=resume) as spent:
@@ -108,7 +111,7 @@ def run(
         registry = ready_registry(spec_file)
         folder = _run_folder(spec_file, dataset.record, resume, tell)
         with in_use(folder):
-            released = fit_to_release(spec_file, dataset, registry, folder, tell)
+            released = fit_to_release(spec_file, dataset, registry, folder, tell, since=since)
         spent.trials = len(released.fit.trials)
         return released
 
@@ -143,11 +146,14 @@ def fit_to_release(
     tell: Progress,
     recent: Recent | None = None,
     notes: tuple[Finding, ...] = (),
+    *,
+    since: float,
 ) -> Released:
     """All that writes to the run's folder, which is in use.
 
     Args:
         recent, notes: of a retraining, see `release.release.Judged`.
+        since: moment of `time.monotonic` from which the budget counts.
     """
     goal = goal_of(spec_file.spec, dataset.schema.target)
     write_atomic(folder / "dataset.json", to_json(dataset.record))
@@ -156,7 +162,7 @@ def fit_to_release(
     limits = spec_file.spec.parsed_limits()
     maker = Maker(spec_file, dataset, goal)
     prices = PriceList(maker, folder, dataset.train.feeds, limits)
-    found = search(spec_file.spec, dataset, tell, prices, folder)
+    found = search(spec_file.spec, dataset, tell, prices, folder, since)
     was_pressed = found.stopped_by == "interrupt"  # then the next one ends it all, as was said
     noted = first_press_noted(found.ledger.trainer.halt.set)
     with contextlib.nullcontext(bool) if was_pressed else noted as pressed:

@@ -172,10 +172,8 @@ def goes_on(folder: str | Path, model: str) -> bool:
 
 def past_retrainings(folder: str | Path, model: str) -> tuple[Past, ...]:
     """Every retraining of a model that was begun, the oldest first; for `watch.triggers`."""
-    try:
-        lines = _ledger(Path(folder), model).read_bytes().splitlines()
-    except FileNotFoundError:
-        return ()
+    ledger = _ledger(Path(folder), model)
+    lines = ledger.read_bytes().splitlines() if ledger.exists() else ()
     found = []
     for line in lines:
         with suppress(msgspec.DecodeError):  # cut short by a kill: its run had not begun
@@ -367,12 +365,13 @@ def _trained(
     spent: Spent,
 ) -> Retrained:  # fmt: skip
     """From the written table to a judged challenger; the run is in use."""
+    since = time.monotonic()
     dataset = load_data(spec_file)
     check_all(spec_file, dataset, tell)
     champion = registry.version(plan.model, plan.champion)
     schema = Artefact.load(registry.fetch(champion), digest=champion.digest).schema
-    recent, notes = _recent(run, schema, dataset, plan.problem), (plan.note(),)
-    released = fit_to_release(spec_file, dataset, registry, run, tell, recent, notes)
+    more = _recent(run, schema, dataset, plan.problem), (plan.note(),)
+    released = fit_to_release(spec_file, dataset, registry, run, tell, *more, since=since)
     spent.trials = len(released.fit.trials)
     return Retrained(plan, released)
 

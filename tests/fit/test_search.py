@@ -20,7 +20,7 @@ from modelwright.fit.family import Range
 from modelwright.fit.found import Found
 from modelwright.fit.ledger import MADE
 from modelwright.fit.pipeline import Fit
-from modelwright.fit.search import check_settings, search
+from modelwright.fit.search import search
 from modelwright.fit.tune import PARETO, Tuner
 from modelwright.pack.build import Maker
 from modelwright.pack.price import PriceList
@@ -293,31 +293,6 @@ def test_answers_rise_where_the_spec_says_so(tmp_path: Path) -> None:
     assert "linear" not in fit.record.family and "linear" in fit.baselines
     grid = {"x": np.linspace(-3, 3, 300), "z": np.zeros(300)}
     assert (np.diff(fit.best.answer(grid)) >= -1e-12).all()
-
-
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        ("interval: 0.9", "fit.interval is for numbers"),
-        ("monotone: {colour: increasing}", "fit.monotone names 'colour'"),
-        ("families: [linear], monotone: {big: increasing}", "none of fit.families can promise"),
-        ("costs: {'yes': {maybe: 3}}", "fit.costs names 'maybe'"),
-        ("space: {lihtgbm: {num_leaves: {low: 3, high: 9}}}", "did you mean 'lightgbm'"),
-    ],
-)
-def test_settings_that_do_not_fit_are_refused_before_any_work(
-    tmp_path: Path, more: str, said: str
-) -> None:
-    file, dataset = prepared(tmp_path, f"{{{more}}}")
-    with pytest.raises(UsageError, match=f"(?i){said}"):
-        check_settings(file.spec, dataset)
-
-
-def test_mape_of_zeros_is_refused(tmp_path: Path) -> None:
-    pl.DataFrame({"x": range(60), "y": [n % 20 for n in range(60)]}).write_csv(tmp_path / "t.csv")
-    file = spec_for(tmp_path, "t.csv", "y", "  task: regression\ngoal: mape\n")
-    with pytest.raises(UsageError, match=r"mape has no meaning where 'y' is 0.*Use mae"):
-        check_settings(file.spec, load(file))
 
 
 def test_the_space_of_the_spec_is_searched(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from modelwright.fit import useless
 from modelwright.fit.again import fit_again
 from modelwright.fit.family import WITHOUT
 from modelwright.fit.found import Found
-from modelwright.fit.search import check_settings
+from modelwright.fit.settings import check_settings
 from modelwright.fit.trials import Candidate
 from modelwright.fit.useless import useless_columns
 from projects import spec_for

@@ -96,7 +96,8 @@ class FitSpec(Strict):
     )
     budget: Annotated[str, BeforeValidator(_budget)] = Field(
         "60s",
-        description="Time for search, refit, measuring and report together, or 'N trials'.",
+        description="Time for reading, search, refit, measuring and report together, or "
+        "'N trials'.",
     )
     folds: int | None = Field(
         None, ge=2, le=20, description="Cross-validation folds; default 5, 3 above 100,000 rows."

@@ -14,7 +14,7 @@ from modelwright.fit.family import family_of
 from modelwright.fit.lessons import lesson_of
 from modelwright.fit.outputs import Outputs
 from modelwright.fit.pipeline import Pipeline
-from modelwright.fit.search import monotone_signs
+from modelwright.fit.settings import monotone_signs
 from modelwright.fit.trials import Candidate, Trainer
 
 

@@ -174,6 +174,7 @@ class Found:
         """
         ledger = self.ledger
         defaults = [c for c in ledger.candidates if c.origin == "default" and c.outcomes]
+        defaults = [c for c in defaults if c.outcome != "failed"]
         firsts = {c.name: c for c in reversed(defaults) if c.name in BASELINES}
         self._train(list(firsts.values()))
         baselines = {

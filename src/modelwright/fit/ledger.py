@@ -14,6 +14,7 @@ from modelwright.core.limits import Limit
 from modelwright.core.progress import Progress
 from modelwright.core.records import Origin
 from modelwright.core.schema import Schema
+from modelwright.fit.budget import Budget
 from modelwright.fit.choose import COSTS, Chooser
 from modelwright.fit.family import BASELINES, Family
 from modelwright.fit.fold_scores import FoldScores
@@ -23,7 +24,7 @@ from modelwright.fit.pipeline import Member, Pipeline, Pricing
 from modelwright.fit.saved import save
 from modelwright.fit.score import gain
 from modelwright.fit.telling import tell
-from modelwright.fit.trials import Budget, Candidate, Task, Trainer
+from modelwright.fit.trials import Candidate, NotTrained, Task, Trainer
 
 AFTER_SHARE, AFTER_MOST = 0.3, 14.5
 """Part of the budget, and most seconds, kept for packing, measuring and the report."""
@@ -147,7 +148,7 @@ class Ledger:
         What the budget has no room for is left out, unless it must run `whatever` it costs.
         """
         tasks = _tasks(self, candidates, until, whatever=whatever)
-        self.trainer.run(tasks, self.folds, partial(_noted, self))
+        self.trainer.run(tasks, self.folds, partial(_noted, self), partial(_failed, self))
         tell(self)
         for candidate in candidates:
             self._settle(candidate)
@@ -241,11 +242,12 @@ def _take_in(ledger: Ledger, candidate: Candidate) -> None:
 def _tasks(
     ledger: Ledger, candidates: Sequence[Candidate], until: int, *, whatever: bool
 ) -> Iterator[Task]:
-    """Each is thought about when its turn comes; after the first fold that does not fit, the
-    candidate's others would leave a gap."""
+    """Each is thought about when its turn comes; after the first fold that does not fit, or that
+    failed, the candidate's others would leave a gap."""
     for candidate in candidates:
         for fold in range(len(candidate.outcomes), until):
-            if not whatever and not ledger.fits(candidate):
+            fits = whatever or ledger.fits(candidate)
+            if candidate.outcome == "failed" or not fits:
                 break
             yield Task(candidate, fold, ledger.seconds_a_fold())
 
@@ -253,3 +255,18 @@ def _tasks(
 def _noted(ledger: Ledger, candidate: Candidate) -> None:
     ledger.scores.note(candidate)
     tell(ledger)
+
+
+def _failed(ledger: Ledger, candidate: Candidate, error: NotTrained) -> None:
+    """Go on without a candidate that could not be trained.
+
+    Raises:
+        NotTrained: with the parameters that the spec fixes, or of the dummy.
+    """
+    asked = candidate.origin == "default" and ledger.fixed[candidate.name]
+    if asked or candidate.name == "dummy":
+        raise error
+    known = candidate.outcome == "failed"  # by a fold that ran beside this one
+    candidate.outcome, candidate.note = "failed", error.why
+    if candidate.origin == "default" and not known:
+        ledger.progress.say(f"! {candidate.name} is left out: {error.why}")

@@ -13,15 +13,15 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from modelwright.core.errors import FitError, UsageError, did_you_mean
+from modelwright.core.errors import FitError
 from modelwright.core.goals import goal_of
 from modelwright.core.progress import Progress
 from modelwright.core.records import Origin
-from modelwright.core.schema import Schema
 from modelwright.core.spec import FitSpec, Spec
 from modelwright.data.dataset import Dataset
+from modelwright.fit.budget import Budget
 from modelwright.fit.choose import excess
 from modelwright.fit.family import (
     BASELINES,
@@ -29,12 +29,9 @@ from modelwright.fit.family import (
     TRANSFORM,
     Family,
     Range,
-    encoding_of,
     family_of,
     presets_of,
-    split_params,
 )
-from modelwright.fit.features import read_by
 from modelwright.fit.finish import cost_matrix
 from modelwright.fit.folds import folds_for
 from modelwright.fit.found import Found, StoppedBy
@@ -52,7 +49,8 @@ from modelwright.fit.plan import (
     next_family,
 )
 from modelwright.fit.saved import STUDIES, restore
-from modelwright.fit.trials import Budget, Candidate, Trainer
+from modelwright.fit.settings import by_family, monotone_signs
+from modelwright.fit.trials import Candidate, Trainer
 from modelwright.fit.tune import Tuner
 
 FAR_BEHIND = 5.0
@@ -73,6 +71,7 @@ def search(
     progress: Progress,
     pricing: Pricing,
     run_folder: Path | None = None,
+    since: float | None = None,
 ) -> Found:
     """Find candidates for a release.
 
@@ -82,16 +81,17 @@ def search(
         progress: told after every few folds.
         pricing: says what a candidate would cost to serve.
         run_folder: where candidates are kept; those of an earlier, killed search are taken up.
+        since: moment of `time.monotonic` from which the budget counts; now by default.
 
     Returns:
         Every candidate with its out-of-fold answers; `.finalists()` are worth packing. Ctrl-C ends
         the search and keeps what was found, once a candidate has run.
 
     Raises:
-        FitError: no candidate finished a fold.
+        FitError: no candidate finished a fold, or no family of the spec could be trained.
         UsageError: unknown family, or parameters that a library refuses.
     """
-    made = _begin(spec, dataset, progress, pricing, run_folder)
+    made = _begin(spec, dataset, progress, pricing, run_folder, since)
     stopped_by = made.run()
     made.ledger.folds.forget()
     return Found(spec, dataset, made.ledger, stopped_by)
@@ -103,6 +103,7 @@ def _begin(
     progress: Progress,
     pricing: Pricing,
     run: Path | None,
+    since: float | None,
 ) -> _Search:
     fit, schema, seed = spec.fit, dataset.schema, dataset.record.seed
     goal = goal_of(spec, schema.target)
@@ -121,7 +122,7 @@ def _begin(
     ledger = Ledger(
         schema, goal, spec.parsed_limits(), cost_matrix(fit.costs, schema.target),
         by_family(fit.params, known, "params"), folds, trainer,
-        Budget(fit.budget, spent), pricing, progress, run, kept,
+        Budget(fit.budget, spent, since), pricing, progress, run, kept,
     )  # fmt: skip
     studies = run / STUDIES if run is not None else None
     tuner = Tuner(goal, seed, studies, ledger.bounded)
@@ -174,6 +175,7 @@ class _Search:
         defaults = [c for c in ledger.candidates if c.origin == "default"]
         ledger.advance(defaults[:CERTAIN], 1, whatever=True)
         ledger.advance(defaults, 1)
+        _must_have_trained(self.spec.fit, defaults)
         ranked = ledger.chooser.ranked([c for c in defaults if c.outcomes])
         leader = ledger.leader
         self.dear = [c for c in ranked if c.name not in BASELINES and is_dear(ledger, c)]
@@ -249,7 +251,9 @@ class _Search:
                     over = excess(self.ledger.limits, candidate.price)
                     cost = math.log(candidate.price.in_process)
                 after = len(candidate.outcomes) if candidate.outcome == "pruned" else None
-                self.tuner.tell(trial, comparable(self.ledger, candidate), over, cost, after)
+                failed = candidate.outcome == "failed"
+                value = None if failed else comparable(self.ledger, candidate)
+                self.tuner.tell(trial, value, over, cost, after)
         return "budget" if self.ledger.budget.trials is None else "trials"
 
     def _repeat(self) -> None:
@@ -274,6 +278,8 @@ class _Search:
             alive = [c for c in alive if not is_behind_its_family(self.ledger, c)]
         self.ledger.advance(alive, count)
         for candidate in made:
+            if candidate.outcome == "failed":
+                continue
             if candidate not in alive:
                 candidate.outcome = "pruned"
             elif candidate.outcome == "stopped":
@@ -292,12 +298,13 @@ class _Search:
     # -- what may still be tried
 
     def _searched(self) -> list[Family]:
-        """The families that the spec names, without those that are far behind."""
+        """The families that the spec names, without those that failed or are far behind."""
         named = {family_of(name).name for name in self.spec.fit.families}
         found = []
         for family in self.families:
             own = [c for c in self.ledger.candidates if c.name == family.name]
             own = [c for c in own if c.origin == "default" and self.ledger.may_win(c)]
+            own = [c for c in own if c.outcome != "failed"]
             hopeless = all(self.ledger.is_hopeless(c, spreads=FAR_BEHIND) for c in own)
             if family.name in named and own and not hopeless:
                 found.append(family)
@@ -327,71 +334,13 @@ class _Search:
         return self.ledger.budget.left <= self.ledger.reserve
 
 
-def check_settings(spec: Spec, dataset: Dataset) -> None:
-    """Refuse what `fit:` asks for and the target or the families cannot give, before any work.
-
-    Raises:
-        UsageError: an unknown family, column or class; a setting for another kind of target.
-    """
-    schema = dataset.schema
-    asked = {goal_of(spec, schema.target), *(limit.metric for limit in spec.parsed_limits())}
-    if "mape" in asked and (dataset.train.target == 0).any():
-        raise UsageError(
-            f"mape has no meaning where {schema.target.name!r} is 0, which it is in "
-            f"{int((dataset.train.target == 0).sum()):,} rows.",
-            hint="Use mae, or medae.",
+def _must_have_trained(fit: FitSpec, defaults: Sequence[Candidate]) -> None:
+    """Refuse to answer with the baselines alone where all that was asked for failed."""
+    named = {family_of(name).name for name in fit.families}
+    asked = [c for c in defaults if c.name in named]
+    if all(c.outcome == "failed" for c in asked):
+        said = "; ".join(f"{c.name}: {c.note}" for c in asked)
+        raise FitError(
+            f"No family of fit.families could be trained: {said}",
+            hint="Look at modelwright check, or name other families.",
         )
-    names = dict.fromkeys([*BASELINES, *spec.fit.families])
-    families = {name: family_of(name) for name in names}
-    params = by_family(spec.fit.params, families, "params")
-    for family in families.values():
-        read_by(schema, encoding_of(family, split_params(params[family.name])).without)
-    by_family(spec.fit.space, families, "space")
-    signs = monotone_signs(spec.fit, schema)
-    if signs and not any(getattr(families[n], "monotone", False) for n in spec.fit.families):
-        raise UsageError(
-            "fit.monotone: none of fit.families can promise it.",
-            hint="lightgbm, xgboost, catboost, extra_trees and random_forest can.",
-        )
-    cost_matrix(spec.fit.costs, schema.target)
-    if spec.fit.interval is not None and schema.target.levels:
-        raise UsageError(
-            f"fit.interval is for numbers; {schema.target.name!r} has classes.",
-            hint="Leave it out: probabilities say how sure a label is.",
-        )
-
-
-def by_family(
-    given: Mapping[str, Mapping[str, Any]], families: Mapping[str, Family], key: str
-) -> dict[str, dict[str, Any]]:
-    """`fit.params` or `fit.space` by family name; a family of your own goes by its name in the
-    spec too.
-
-    Raises:
-        UsageError: a family that the spec does not have.
-    """
-    known = {name: family.name for name, family in families.items()}
-    known |= {family.name: family.name for family in families.values()}
-    found: dict[str, dict[str, Any]] = {family.name: {} for family in families.values()}
-    for name, values in given.items():
-        if name not in known:
-            hint = did_you_mean(name, known) or f"Families of this spec: {', '.join(families)}."
-            raise UsageError(f"fit.{key} names the family {name!r}.", hint=hint)
-        found[known[name]] |= values
-    return found
-
-
-def monotone_signs(fit: FitSpec, schema: Schema) -> dict[str, Literal[-1, 1]]:
-    """``fit.monotone`` as -1 and 1.
-
-    Raises:
-        UsageError: a column that is no number, or a target of several classes.
-    """
-    if fit.monotone and schema.target.task == "multiclass":
-        raise UsageError("fit.monotone is for two classes or a number.", hint="Leave it out.")
-    numbers = [column.name for column in schema.features if column.kind == "number"]
-    for name in fit.monotone:
-        if name not in numbers:
-            hint = did_you_mean(name, numbers) or f"Number columns: {', '.join(numbers[:20])}."
-            raise UsageError(f"fit.monotone names {name!r}.", hint=hint)
-    return {name: 1 if way == "increasing" else -1 for name, way in fit.monotone.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import re
 import threading
 import time
 import warnings
@@ -36,27 +35,6 @@ from modelwright.fit.folds import Folds
 from modelwright.fit.lessons import lesson_of
 from modelwright.fit.outputs import Transform, transform_for
 from modelwright.fit.pipeline import Member, mixture
-
-
-class Budget:
-    """Time or trials, counted from now; the time includes all that comes after the search."""
-
-    def __init__(self, text: str, already: float = 0.0) -> None:
-        trials = re.match(r"^(\d+) trials$", text)
-        self.text = text
-        self.trials = int(trials[1]) if trials else None
-        self.total = float("inf") if trials else float(text.removesuffix("s"))
-        self.start = time.monotonic() - already
-
-    @property
-    def spent(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self.start
-
-    @property
-    def left(self) -> float:
-        """Seconds until the end; infinite for a budget of trials."""
-        return max(0.0, self.total - self.spent)
 
 
 @dataclass(frozen=True)
@@ -177,6 +155,17 @@ class Candidate:
         )
 
 
+class NotTrained(UsageError):
+    """A library refused to train, or what it trained gives no numbers; `why` says what it said."""
+
+    def __init__(self, family: Family, why: str) -> None:
+        super().__init__(
+            f"Family {family.name} could not be trained: {why}",
+            hint=f"Look at fit.params.{family.name}, or leave it out of fit.families.",
+        )
+        self.why = why
+
+
 @dataclass(frozen=True)
 class Task:
     """A fold of a candidate to train, in about `seconds` at most."""
@@ -210,16 +199,23 @@ class Trainer:
         self.halt.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def run(self, tasks: Iterable[Task], folds: Folds, noted: Callable[[Candidate], None]) -> None:
+    def run(
+        self,
+        tasks: Iterable[Task],
+        folds: Folds,
+        noted: Callable[[Candidate], None],
+        failed: Callable[[Candidate, NotTrained], None],
+    ) -> None:
         """Fit folds side by side; the next begins as soon as a worker is free.
 
         Args:
             tasks: asked for the next one each time; a candidate's folds come in their order.
             folds: of the training rows.
             noted: told about a candidate after each fold that is kept, in the order of its folds.
+            failed: told about a fold that could not be trained; what it raises ends them all.
 
         Raises:
-            UsageError: a parameter that the library does not know.
+            UsageError: an encoding that the family cannot use.
         """
         waiting, running = iter(tasks), dict[Future[Outcome], Task]()
         early: dict[tuple[int, int], Outcome] = {}
@@ -234,7 +230,10 @@ class Trainer:
                 for future in done:
                     task = running.pop(future)
                     candidate = task.candidate
-                    early[candidate.number, task.fold] = future.result()
+                    try:
+                        early[candidate.number, task.fold] = future.result()
+                    except NotTrained as error:
+                        failed(candidate, error)
                     while (candidate.number, len(candidate.outcomes)) in early:
                         place = candidate.number, len(candidate.outcomes)
                         candidate.outcomes.append(early.pop(place))
@@ -342,6 +341,8 @@ class Trainer:
         fitted = _fit(candidate.family, job)
         member = Member(candidate.family.name, fold.encoder, fitted, transform)
         answers = transform.back(fitted.answer(fold.x_valid))
+        if not np.isfinite(answers).all():
+            raise NotTrained(candidate.family, "it answers with NaN or infinity.")
         spent = time.monotonic() - started
         return Outcome(answers, fitted.rounds, fitted.settled, spent, member)
 
@@ -393,8 +394,7 @@ def taught_by(teacher: Candidate, feeds: Feeds, number: int) -> Array:
 def _fit(family: Family, job: FitJob) -> Fitted:
     try:
         return family.fit(job)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(
-            f"Family {family.name} could not be trained: {error}.",
-            hint=f"Look at fit.params.{family.name}.",
-        ) from error
+    except ModelwrightError:
+        raise
+    except Exception as error:  # libraries have no base of errors in common
+        raise NotTrained(family, f"{type(error).__name__}: {error}".rstrip(".") + ".") from error
