@@ -29,7 +29,7 @@ def interval(
 
     Shares are taken on the logit scale, where their distribution is nearly normal, and losses by
     `fit.skew`, since a few rows may carry most of one; at 0 or 1 the end is the exact binomial
-    one. For ROC AUC this is DeLong's interval (1988).
+    one. For ROC AUC this is DeLong's interval (1988), for a median error that of its ranks.
 
     Args:
         confidence: share of such intervals that hold the true value.
@@ -49,6 +49,10 @@ def interval(
             return Interval(value, 1 - 2 * _exact(confidence, fewest), 1.0, confidence)
         low, high = np.tanh(np.arctanh(value) + reach / (1 - value**2) * ENDS)
         return Interval(value, float(low), float(high), confidence)
+    if metric == "medae" and clusters is None:
+        ends = _of_a_median(np.sort(np.abs(answers - y)), confidence)
+        if ends is not None:
+            return Interval(value, *ends, confidence)
     loss = 1 - value if metric == "r2" else value
     low, high = _skewed(metric, loss, y, answers, clusters, confidence) or _on_log(loss, reach)
     if metric == "r2":  # a ratio of two skewed means: what either way leaves possible
@@ -176,6 +180,22 @@ def _skewed(
         return None
     low, high = np.sqrt(ends) if metric == "rmse" else ends
     return loss * float(low), loss * float(high)
+
+
+def _of_a_median(ordered: Array, confidence: float) -> tuple[float, float] | None:
+    """Ends that lie between two ranks, so that an interval of a median holds what it says
+    (Hettmansperger and Sheather 1986); None where even the smallest and largest are too near."""
+    count = len(ordered)
+    ranks = np.arange(1, count // 2 + 1)
+    held = 1 - 2 * stats.binom.cdf(ranks - 1, count, 0.5)
+    wide = int((held >= confidence).sum())  # the innermost rank that still holds enough
+    if not wide or wide >= len(ranks):
+        return None
+    part = float((held[wide - 1] - confidence) / (held[wide - 1] - held[wide]))
+    part = (count - wide) * part / (wide + (count - 2 * wide) * part)
+    low, inner = ordered[wide - 1 : wide + 1]
+    high, under = ordered[count - wide], ordered[count - wide - 1]
+    return float(low + part * (inner - low)), float(high + part * (under - high))
 
 
 def _on_log(value: float, reach: float) -> Array:

@@ -15,6 +15,9 @@ import numpy as np
 from modelwright.core.intake import Array
 
 EPSILON = 1e-15
+FEW = 200
+"""Rows up to which average precision is computed without each: with 13 positive rows of 50 the
+derivative gave intervals of 90 % that held 87 %."""
 
 
 def influence(metric: str, y: Array, answers: Array) -> Array | None:
@@ -104,6 +107,8 @@ def _precision_influence(positive: Array, scores: Array) -> Array | None:
     count = int(positive.sum())
     if not count:
         return None
+    if count > 1 and len(positive) <= FEW:
+        return _precision_without_each(positive.astype(np.float64), scores)
     order = np.argsort(-scores, kind="stable")
     hits, ordered = positive[order].astype(np.float64), scores[order]
     firsts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
@@ -118,6 +123,16 @@ def _precision_influence(positive: Array, scores: Array) -> Array | None:
     found = np.empty(len(scores))
     found[order] = moved * len(scores)
     return np.asarray(found - found.mean())
+
+
+def _precision_without_each(hits: Array, scores: Array) -> Array:
+    """The jackknife of average precision: how it moves when a row is left out."""
+    above = (scores[:, None] >= scores) * 1.0  # [row left out, row whose precision is asked for]
+    with np.errstate(invalid="ignore"):  # a row alone at the top, left out itself
+        precision = (hits @ above - hits[:, None] * above) / (above.sum(axis=0) - above)
+    others = hits * (1 - np.eye(len(hits)))
+    without = (others * np.nan_to_num(precision)).sum(axis=1) / (hits.sum() - hits)
+    return np.asarray((without.mean() - without) * (len(hits) - 1))
 
 
 # -- metrics of the table of true and predicted classes
