@@ -69,7 +69,8 @@ def parse(frame: pl.DataFrame, spec: Spec, source: Source, numbers: Array | None
     """
     data = spec.data
     _check_named_columns(frame, data, spec.expect)
-    hints, notes, detected = hints_for(frame, data, source)
+    plain = cells.plain_numbers(frame)
+    hints, notes, detected = hints_for(frame, data, source, plain)
     read = target.read_target(frame, data, hints)
     rows = int(read.kept.sum())
     if rows < FEWEST_ROWS:
@@ -86,7 +87,7 @@ def parse(frame: pl.DataFrame, spec: Spec, source: Source, numbers: Array | None
         if name == data.target:
             continue
         series = frame[name] if kept is None else frame[name].filter(kept)
-        found = _inferred(series, data, hints)
+        found = _inferred(_typed(series, plain, kept, data, hints), data, hints)
         column, private = _marked(found.column, series, data)
         if column.is_feature or column.format:
             notes += found.notes
@@ -104,6 +105,22 @@ def parse(frame: pl.DataFrame, spec: Spec, source: Source, numbers: Array | None
     file_rows = np.flatnonzero(read.kept) if numbers is None else numbers[read.kept]
     notes = renumbered(notes, file_rows)
     return Parsed(columns, values, read, notes, detected, file_rows, hints.style)
+
+
+def _typed(
+    series: pl.Series,
+    plain: Mapping[str, pl.Series],
+    kept: pl.Series | None,
+    data: DataSpec,
+    hints: Hints,
+) -> pl.Series:
+    """A column of plain numbers as such, where neither the spec nor its style says otherwise."""
+    name = series.name
+    asked = name in data.kinds or hints.missing_of(name) or hints.style != cells.PLAIN
+    if asked or name not in plain:
+        return series
+    typed = plain[name] if kept is None else plain[name].filter(kept)
+    return typed if typed.null_count() < typed.len() else series
 
 
 def renumbered(found: Iterable[Finding], file_rows: Array) -> list[Finding]:
@@ -161,16 +178,24 @@ def _variants(spellings: Mapping[str, Mapping[str, list[str]]]) -> dict[str, dic
 
 
 def hints_for(
-    frame: pl.DataFrame, data: DataSpec, source: Source
+    frame: pl.DataFrame,
+    data: DataSpec,
+    source: Source,
+    plain: Mapping[str, pl.Series] | None = None,
 ) -> tuple[Hints, list[Finding], dict[str, object]]:
-    """What is known about the table's text: given by `data.read`, or detected."""
+    """What is known about the table's text: given by `data.read`, or detected.
+
+    Args:
+        plain: see `cells.plain_numbers`; whole numbers are written alike in every style.
+    """
+    whole = {name for name, column in (plain or {}).items() if column.dtype == pl.Int64}
     read, detected, notes = data.read, dict(source.detected), []
     style = style_of(read)
     if style is None:
         texts = [
             cells.stripped(frame[name].head(STYLE_ROWS))
             for name, dtype in frame.schema.items()
-            if dtype == pl.String
+            if dtype == pl.String and name not in whole
         ]
         style, doubt = cells.number_style(texts, str(source.detected.get("delimiter", ",")))
         if doubt:

@@ -16,10 +16,9 @@ def level_means(codes: Array, targets: Array, size: int, smoothing: float) -> Ar
         size: how many levels.
         smoothing: rows of the overall mean that are mixed into each level's.
     """
-    overall = targets.mean(axis=0)
-    counts = np.bincount(codes, minlength=size)[:, None]
-    sums = np.stack([np.bincount(codes, t, minlength=size) for t in targets.T], axis=1)
-    return np.asarray((sums + smoothing * overall) / (counts + smoothing))
+    counts = np.bincount(codes, minlength=size)
+    sums = np.stack([np.bincount(codes, t, minlength=size) for t in targets.T], axis=-1)
+    return _smoothed(counts, sums, smoothing)
 
 
 def cross_fitted(
@@ -27,9 +26,17 @@ def cross_fitted(
 ) -> Array:
     """Each row's level mean as the other folds have it, float64 [rows, k]."""
     fold = np.random.default_rng(seed).permutation(len(codes)) % folds
-    out = np.empty((len(codes), targets.shape[1]))
-    for number in range(folds):
-        inside = fold != number
-        means = level_means(codes[inside], targets[inside], size, smoothing)
-        out[~inside] = means[codes[~inside]]
-    return out
+    place = fold * size + codes
+    counts = np.bincount(place, minlength=folds * size).reshape(folds, size)
+    sums = np.stack(
+        [np.bincount(place, t, minlength=folds * size).reshape(folds, size) for t in targets.T],
+        axis=-1,
+    )
+    means = _smoothed(counts.sum(axis=0) - counts, sums.sum(axis=0) - sums, smoothing)
+    return np.asarray(means.reshape(folds * size, -1)[place])
+
+
+def _smoothed(counts: Array, sums: Array, smoothing: float) -> Array:
+    """Sums [..., size, k] over counts [..., size], each drawn towards the mean of all levels."""
+    overall = sums.sum(axis=-2, keepdims=True) / counts.sum(axis=-1)[..., None, None]
+    return np.asarray((sums + smoothing * overall) / (counts[..., None] + smoothing))
