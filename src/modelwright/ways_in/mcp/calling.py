@@ -202,9 +202,10 @@ def _confirm(request: str, client: str, reason: str) -> None:
 def _approved(offer: Offer, request: str) -> Json:
     """Carry out what was approved; a job does what takes minutes."""
     if offer.operation is not None and offer.operation.long:
-        asked = mw.Requests(HERE).find(request).arguments
+        asked = offer.operation.arguments.model_validate(mw.Requests(HERE).find(request).arguments)
+        given = asked.model_dump(mode="json", exclude_defaults=True)
         with acting_as(replace(acting(), approved=request)):
-            return _started(offer, asked) | {"request": request}
+            return _started(offer, given) | {"request": request}
     found = approvals.carry_out(request, HERE, Silent())
     made: Json = found.result or {}
     more = {"request": request, "next_actions": next_actions(offer.name, made)}

@@ -90,8 +90,9 @@ def make_server(persona: Persona, name: str | None = None) -> tuple[MCPServer, D
     server = MCPServer(
         "modelwright", title="Modelwright", instructions=INSTRUCTIONS, version=__version__,
         tools=[tool_of(one, desk) for one in offers], log_level="WARNING",
-        middleware=[_around(desk, frozenset(one.name for one in offers))],
     )  # fmt: skip
+    # outermost, so that what the library's own refuse (a forged requestState) is seen as well
+    server.middleware.insert(0, _around(desk, frozenset(one.name for one in offers)))
     add_resources(server)
     add_prompts(server, persona)
     return server, desk
