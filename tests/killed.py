@@ -236,3 +236,40 @@ def _stepped(
     action(folder)
     sys.stdout.flush()
     os._exit(0)
+
+
+def killed_before(what: str, times: int, action: Action, folder: Path) -> None:
+    """Do something in a process that dies just before it does a thing for the n-th time.
+
+    Args:
+        what: a call of MLflow's client, or `file NAME`: the rename that puts a file in its place.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(LIBRARIES)
+    process = context.Process(target=_until, args=(what, times, action, folder))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL, f"{what}: ended with {process.exitcode}"
+
+
+def _until(what: str, times: int, action: Action, folder: Path) -> None:
+    os.chdir(folder)
+    seen = [0]
+
+    def watched(owner: Any, name: str, told: Callable[..., str]) -> None:
+        real = getattr(owner, name)
+
+        def stepped(*given: Any, **named: Any) -> Any:
+            seen[0] += told(*given) == what
+            if seen[0] == times:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*given, **named)
+
+        setattr(owner, name, stepped)
+
+    for name in CLIENT:
+        watched(MlflowClient, name, lambda *_, name=name: name)
+    for name in ("replace", "rename"):
+        watched(os, name, lambda *given: f"file {Path(given[1]).name}")
+    action(folder)
+    os._exit(0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +25,7 @@ from modelwright.ways_in.job_files import Job
 from modelwright.ways_in.job_process import _perform
 from modelwright.ways_in.job_progress import JobProgress
 from modelwright.ways_in.operations import OPERATIONS
+from waiting import pid_of, until
 from ways_in.mcp.test_over_http import TOKEN, listening, over_http, stdio
 
 RUN = next(one for one in OPERATIONS if one.name == "run")
@@ -158,7 +161,7 @@ def test_a_yes_starts_one_job_at_every_door(asking: Path, door: Any, mode: str) 
     [run] = runs(asking)
     assert over["result"]["run"] == run.name
     actions = [line["action"] for line in audited(asking) if line["action"] != "call"]
-    assert actions == ["request", "approve", "applied"]
+    assert actions == ["request", "approve", "begun", "applied"]
 
 
 @pytest.mark.slow
@@ -175,6 +178,30 @@ def test_a_key_carries_it_out_once_and_the_agent_sees_it(gated: Path) -> None:
     assert (seen["state"], seen["decided_by"]) == ("applied", "ada")
     assert call("project_status")["newest_run"]["run"] == done.result["run"]
     assert call("run")["request"] == "PR-2"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+def test_a_job_that_is_killed_goes_on_after_the_same_call(asking: Path, mode: str) -> None:
+    """kill -9 in the middle of an approved run: the same tool again ends the same run."""
+    person = Person("accept", **YES)
+
+    async def story(client: Client) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        first = structured(await client.call_tool("run"))
+        job = first["job_id"]
+        until(asking, job, lambda _: bool(mw.Requests(asking).going_on("PR-1")))
+        os.kill(pid_of(asking, job), signal.SIGKILL)
+        return first, await _until_over(client, job), await _run(client)
+
+    first, lost, again = talk(story, mode=mode, person=person)
+    assert (first["request"], lost["state"]) == ("PR-1", "lost")
+    assert lost["resume_with"] == {"operation": "run", "arguments": {}}
+    assert (again["request"], len(person.asked)) == ("PR-1", 2)
+    assert "goes on or was cut off" in person.asked[1]
+    assert again["over"]["state"] == "done", again["over"]
+    [run] = [path for path in runs(asking) if (path / "release.json").exists()]
+    assert again["over"]["result"]["run"] == run.name
+    assert mw.Requests(asking).find("PR-1").state == "applied"
 
 
 def test_a_request_that_was_carried_out_makes_no_second_run(asking: Path) -> None:

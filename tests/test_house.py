@@ -56,6 +56,7 @@ INNER_IMPORTS = {
     "core/store.py": "fcntl is not there on Windows, where only `locked` needs it",
     "data/findings.py": "laziness: a booster takes a second to load, and init does without one",
     "release/approvals.py": "an optional extra, and laziness: a list of requests needs no MLflow",
+    "release/carried_out.py": "laziness: what was not approved yet needs no MLflow to be looked at",
     "release/smoke.py": "resource is not there on Windows, where only the child needs it",
     "release/trust.py": "an optional extra, needed only where keys are configured",
     "serve/doors.py": "hundreds of lines that only those need who ask for explanations",

@@ -37,7 +37,7 @@ from modelwright.pack.build import Maker, compared
 from modelwright.pack.finalists import Chosen, choose_finalist
 from modelwright.pack.price import PriceList
 from modelwright.release import trust
-from modelwright.release.admission import admitted, admitted_again
+from modelwright.release.admission import admitted, admitted_again, begins, begun_before
 from modelwright.release.recent import Recent
 from modelwright.release.registry import Registry
 from modelwright.release.release import Judged, judge_and_register
@@ -111,6 +111,7 @@ def run(
         registry = ready_registry(spec_file)
         folder = _run_folder(spec_file, dataset.record, resume, tell)
         with in_use(folder):
+            begins(spec_file, folder.name)
             released = fit_to_release(spec_file, dataset, registry, folder, tell, since=since)
         spent.trials = len(released.fit.trials)
         return released
@@ -270,7 +271,9 @@ def _costs_met(limits: tuple[Limit, ...], measured: Measured) -> str:
 def _run_folder(spec_file: SpecFile, dataset: DatasetRecord, resume: bool, tell: Progress) -> Path:
     """A new run's folder, or that of the run to go on with."""
     unfinished = [run for run in past_runs(spec_file.folder) if run.may_go_on(spec_file, dataset)]
-    if not resume:
+    begun = begun_before(spec_file)
+    same = [run for run in unfinished if run.folder.name == begun]
+    if not (resume or same):
         if unfinished and not unfinished[0].ended:
             name = unfinished[0].folder.name
             tell.say(f"! run {name} of this spec was cut off; run --resume would go on with it")
@@ -280,7 +283,7 @@ def _run_folder(spec_file: SpecFile, dataset: DatasetRecord, resume: bool, tell:
             "No run of this spec on this data was cut short.",
             hint="Begin one without --resume.",
         )
-    past = unfinished[0]
+    past = (same or unfinished)[0]
     kept = len(list((past.folder / "trials").glob("*.npz")))
     tell.say(f"going on with run {past.folder.name}: {kept} trials kept")
     if not past.ended:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,14 @@ from modelwright.release import trust
 from modelwright.release.attest import must_be_as_judged
 from modelwright.release.audit import AuditLog
 from modelwright.release.compare_page import Line, compare_page, lines
+from modelwright.release.practices import score_practices
 from modelwright.release.promote import Change
 from modelwright.release.promote import promote as promote_version
 from modelwright.release.promote import rollback as roll_back
 from modelwright.release.registry import Registry, Version
 from modelwright.release.release import Judged, release_anyway
 from modelwright.release.run_records import RunRecords
+from modelwright.release.standings import STANDINGS
 from modelwright.release.traffic import TrafficState
 from modelwright.release.unfinished import finish
 from modelwright.release.unsealed import refuse_sealed_file, refuse_sealed_rows
@@ -38,6 +40,7 @@ from modelwright.serve.clients import client
 from modelwright.watch import rules
 
 _JUDGED = Remembered[Judgement](8)
+_COMPARED = Remembered[list[Line]](16)
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,12 @@ class Comparison:
     two: RunRecords
     report: Path
 
+    found: list[Line]
+
     def differences(self) -> list[Line]:
         """What differs, a line each: figures with intervals, and paired leads where both were
         judged on the same rows."""
-        return lines(self.one, self.two)
+        return self.found
 
 
 def load(reference: str, *, folder: str | Path = ".") -> Artefact:
@@ -145,8 +150,16 @@ def compare_releases(one: str, two: str, *, folder: str | Path = ".") -> Compari
     """
     first, second = records_of(one, folder=folder), records_of(two, folder=folder)
     out = Path(folder) / "runs" / f"compare-{first.release.run}-{second.release.run}.html"
-    write_changed(out, compare_page(first, second).encode())
-    return Comparison(first, second, out)
+    left, right = (replace(run, practices=score_practices(run)) for run in (first, second))
+
+    def made() -> list[Line]:
+        found = lines(left, right)
+        write_changed(out, compare_page(left, right, found).encode())
+        return found
+
+    files = [out, left.folder / STANDINGS, right.folder / STANDINGS]
+    key = out.resolve(), left.digest(), right.digest()
+    return Comparison(first, second, out, _COMPARED.get(key, files, made))
 
 
 def release_run(

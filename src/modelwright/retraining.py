@@ -45,7 +45,7 @@ from modelwright.data.dataset import load as load_data
 from modelwright.data.grown import Grown, grow, judging
 from modelwright.lifecycle import Released, check_all, fit_to_release, ready_registry
 from modelwright.pack.artefact import Artefact
-from modelwright.release.admission import admitted
+from modelwright.release.admission import admitted, begins, begun_before
 from modelwright.release.recent import Recent
 from modelwright.release.registry import CHAMPION, HOME, Registry, Version
 from modelwright.release.sealed import kept_sealed
@@ -57,7 +57,6 @@ PLAN = "retrain.json"
 FOLDER = HOME / "retrain"
 Rows = Any | Callable[[float], Any]
 """Answered rows with their labels (`watch.labels`), or what gives them from a Unix time on."""
-
 
 NO_ROWS = pl.DataFrame(schema={"label": pl.String, "time": pl.Datetime("us")})
 
@@ -152,7 +151,7 @@ def retrain(
         admitted(spec_file, "retrain", why=why, resume=resume) as spent,
     ):
         registry = ready_registry(spec_file)
-        if resume:
+        if resume or begun_before(spec_file):
             return _gone_on(spec_file, registry, tell, spent)
         plan, grown = _planned(spec_file, rows, why, now, tell)
         run = new_run(folder)
@@ -161,7 +160,7 @@ def retrain(
             plan = msgspec.structs.replace(plan, run=run.name, begun=begun)
             own = _for_run(spec_file, run, grown)
             _write(run, plan, grown, own)
-            _count(folder, plan)
+            _count(spec_file, plan)
             return _trained(own, run, plan, registry, tell, spent)
 
 
@@ -321,11 +320,12 @@ def _span(times: Any) -> tuple[str, str]:
     return moment_text(float(times[0])), moment_text(float(times[-1]))
 
 
-def _count(folder: Path, plan: Retraining) -> None:
+def _count(spec_file: SpecFile, plan: Retraining) -> None:
     """Onto the list of those that were begun, once: what is on it can be gone on with."""
-    if plan.run not in {past.run for past in past_retrainings(folder, plan.model)}:
+    begins(spec_file, plan.run)
+    if plan.run not in {past.run for past in past_retrainings(spec_file.folder, plan.model)}:
         past = Past(plan.begun, plan.champion, plan.run, plan.why)
-        append_line(_ledger(folder, plan.model), past)
+        append_line(_ledger(spec_file.folder, plan.model), past)
 
 
 def _write(run: Path, plan: Retraining, grown: Grown, spec_file: SpecFile) -> None:
@@ -356,7 +356,7 @@ def _gone_on(spec_file: SpecFile, registry: Registry, tell: Progress, spent: Spe
         )
     with in_use(run):
         tell.say(f"going on with run {run.name}")
-        _count(spec_file.folder, plan)
+        _count(spec_file, plan)
         return _trained(spec_of_run(run), run, plan, registry, tell, spent)
 
 

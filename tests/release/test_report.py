@@ -14,7 +14,7 @@ import pytest
 
 import modelwright as mw
 from modelwright.core.evaluation import Curve
-from modelwright.release.compare_page import compare_page
+from modelwright.release.compare_page import compare_page, lines
 from modelwright.release.model_page import curves_page, learning_in_words
 from modelwright.release.report import render, to_judge
 from modelwright.release.run_records import RunRecords
@@ -187,7 +187,7 @@ def test_a_curve_that_was_not_measured_is_said(released: mw.Released) -> None:
 
 
 def test_two_runs_side_by_side(records: RunRecords, tmp_path: Path) -> None:
-    text = compare_page(records, records)
+    text = compare_page(records, records, lines(records, records))
     page = Reader(text)
     assert page.headings[0][0] == "h1" and "Differences" in [t for _, t in page.headings]
     out = tmp_path / "compare.html"

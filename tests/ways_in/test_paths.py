@@ -40,9 +40,12 @@ def test_links_and_devices_lead_nowhere(tmp_path: Path) -> None:
     (project / "folder").symlink_to(outside)
     (project / "data" / "inner.csv").symlink_to(outside / "t.csv")
     os.mkfifo(project / "pipe.csv")
+    (project / "loop.csv").symlink_to("loop.csv")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(project / "s.csv"))
-        for text in ("link.csv", "folder/t.csv", "folder", "data", "pipe.csv", "s.csv"):
+        for text in (
+            "link.csv", "folder/t.csv", "folder", "data", "pipe.csv", "s.csv", "loop.csv",
+        ):  # fmt: skip
             with pytest.raises(Refused):
                 readable(text, project)
     (project / "scratch").symlink_to(outside)

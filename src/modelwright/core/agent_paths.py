@@ -27,7 +27,7 @@ def readable(text: str, project: Path, *, base: Path | None = None) -> Path:
     """
     _must_be_plain(text, "read")
     root = project.resolve()
-    found = ((project if base is None else base) / text).resolve()
+    found = _resolved(text, (project if base is None else base) / text)
     if not found.is_relative_to(root):
         hint = "Name a file below the project's folder."
         raise out_of_bounds(text, "leads out of the project", hint)
@@ -48,7 +48,7 @@ def writable(text: str, project: Path) -> Path:
     """
     _must_be_plain(text, "write")
     scratch = project.resolve() / SCRATCH
-    found = (project / text).resolve()
+    found = _resolved(text, project / text)
     if scratch.resolve() != scratch or not found.is_relative_to(scratch):
         hint = f"Such as {SCRATCH}/{Path(text).name or 'out.csv'}."
         raise out_of_bounds(text, f"is not in {SCRATCH}/, where agents write", hint)
@@ -56,6 +56,15 @@ def writable(text: str, project: Path) -> Path:
         raise out_of_bounds(text, "is no file and no folder", f"Name a file in {SCRATCH}/.")
     (found if found == scratch else found.parent).mkdir(parents=True, exist_ok=True)
     return found
+
+
+def _resolved(text: str, path: Path) -> Path:
+    """Where a path leads to, links followed."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle: RuntimeError until Python 3.12
+        why = "leads nowhere: its links go in a circle"
+        raise out_of_bounds(text, why, "Name a file, not a link.") from error
 
 
 def _must_be_plain(text: str, verb: str) -> None:
@@ -88,7 +97,7 @@ def _must_hold_no_way_out(text: str, folder: Path, root: Path) -> None:
         for name in (*folders, *files):
             seen += 1
             one = Path(place, name)
-            if one.is_symlink() and not one.resolve().is_relative_to(root):
+            if one.is_symlink() and not _resolved(text, one).is_relative_to(root):
                 raise out_of_bounds(text, f"holds {name!r}, which leads out of the project",
                                "Name the files that are meant.")  # fmt: skip
         if seen > MOST_LOOKED_AT:

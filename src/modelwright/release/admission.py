@@ -15,7 +15,7 @@ from modelwright.core.policy import Policy, read_policy
 from modelwright.core.principal import acting
 from modelwright.core.spec_file import SpecFile, read_spec
 from modelwright.core.writer import writing
-from modelwright.release.approvals import gate
+from modelwright.release.approvals import Requests, gate
 from modelwright.release.requests import STANDS
 
 HYPERPARAMETERS = ("fit.params", "fit.space")
@@ -70,7 +70,24 @@ def admitted(
         writing(spec_file.folder, what),
         spending(spec_file.folder, policy, trials=trials, seconds=seconds) as spent,
     ):
+        if acting().approved:  # whoever held the project until now may have carried it out
+            _was_approved(spec_file, policy, what, why, resume)
         yield spent
+
+
+def begins(spec_file: SpecFile, run: str) -> None:
+    """Tie a run to the approval under which it is made, before anything is trained: whatever is
+    killed then, the approval makes no second one. Nothing where none was needed.
+    """
+    under = acting().approved
+    if under:
+        Requests(spec_file.folder).begins(under, run)
+
+
+def begun_before(spec_file: SpecFile) -> str:
+    """The run that was begun under the approval that is carried out, and was cut off."""
+    under = acting().approved
+    return Requests(spec_file.folder).going_on(under) if under else ""
 
 
 @contextlib.contextmanager

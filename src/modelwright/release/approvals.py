@@ -18,16 +18,16 @@ from modelwright.core.errors import ApprovalNeeded, Refused
 from modelwright.core.policy import FILE as POLICY
 from modelwright.core.policy import Answer, read_policy
 from modelwright.core.principal import acting
-from modelwright.core.records import AuditLine
 from modelwright.core.store import sha256
-from modelwright.release.audit import CHANGES, AuditLog, in_force
-from modelwright.release.requests import RULE, STANDS, Request, RequestFiles, State, as_text, now
+from modelwright.release.audit import AuditLog
+from modelwright.release.carried_out import CarriedOut
+from modelwright.release.requests import RULE, STANDS, Request, as_text, now
 
 VALID = dt.timedelta(hours=24)
 """How long a request can be approved and carried out."""
 
 
-class Requests(RequestFiles):
+class Requests(CarriedOut):
     """The requests of a project, and what people say to them.
 
     Example:
@@ -141,7 +141,7 @@ class Requests(RequestFiles):
         if found.state != "approved":
             raise found.refused(f"{found.id} is {found.state}, not approved.", found.next_step)
         self._must_be_said(found)
-        if self.begun(found.id):
+        if self.begun(found.id) and not self.going_on(found.id):
             raise found.refused(
                 f"{found.id} was carried out already.", "Ask again if it is still wanted."
             )
@@ -156,51 +156,6 @@ class Requests(RequestFiles):
                 "Ask again, so that the approver sees what it replaces.",
             )
         return found
-
-    def begun(self, id: str) -> list[AuditLine]:
-        """What the audit knows of carrying a request out; empty where nothing was changed yet.
-
-        A gate that was let through is not among it: the release that needs it comes after, and a
-        run is released once, whatever happens.
-        """
-        acts = (CHANGES - {"override", "void"}) | {"gc", "applied", "failed"}
-        entries = AuditLog(self.folder).entries()
-        return [e for e in entries if e.detail.get("request") == id and e.action in acts]
-
-    def settle(self, id: str) -> Request:
-        """End what a kill cut off while it was carried out: applied, failed, or not begun yet.
-
-        Raises:
-            RegistryError: MLflow cannot be reached, so that nothing can be said.
-        """
-        from modelwright.release import approved
-
-        approved.finish_changes(self.folder)
-        found, lines = self.find(id), self.begun(id)
-        if found.state != "approved":
-            return found
-        if not lines:
-            version = approved.released_under(self.folder, found)
-            return self._end(id, "applied", f"version {version}") if version else found
-        last = lines[-1]
-        if last.action in ("applied", "failed"):
-            return self._end(id, "applied" if last.action == "applied" else "failed", last.why)
-        if last.action == "gc":
-            return self._end(
-                id, "failed",
-                "unknown: it was cut off, and part of it may be removed; look with: modelwright gc",
-            )  # fmt: skip
-        if any(line == last for line in in_force(AuditLog(self.folder).lines(found.model))):
-            return self._end(id, "applied", f"{last.action} of {last.at}, found in the audit")
-        return self._end(id, "failed", "it was cut off, and production had changed meanwhile")
-
-    def applied(self, id: str, outcome: str) -> Request:
-        """It was carried out."""
-        return self._end(id, "applied", outcome)
-
-    def failed(self, id: str, outcome: str) -> Request:
-        """It could not be carried out, and nothing was changed."""
-        return self._end(id, "failed", outcome)
 
     def _pending(self, id: str) -> Request:
         found = self.find(id)
@@ -224,25 +179,6 @@ class Requests(RequestFiles):
         self._say(action, said, said.reason)
         self.write(said)
         return said
-
-    def _end(self, id: str, state: State, outcome: str) -> Request:
-        with self.locked():
-            found = self.find(id)
-            if found.state == state:
-                return found
-            ended = msgspec.structs.replace(found, state=state, outcome=outcome)
-            if not any(line.action in ("applied", "failed") for line in self.begun(found.id)):
-                self._say(state, ended, outcome)
-            self.write(ended)
-            return ended
-
-    def _say(self, action: str, about: Request, why: str) -> None:
-        AuditLog(self.folder).record(
-            action, about.model, about.version, replaces=about.champion, why=why,
-            subject=about.action,
-            detail={"request": about.id, "words": sha256(about.words()),
-                    "decided_by": about.decided_by if action == "approve" else ""},
-        )  # fmt: skip
 
     def _must_be_said(self, found: Request) -> None:
         """An approver that the policy file knows has signed it; or a client's yes counts, and the
@@ -320,10 +256,13 @@ def gate(
         action, arguments, model=model, version=version, why=why, champion=champion,
         evidence=evidence,
     )  # fmt: skip
+    told = f"needs a person's approval: {waiting.id} waits until {waiting.expires}"
+    if waiting.state == "approved":
+        told = f"was approved as {waiting.id}, and goes on or was cut off"
     raise ApprovalNeeded(
-        f"{waiting.in_words} needs a person's approval: {waiting.id} waits until "
-        f"{waiting.expires}.",
-        hint=f"Approve with: modelwright approve {waiting.id}",
+        f"{waiting.in_words} {told}.",
+        hint=f"Approve with: modelwright approve {waiting.id}"
+        if waiting.state == "pending" else waiting.next_step,
         rule=RULE,
         evidence={"request": waiting.id, "action": action, "state": waiting.state,
                   "expires": waiting.expires},

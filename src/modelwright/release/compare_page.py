@@ -15,8 +15,8 @@ from modelwright.release.standings import kept_standings
 from modelwright.release.verdict import headline
 
 
-def compare_page(one: RunRecords, other: RunRecords) -> str:
-    """The whole page."""
+def compare_page(one: RunRecords, other: RunRecords, found: list[Line]) -> str:
+    """The whole page; `found`: what `lines` says of the two."""
     names = [f"{r.release.model} {r.release.version or r.release.run}" for r in (one, other)]
     title = " and ".join(names)
     heads = "".join(
@@ -26,7 +26,7 @@ def compare_page(one: RunRecords, other: RunRecords) -> str:
     )
     body = [
         f"<h1>{escape(title)}</h1><div class='columns'>{heads}</div>",
-        f"<section><h2>Differences</h2>{differences(one, other, names)}</section>",
+        f"<section><h2>Differences</h2>{differences(one, other, names, found)}</section>",
     ]
     for (name, left), (_, right) in zip(sections(one), sections(other), strict=True):
         body.append(
@@ -56,12 +56,12 @@ class Line:
     lead: Interval | None = None
 
 
-def differences(one: RunRecords, other: RunRecords, names: list[str]) -> str:
+def differences(one: RunRecords, other: RunRecords, names: list[str], found: list[Line]) -> str:
     """What differs, a line each: quality with intervals, costs, what made the model."""
     rows = [
         f"<tr><th scope='row'>{escape(line.what)}</th><td class='why'>{escape(line.better)}</td>"
         f"<td>{escape(line.texts[0])}</td><td>{escape(line.texts[1])}</td></tr>"
-        for line in lines(one, other)
+        for line in found
     ]
     note = ""
     if one.dataset.holdout_fingerprint != other.dataset.holdout_fingerprint:

@@ -59,10 +59,13 @@ def gc(folder: str | Path = ".", *, apply: bool = False, keep: int = KEEP) -> li
         What was found, or with `apply` what was removed.
 
     Raises:
+        UsageError: `keep` is below 0.
         RegistryError: the registry cannot be asked, or it is gone: then nothing is removed.
         Refused: an agent needs a person's approval for it, or may not do it.
     """
     project = Path(folder)
+    if keep < 0:
+        raise UsageError(f"{keep} runs cannot be kept.", hint="Take 0 or more (--keep).")
     versions = _versions(project)
     found = [*_runs(project, versions, keep), *_cached(project, versions), *_jobs(project)]
     found += _parts(project)

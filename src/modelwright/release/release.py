@@ -238,16 +238,19 @@ def _log_and_register(
 
 
 def _record_overrides(spec_file: SpecFile, release: ReleaseRecord) -> None:
-    """An audit line for each undecided gate that was let through, by a person or by the policy."""
+    """An audit line for each undecided gate that was let through, by a person or by the policy; a
+    release that a kill cut off after them does not say them again."""
     policy, log = spec_file.spec.release, AuditLog(spec_file.folder)
+    said = {(e.subject, e.why) for e in log.lines(release.model) if e.action == "override"}
     reasons = {(o.check, o.subject): o.why for o in release.overrides}
     allowed = f"release.undecided: allow; {policy.reason}"
     for finding in ruling(release.evidence, policy, release.overrides).let_through:
-        why = reasons.get((finding.check, finding.subject), allowed)
-        log.record(
-            "override", release.model, "", replaces=release.replaces,
-            why=f"{why} (run {release.run})", subject=f"{finding.check} {finding.subject}",
-        )  # fmt: skip
+        why = f"{reasons.get((finding.check, finding.subject), allowed)} (run {release.run})"
+        subject = f"{finding.check} {finding.subject}"
+        if (subject, why) not in said:
+            log.record(
+                "override", release.model, "", replaces=release.replaces, why=why, subject=subject
+            )
 
 
 @contextlib.contextmanager

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+from pydantic import BaseModel
+
 from modelwright.core.errors import ArtefactError
 from modelwright.core.evaluation import Evaluation, PracticeScore
 from modelwright.core.records import (
@@ -19,13 +22,15 @@ from modelwright.core.records import (
     ReleaseRecord,
     Reproduced,
 )
-from modelwright.core.runs import DATASET, FIT, RELEASE, REPRODUCED, spec_of_run
+from modelwright.core.remembered import Remembered
+from modelwright.core.runs import DATASET, FIT, RELEASE, REPRODUCED, SPEC, spec_of_run
 from modelwright.core.spec import Spec
 from modelwright.core.spec_file import SpecFile
-from modelwright.core.store import Record, from_json
+from modelwright.core.store import Record, from_json, sha256
 
 HIDDEN = "(private)"
 REPORT, EVALUATION, MEASURED = "report.html", "evaluation.json", "measured.json"
+MANIFEST = Path("artefact") / "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -58,18 +63,28 @@ class RunRecords:
         Raises:
             ArtefactError: a record is absent, or of another version.
         """
+        names = (RELEASE, DATASET, FIT, MANIFEST, MEASURED, SPEC, EVALUATION, REPRODUCED)
+        files, key = [folder / name for name in names], (folder, folder.resolve())
+        return _READ.get(key, files, lambda: cls._read(folder))
+
+    @classmethod
+    def _read(cls, folder: Path) -> RunRecords:
         again = folder / REPRODUCED
         return cls(
             folder,
             _read(folder / RELEASE, ReleaseRecord),
             _read(folder / DATASET, DatasetRecord),
             _read(folder / FIT, FitRecord),
-            _read(folder / "artefact" / "manifest.json", Manifest),
+            _read(folder / MANIFEST, Manifest),
             _read(folder / MEASURED, Measured),
             spec_of_run(folder),
             _read(folder / EVALUATION, Evaluation),
             _read(again, Reproduced) if again.exists() else None,
         )
+
+    def digest(self) -> str:
+        """sha256 of all that is known here; pages are made of it alone."""
+        return sha256(msgspec.json.encode(self, enc_hook=_plain))
 
     @property
     def spec(self) -> Spec:
@@ -116,6 +131,14 @@ class RunRecords:
             for name in self.private
             if name in named or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)
         )
+
+
+_READ = Remembered[RunRecords](32)
+
+
+def _plain(found: object) -> object:
+    """What msgspec cannot write by itself."""
+    return found.model_dump(mode="json") if isinstance(found, BaseModel) else str(found)
 
 
 def _read(path: Path, kind: type[Record]) -> Record:

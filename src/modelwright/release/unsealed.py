@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,11 +78,16 @@ def is_source(folder: Path, source: Path) -> bool:
 
 
 def _sources(folder: Path) -> Iterable[str]:
+    spec = folder / DEFAULT_NAME
     with suppress(ModelwrightError):
-        yield read_spec(folder / DEFAULT_NAME).spec.data.source
+        yield _NAMED.get(spec.resolve(), [spec], lambda: read_spec(spec).spec.data.source)
     for path in (folder / "runs").glob(f"*/{SPEC}"):
         with suppress(OSError, ModelwrightError):
-            yield str(from_json(path.read_bytes(), SavedSpec).spec["data"]["source"])
+            yield _NAMED.get(path.resolve(), [path], partial(_source_of, path))
+
+
+def _source_of(path: Path) -> str:
+    return str(from_json(path.read_bytes(), SavedSpec).spec["data"]["source"])
 
 
 def _is_of(folder: Path, named: str, source: Path) -> bool:
@@ -102,6 +108,7 @@ class _Kept(NamedTuple):
 
 
 _KEPT = Remembered[_Kept](256)
+_NAMED = Remembered[str](256)
 
 
 class _Sealed:

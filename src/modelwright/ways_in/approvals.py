@@ -23,15 +23,17 @@ def requests(given: arguments.RequestsArguments, progress: Progress) -> Requests
     progress.stage("requests", given.project)
     kept = mw.Requests(Path(given.project))
     if given.id is not None:
-        return RequestsResult(one=True, requests=[request_line(kept.find(given.id), whole=True)])
-    shown = [one for one in kept.all() if given.all or one.is_open]
+        found = kept.looked_at(given.id)
+        return RequestsResult(one=True, requests=[request_line(found, whole=True)])
+    every = [kept.looked_at(one.id) for one in kept.all()]
+    shown = [one for one in every if given.all or one.is_open]
     return RequestsResult(one=False, requests=[request_line(one) for one in shown])
 
 
 def approve(given: arguments.ApproveArguments, progress: Progress) -> ApproveResult:
     """Approve a request, then do what it asks for; one that was approved and cut off goes on."""
     kept = mw.Requests(Path(given.project))
-    found = kept.find(given.id)
+    found = kept.looked_at(given.id)
     if found.state != "approved" or acting().is_agent:
         key = Path(given.key).expanduser() if given.key else None
         found = kept.approve(given.id, key=key, reason=given.why)
@@ -59,7 +61,8 @@ def carry_out(id: str, project: Path, progress: Progress) -> ApproveResult:
         Refused: the approval does not hold; the request has failed then.
         UsageError: another process does it now.
         ModelwrightError: what the operation said; the request has failed then, unless production
-            was changed already: then the same command ends it.
+            was changed already, or another writer or MLflow was in the way: then the same command
+            ends it.
     """
     kept = mw.Requests(project)
     with kept.carrying_out(id):
@@ -71,8 +74,7 @@ def carry_out(id: str, project: Path, progress: Progress) -> ApproveResult:
             with acting_as(who):
                 result = _perform(found, project, progress)
         except ModelwrightError as error:
-            if not kept.begun(found.id):
-                kept.failed(found.id, str(error))
+            kept.broke_off(found.id, error)
             raise
         done = kept.applied(found.id, f"{found.in_words}: done")
     return ApproveResult(request=request_line(done), result=result.model_dump(mode="json"))

@@ -144,7 +144,8 @@ def _proposed(findings: tuple[Finding, ...]) -> list[str]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """Words for a comment, which no name of a column ends or steers."""
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())
 
 
 def _expect(columns: tuple[Column, ...]) -> list[str]:
@@ -166,7 +167,7 @@ def _columns(columns: tuple[Column, ...]) -> list[str]:
         lines.append(f"  private: {_value(private)}   # looks personal; kept out of reports")
     unused = [c for c in columns if c.unused]
     for column in unused[:20]:
-        lines.append(f"  # not used: {column.name} ({column.unused})".replace("\n", " "))
+        lines.append(f"  # not used: {_one_line(f'{column.name} ({column.unused})')}")
     if unused:
         lines.append("  # kinds: {column: number}   # to use one of them after all")
     return [*lines, "  drop: []          # columns that the model must not read"]
@@ -211,5 +212,12 @@ def _quoted(text: str) -> str:
     if _PLAIN.match(text) and text.lower() not in _WORDS and text == text.strip():
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    escaped = escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
-    return f'"{escaped}"'
+    return f'"{"".join(c if c.isprintable() else _escaped(c) for c in escaped)}"'
+
+
+def _escaped(character: str) -> str:
+    """As YAML writes a character that cannot be seen."""
+    number = ord(character)
+    if number <= 0xFF:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"

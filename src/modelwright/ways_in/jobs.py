@@ -248,10 +248,9 @@ def _ended(
         changes["note"] = _last_line(home / files.OUTPUT) or state.note
     changes["state"] = "failed" if not cut_off else "cancelled" if cancelled else "lost"
     if cut_off and job.operation in RESUMABLE:
-        changes["resume_with"] = {
-            "operation": job.operation,
-            "arguments": {**job.arguments, "resume": True},
-        }
+        by_itself = bool(job.by.get("approved"))  # the approval goes on with the run that it began
+        again = job.arguments if by_itself else {**job.arguments, "resume": True}
+        changes["resume_with"] = {"operation": job.operation, "arguments": again}
     return state.model_copy(update=changes)
 
 

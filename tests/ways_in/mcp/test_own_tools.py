@@ -96,7 +96,10 @@ def test_hostile_names_come_back_harmless(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "modelwright.yaml").write_text("name: m\ndata: {source: t.csv, target: y}\n")
 
     async def story(client: Client) -> list[CallToolResult]:
+        (tmp_path / "modelwright.yaml").unlink()
         return [
+            await client.call_tool("init", {"data": "t.csv", "target": "y", "name": "m"}),
+            await client.call_tool("spec"),
             await client.call_tool("check"),
             await client.call_tool("compare", {"one": "t.csv", "two": "t.csv"}),
             await client.call_tool("history", {"model": evil}),

@@ -8,13 +8,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from mcp import Client
+from mcp.shared.exceptions import MCPError
+from mcp_types import CallToolResult, Request
 
 import modelwright as mw
 from agents import MODES, audited, call, structured, talk
 from modelwright.ways_in.mcp.server import INSTRUCTIONS
 from modelwright.ways_in.operations import OPERATIONS
+from waiting import begin
 
 PEOPLE_ONLY = {"serve", "watch", "keys", "approve", "reject", "mcp", "agents"}
 OWN = {"project_status", "spec_write", "job_wait", "job_cancel", "job_log", "predict_rows"}
@@ -120,6 +124,76 @@ def test_every_call_is_in_the_audit_with_who_and_what(here: Path, mode: str) -> 
     assert len(digests) == 4 and all(len(digest) == 64 for digest in digests)
     assert kept[0]["detail"]["client"]
     assert "modelwright://policy" in json.dumps(kept[2])
+
+
+async def _refused(call: Any, *given: Any) -> None:
+    with pytest.raises(MCPError):
+        await call(*given)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_the_library_refuses_is_in_the_audit(here: Path, mode: str) -> None:
+    async def story(client: Client) -> None:
+        await _refused(client.read_resource, "modelwright://none")
+        await _refused(client.get_prompt, "none")
+        await _refused(client.get_prompt, "train_model", {"bad": "x"})
+        forged = {"name": "spec", "arguments": {}, "requestState": "forged", "inputResponses": {}}
+        unfit = {"name": "spec", "arguments": ["x"]}
+        for params in (forged, unfit):
+            await _refused(client.session.send_request, _Raw(params), CallToolResult)
+
+    talk(story, mode=mode)
+    kept = [(e["subject"], e["detail"]["verdict"]) for e in audited(here)]
+    assert kept == [
+        ("resources/read modelwright://none", "refused"), ("prompts/get none", "usage"),
+        ("prompts/get train_model", "usage"), ("tools/call spec", "usage"),
+        ("tools/call spec", "usage"),
+    ]  # fmt: skip
+    assert audited(here)[-1]["detail"]["arguments"] == '{"arguments":["x"]}'
+
+
+class _Raw(Request[dict[str, Any], str]):
+    """A call as no client of the library would send it."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        super().__init__(method="tools/call", params=params)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_call_that_is_taken_back_is_in_the_audit(here: Path, held: Path, mode: str) -> None:
+    job = begin(held)
+
+    async def story(client: Client) -> None:
+        came = anyio.Event()
+
+        async def told(done: float, total: float | None, message: str | None) -> None:
+            came.set()
+
+        async def waits() -> None:
+            given = {"job_id": job.id, "seconds": 50}
+            await client.call_tool("job_wait", given, progress_callback=told)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(waits)
+            await came.wait()
+            group.cancel_scope.cancel()
+        await _until_kept(client, here, "job_wait")
+
+    talk(story, mode=mode)
+    [line] = [e for e in audited(here) if e["subject"] == "job_wait"]
+    assert (line["detail"]["verdict"], line["who"]) == ("taken back", "agent ada")
+
+
+async def _status(client: Client) -> dict[str, Any]:
+    return structured(await client.call_tool("project_status"))
+
+
+async def _until_kept(client: Client, folder: Path, tool: str) -> None:
+    for _ in range(200):
+        await _status(client)
+        if any(line["subject"] == tool for line in audited(folder)):
+            return
+    raise AssertionError(audited(folder))
 
 
 @pytest.mark.parametrize("mode", MODES)

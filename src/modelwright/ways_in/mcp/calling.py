@@ -63,17 +63,17 @@ class Desk:
     ) -> CallToolResult | InputRequiredResult:
         """Answer a call; every way it can end is kept in the audit."""
         principal, began = self.principal(context), time.perf_counter()
+        made: Json | InputRequiredResult | None = None
         self.open_calls += 1
-        try:
-            with acting_as(principal):
+        with acting_as(principal):
+            try:
                 made = await self._answer(offer, arguments, context)
-                if isinstance(made, InputRequiredResult):
-                    return made
+            finally:  # also of a call that its client took back
                 milliseconds = (time.perf_counter() - began) * 1000
-                await in_thread(_keep, offer.name, arguments, made, milliseconds)
-        finally:
-            self.open_calls -= 1
-        return _as_result(made)
+                with anyio.CancelScope(shield=True):
+                    await in_thread(_keep, offer.name, arguments, _kept_of(made), milliseconds)
+                self.open_calls -= 1
+        return made if isinstance(made, InputRequiredResult) else _as_result(made)
 
     async def _answer(
         self, offer: Offer, arguments: Json, context: Context[Any, Any]
@@ -189,9 +189,9 @@ async def _approval(
     if not isinstance(answer, AcceptedElicitation) or not answer.data.approve:
         told = pending(needed.refusal())
         return told | {"decision": "no"}
-    who = acting()
-    reason = clean(answer.data.reason, 200) or "yes"
-    await in_thread(_confirm, request, who.client, reason)
+    if needed.evidence.get("state") != "approved":  # else it was, and was cut off
+        reason = clean(answer.data.reason, 200) or "yes"
+        await in_thread(_confirm, request, acting().client, reason)
     return await in_thread(_approved, offer, request)
 
 
@@ -202,9 +202,10 @@ def _confirm(request: str, client: str, reason: str) -> None:
 def _approved(offer: Offer, request: str) -> Json:
     """Carry out what was approved; a job does what takes minutes."""
     if offer.operation is not None and offer.operation.long:
-        asked = mw.Requests(HERE).find(request).arguments
+        asked = offer.operation.arguments.model_validate(mw.Requests(HERE).find(request).arguments)
+        given = asked.model_dump(mode="json", exclude_defaults=True)
         with acting_as(replace(acting(), approved=request)):
-            return _started(offer, asked) | {"request": request}
+            return _started(offer, given) | {"request": request}
     found = approvals.carry_out(request, HERE, Silent())
     made: Json = found.result or {}
     more = {"request": request, "next_actions": next_actions(offer.name, made)}
@@ -265,6 +266,13 @@ def _fault(offer: Offer, error: Exception) -> Json:
         hint=f"A person finds the traceback in {log.name}.",
     )
     return _refused(told) | {"code": "fault"}
+
+
+def _kept_of(made: Json | InputRequiredResult | None) -> Json:
+    """What the audit keeps of an answer, a question to a person, or none."""
+    if isinstance(made, InputRequiredResult):
+        return {"status": "asked", "question": made.model_dump(mode="json")}
+    return {"status": "taken back"} if made is None else made
 
 
 def _keep(tool: str, arguments: Json, made: Json, milliseconds: float) -> None:

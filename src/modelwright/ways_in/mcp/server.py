@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 import msgspec
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
@@ -20,7 +22,7 @@ from mcp_types import (
     TextContent,
     ToolAnnotations,
 )
-from pydantic import BaseModel, PrivateAttr
+from pydantic import BaseModel, PrivateAttr, ValidationError
 
 import modelwright as mw
 from modelwright.core.budget import count_call
@@ -88,8 +90,9 @@ def make_server(persona: Persona, name: str | None = None) -> tuple[MCPServer, D
     server = MCPServer(
         "modelwright", title="Modelwright", instructions=INSTRUCTIONS, version=__version__,
         tools=[tool_of(one, desk) for one in offers], log_level="WARNING",
-        middleware=[_around(desk, frozenset(one.name for one in offers))],
     )  # fmt: skip
+    # outermost, so that what the library's own refuse (a forged requestState) is seen as well
+    server.middleware.insert(0, _around(desk, frozenset(one.name for one in offers)))
     add_resources(server)
     add_prompts(server, persona)
     return server, desk
@@ -133,6 +136,10 @@ def _around(desk: Desk, names: frozenset[str]) -> ServerMiddleware[Any]:
             return await _kept(desk, context, call_next)
         try:
             return await call_next(context)
+        except (MCPError, ValidationError) as error:
+            if context.method == "tools/call":  # refused by the library: no tool has kept it
+                await _unfit(desk, context, error)
+            raise
         finally:
             if context.method in ("tools/list", "tools/call") and not warm.is_set():
                 warm.set()
@@ -149,12 +156,12 @@ async def _kept(
     """A read of a resource or a prompt, which counts as a call and stands in the audit."""
     params, said = dict(context.params or {}), b""
     what = f"{context.method} {clean(str(params.get('uri') or params.get('name')), 200)}"
-    began, verdict = time.perf_counter(), "ok"
+    began, verdict = time.perf_counter(), "fault"
     with acting_as(desk.principal(context)):
         try:
             await in_thread(_count)
             result = await call_next(context)
-            said = msgspec.json.encode(result, enc_hook=_plain)
+            verdict, said = "ok", msgspec.json.encode(result, enc_hook=_plain)
             return result
         except ModelwrightError as error:
             verdict, said = error.rule or type(error).__name__, str(error).encode()
@@ -162,9 +169,27 @@ async def _kept(
         except MCPError as error:
             verdict, said = "refused", str(error).encode()
             raise
+        except ValueError as error:
+            verdict, said = "usage", str(error).encode()
+            if isinstance(error, ValidationError):
+                raise
+            raise MCPError(code=INVALID_PARAMS, message=clean(str(error))) from error
+        except anyio.get_cancelled_exc_class():
+            verdict = "taken back"
+            raise
         finally:
             milliseconds = (time.perf_counter() - began) * 1000
-            await in_thread(_note, what, params, verdict, said, milliseconds)
+            with anyio.CancelScope(shield=True):
+                await in_thread(_note, what, params, verdict, said, milliseconds)
+
+
+async def _unfit(
+    desk: Desk, context: ServerRequestContext[Any, Any], error: MCPError | ValidationError
+) -> None:
+    params = dict(context.params or {})
+    what = f"{context.method} {clean(str(params.get('name')), 60)}"
+    with acting_as(desk.principal(context)):
+        await in_thread(_note, what, params, "usage", str(error).encode(), 0.0)
 
 
 async def _not_offered(
@@ -189,6 +214,8 @@ async def _not_offered(
     with acting_as(desk.principal(context)):
         said = msgspec.json.encode(made)
         await in_thread(_note, f"tools/call {name}", params, "unknown tool", said, 0.0)
+        with contextlib.suppress(ModelwrightError):  # it is refused as it is
+            await in_thread(_count)
     return CallToolResult(
         content=[TextContent(type="text", text=text)], structured_content=made, is_error=True
     )
@@ -200,7 +227,9 @@ def _count() -> None:
 
 def _note(what: str, params: Json, verdict: str, said: bytes, milliseconds: float) -> None:
     who, given = acting(), params.get("arguments")
-    arguments = given if isinstance(given, dict) else {k: params[k] for k in params if k == "uri"}
+    arguments = {k: params[k] for k in params if k in ("uri", "arguments")}
+    if isinstance(given, dict):
+        arguments = given
     mw.AuditLog(HERE).call(
         who.name, who.client, what, arguments, verdict, sha256(said), milliseconds
     )

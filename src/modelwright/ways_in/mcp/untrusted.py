@@ -50,10 +50,12 @@ def clean(text: str, longest: int = LONGEST) -> str:
         >>> clean("a\x1b[31mred\x1b[0m\u202eb\u200b\x00c")
         'aredbc'
     """
-    plain = _ANSI.sub("", text[: 8 * longest])
-    seen = "".join(
-        c for c in plain if c in "\n\t" or not (unicodedata.category(c) in _UNSEEN or _selects(c))
-    )
+    seen = text[: 8 * longest]
+    if not (seen.isascii() and seen.replace("\n", "").replace("\t", "").isprintable()):
+        seen = "".join(
+            c for c in _ANSI.sub("", seen)
+            if c in "\n\t" or not (unicodedata.category(c) in _UNSEEN or _selects(c))
+        )  # fmt: skip
     return seen if len(seen) <= longest else f"{seen[: longest - 1]}…"
 
 
