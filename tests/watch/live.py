@@ -85,9 +85,13 @@ class Live:
         """Look once."""
         return look(self.subject(now), parts or (DriftPart(),), self.memory, Nobody())
 
-    def answer(self, table: pl.DataFrame, begin: float, seconds: float = 600.0) -> None:
-        """Answer rows evenly over some time, into the journal."""
-        write_journal(self.folder / "journal", self.library.get("1"), table, begin, seconds)
+    def answer(
+        self, table: pl.DataFrame, begin: float, seconds: float = 600.0, requests: int = 0
+    ) -> None:
+        """Answer rows evenly over some time, into the journal; of so many requests, 0 for one a
+        row."""
+        to, known = self.folder / "journal", self.library.get("1")
+        write_journal(to, known, table, begin, seconds, requests or len(table))
 
     def close(self) -> None:
         """End all connections."""
@@ -96,7 +100,7 @@ class Live:
 
 
 def write_journal(
-    to: Path, known: Known, table: pl.DataFrame, begin: float, seconds: float
+    to: Path, known: Known, table: pl.DataFrame, begin: float, seconds: float, requests: int
 ) -> None:
     """A file of the version's real answers to these rows."""
     schema = known.manifest.schema
@@ -108,7 +112,8 @@ def write_journal(
     rows = rows.append_column("time", pa.array(times).cast(pa.timestamp("us", tz="UTC")))
     for name, value in (("version", known.version.number), ("arm", "champion"), ("fallback", "")):
         rows = rows.append_column(name, pa.array([value] * len(table)).dictionary_encode())
-    ids = pa.array([f"{begin:.0f}-{number}" for number in range(len(table))])
+    many = len(table)
+    ids = pa.array([f"{begin:.0f}-{number * requests // many}" for number in range(many)])
     rows = rows.append_column("request_id", ids)
     rows = rows.append_column("row", pa.array(np.zeros(len(table), np.int32)))
     about = {"format": 1, "model": "shop", "version": known.version.number, "digest": known.digest}

@@ -25,6 +25,8 @@ from modelwright.watch.subject import Subject
 from modelwright.watch.times import iso
 from watch.live import BEGIN, END, Live, Nobody, copied, with_drift
 
+LONG = 400.0
+"""Seconds a process may take to import everything where all cores are busy; it ends by itself."""
 BAD = Finding("test", "a column", "fail", "much", severity="error")
 
 
@@ -144,7 +146,10 @@ def test_a_kill_while_it_is_written_leaves_nothing(live: Live) -> None:
     live.database.close()
     process = multiprocessing.get_context("spawn").Process(target=_killed, args=(live.folder,))
     process.start()
-    process.join(60)
+    try:
+        process.join(LONG)
+    finally:
+        process.kill()
     assert process.exitcode == -signal.SIGKILL
     assert nothing(live.memory)
     told = Told()

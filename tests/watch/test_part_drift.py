@@ -94,6 +94,45 @@ def test_a_broken_contract_is_told_at_the_next_look(live: Live) -> None:
     assert [e.what for e in events if e.cause == "data quality"] == ["resolved"]
 
 
+def odd_colour(rows: int) -> pl.DataFrame:
+    return usual(2, rows).with_columns(pl.lit("mauve").alias("colour"))
+
+
+@pytest.mark.parametrize(("requests", "pages"), [(1, False), (9, False), (10, True)])
+def test_one_request_of_many_odd_rows_pages_nobody(live: Live, requests: int, pages: bool) -> None:
+    """A thousand rows of one body: found and shown at the next look; nobody is woken, neither then
+    nor when the window closes. Ten requests wake somebody."""
+    live.answer(usual(1, 300), BEGIN, 200)
+    live.answer(odd_colour(1000), BEGIN + 240, 1, requests)
+    seen = live.look(BEGIN + 310)
+    worst = seen.parts[0].findings[0]
+    assert (worst.check, worst.subject, worst.verdict) == ("unseen category", "colour", "fail")
+    assert f"{requests} of {300 + requests} requests have such rows" in worst.why
+    assert ("watch.drift.requests" in worst.why) is not pages
+    assert [event.what for event in seen.events] == ["opened"] * pages
+    live.answer(usual(3, 300), BEGIN + 300, 290)
+    assert live.look(BEGIN + 670).events == (), "nor does the window that closes"
+    for number in range(1, 4):
+        live.answer(usual(number + 3), BEGIN + 600 * number)
+    assert [e.what for e in live.look(BEGIN + 2500).events] == ["resolved"] * pages
+
+
+def test_two_windows_of_one_odd_request_each_are_told(live: Live) -> None:
+    for number in (0, 1):
+        live.answer(odd_colour(900), BEGIN + 600 * number, 599, requests=1)
+    events = live.look(BEGIN + 1300).events
+    assert "data quality" in {e.cause for e in events}
+
+
+def test_how_many_requests_it_takes_is_the_owners(live: Live) -> None:
+    path = live.folder / "modelwright.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("rows: 400}", "rows: 400, drift: {requests: 7}}"), "utf-8")
+    live.answer(usual(1, 100), BEGIN, 100)
+    live.answer(odd_colour(300), BEGIN + 120, 1, requests=7)
+    assert [e.cause for e in live.look(BEGIN + 310).events] == ["data quality"]
+
+
 def test_one_odd_row_or_two_are_no_news(live: Live) -> None:
     first = pl.Series(np.arange(30) < 2)
     odd = usual(1, 30).with_columns(
@@ -123,6 +162,12 @@ def test_a_constant_answer_opens_at_once(live: Live) -> None:
     assert CONSTANT in window.at_once and window.bad[CONSTANT].severity == "error"
     assert window.bad[CONSTANT].subject == "score of the answer"
     assert found.findings[0].check == CONSTANT
+
+
+def test_one_request_of_equal_rows_is_no_constant_answer(live: Live) -> None:
+    live.answer(pl.concat([usual(1, 1)] * 600), BEGIN, requests=1)
+    [window] = look(live, 700).windows
+    assert CONSTANT in window.bad and CONSTANT not in window.at_once
 
 
 def test_a_columns_policy_goes_by_its_plain_name(live: Live) -> None:

@@ -239,6 +239,27 @@ def test_rows_that_break_the_contract_are_told_at_the_next_look(
     assert [(one.what, one.cause) for one in watcher.events[1:]] == [("resolved", "contract")]
 
 
+def test_one_client_that_is_refused_pages_nobody(released: mw.Released, tmp_path: Path) -> None:
+    """Nine bad bodies in a quiet night: shown at each look, but no page of one window."""
+    project, folder = released.run.parents[1], released.run / "artefact"
+    source = Source(name="shop", folder=str(folder), version="1", tried=True)
+    with serving(tmp_path, source) as running:
+        watcher = Watcher(project, known_of(folder), server=url(running))
+        watcher.look(0)
+        wrong = {**row_of(1.0), "size, cm": "wide"}
+        assert {running.predict(wrong).status for _ in range(9)} == {422}
+        for after in (60, 120, 180):
+            found = of(watcher.look(after))["contract"]
+            assert found.verdict == "fail" and found.measured.startswith("100 % (")
+        predict(running, 100)
+        assert of(watcher.look(300))["contract"].verdict == "fail"
+        assert watcher.events == []
+        assert {running.predict(wrong).status for _ in range(9)} == {422}
+        predict(running, 100)
+        watcher.look(600)
+    assert [one.cause for one in watcher.events] == ["contract"], "two windows in a row are told"
+
+
 def test_workers_that_keep_dying(released: mw.Released, tmp_path: Path) -> None:
     project, folder = released.run.parents[1], released.run / "artefact"
     source = Source(name="shop", folder=str(folder), version="1", tried=True)

@@ -60,6 +60,12 @@ class DriftSpec(Strict):
         1.25, ge=1, description="Times the largest change among stretches of the reference."
     )
     opens: int = Field(2, ge=1, description="Bad windows in a row that open an episode.")
+    requests: int = Field(
+        10,
+        ge=1,
+        description="Distinct requests that must break the contract, or be answered alike, to open "
+        "one at once; with fewer it takes `opens` windows.",
+    )
     resolves: int = Field(3, ge=1, description="Quiet windows in a row that end it.")
     columns: dict[str, DriftColumnSpec] = Field(
         {}, description="column: what differs for it; score and prediction are columns too."
@@ -103,6 +109,12 @@ class LiveLimitsSpec(Strict):
         0.01,
         description="Most requests that may be refused with 422, because of rows that break "
         "`expect:` or cannot be read.",
+    )
+    contract_requests: int = Field(
+        10,
+        ge=1,
+        description="So many must have been refused with 422 to say so at once; with fewer it "
+        "takes two windows.",
     )
     fallback: Share = Field(0.05, description="Most answers that stand-ins may give.")
     refused: Share = Field(

@@ -9,8 +9,9 @@ promises together. It begins anew at each minute, since a feed that breaks at no
 a good morning. One odd row, or two, are never enough.
 
 Prefer it to a counter with a threshold, which pages for the first odd row or, in a small window,
-for nothing. It needs rows that are independent: those of one request of many rows count each. Ask
-nothing of a column that must leave its range, such as a counter: `ColumnPolicy(ignore=True)`.
+for nothing. It needs rows that are independent, which those of one request are not: before it wakes
+somebody it is held against requests (`watch.by_request`). Ask nothing of a column that must leave
+its range, such as a counter: `ColumnPolicy(ignore=True)`.
 
 Source: Ville (1939); Shin, Ramdas, Rinaldo (2024), "E-detectors", for the mixture over starts;
 Clopper, Pearson (1934) for what training leaves open.
@@ -119,6 +120,31 @@ def broken(
     return tuple(finding for _, finding in sorted(found, key=lambda pair: -pair[0]))
 
 
+def promise_of(
+    finding: Finding, promised: Sequence[Promise], reference: Reference, policy: Policy
+) -> Promise:
+    """What a finding says was broken; where nothing was promised, that its floor is kept.
+
+    Example:
+        >>> kept = Promise("f_a", "unseen category", "", (UNSEEN,), 0.01, "")
+        >>> found = Finding("unseen category", "f_a", "fail")
+        >>> promise_of(found, [kept], Reference({}, ()), Policy()) is kept
+        True
+    """
+    for one in promised:
+        if (one.check, one.name) == (finding.check, finding.subject):
+            return one
+    is_number = reference.kinds.get(finding.subject) == "number"
+    cells, floor = {
+        "missing value": ((GAP if is_number else ABSENT,), "missing"),
+        "unseen category": ((UNSEEN,), "unseen"),
+        "out of range": ((BELOW, ABOVE, FAR), "outside"),
+        "far-out value": ((FAR,), "far"),
+    }[finding.check]
+    allowed = policy.floor(finding.subject, floor)
+    return Promise(finding.subject, finding.check, "", cells, allowed, "")
+
+
 def evidence_of(odd: Array, rows: Array, allowed: float) -> tuple[float, int]:
     """(logarithm of the e-value for "more than allowed", the minute since which it is strongest).
 
@@ -126,7 +152,7 @@ def evidence_of(odd: Array, rows: Array, allowed: float) -> tuple[float, int]:
     n-th, and there over `TILTS`.
 
     Args:
-        odd, rows: [minutes], in order of time.
+        odd, rows: [minutes], in order of time; or sums of shares in [0, 1], and how many.
         allowed: share of rows, below 1.
 
     Example:

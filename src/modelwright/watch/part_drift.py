@@ -9,7 +9,9 @@ import numpy as np
 
 from modelwright.core.records import Finding
 from modelwright.core.spec_watch import DriftSpec
-from modelwright.watch.contract import broken, promises
+from modelwright.serve import journal_files
+from modelwright.watch.by_request import distinct, spread_of
+from modelwright.watch.contract import Promise, broken, promise_of, promises
 from modelwright.watch.counted import Frame, Reference
 from modelwright.watch.drift import AT_ONCE, CAUSES, ColumnPolicy, Drift, Policy, by_cause, judge
 from modelwright.watch.episodes import Window, causes_of
@@ -19,12 +21,15 @@ from modelwright.watch.reference import frame_of
 from modelwright.watch.state import Point
 from modelwright.watch.subject import Subject
 from modelwright.watch.summaries import SCORE, Summary
+from modelwright.watch.summary_store import of_callers
 from modelwright.watch.times import iso
 from modelwright.watch.windows import closed, waiting
 
 CONSTANT = "constant answer"
 SAME_SHARE = 0.999
 """One cell of the score holds so much of a window, and did not in training: the answer is stuck."""
+Key = tuple[str, str]
+"""Check and column of a finding."""
 CHECKED = ("score drift", *dict.fromkeys(CAUSES.values()), CONSTANT)
 
 
@@ -68,7 +73,8 @@ class DriftPart:
         windows, points, after = list[Window](), dict[str, list[Point]](), before
         for begin, end in spans:
             found, frame = watched.judged(begin, end)
-            windows.append(_window(found, watched.reference, end))
+            found, sure = watched.by_request(found, begin, end)
+            windows.append(_window(found, watched.reference, end, sure))
             last = msgspec.structs.replace(
                 found, findings=_readable(found.findings, watched.reference)
             )
@@ -114,29 +120,69 @@ class _Watched:
         notes = tuple(f for f in found.findings if f.verdict != "fail")
         return msgspec.structs.replace(found, findings=(*found.alarms, *new, *notes)), frame
 
+    def by_request(self, found: Drift, begin: int, end: int) -> tuple[Drift, frozenset[Key]]:
+        """(the same with what requests say, those by which an episode may open at once)."""
+        told, sure = list[Finding](), set[Key]()
+        for finding in found.findings:
+            asked = finding.verdict == "fail" and finding.check in (*AT_ONCE, CONSTANT)
+            one, is_sure = self._held(finding, begin, end) if asked else (finding, False)
+            told.append(one)
+            if is_sure:
+                sure.add((finding.check, finding.subject))
+        return msgspec.structs.replace(found, findings=tuple(told)), frozenset(sure)
+
     def early(
         self, state: DriftState, rows: Mapping[int, int]
     ) -> tuple[tuple[Finding, ...], Window | None]:
-        """(a broken contract in the window that is open, a window for episodes the first time)."""
+        """(a broken contract in the window that is open, a window for episodes the first time that
+        requests are sure of it)."""
         grain = self._subject.spec.watch.grain
         end = int(self._subject.settled // grain * grain)
         if not any(state.until <= minute < end for minute in rows):
             return (), None
-        found = _readable(self._broken(self._minutes(state.until, end)), self.reference)
-        if not found or state.told == state.until:
-            return found, None
-        cause = CAUSES[found[0].check]
+        broke = self._broken(self._minutes(state.until, end))
+        if not broke or state.told == state.until:
+            return _readable(broke, self.reference), None
+        held = [self._held(finding, state.until, end) for finding in broke]
+        shown = _readable((one for one, _ in held), self.reference)
+        sure = [one for one, (_, is_sure) in zip(shown, held, strict=True) if is_sure]
+        if not sure:
+            return shown, None
+        cause = CAUSES[sure[0].check]
         at_once = frozenset({cause})
-        return found, Window(iso(end), at_once, {cause: found[0]}, at_once)
+        return shown, Window(iso(end), at_once, {cause: sure[0]}, at_once)
 
     def _minutes(self, begin: int, end: int) -> dict[int, Summary]:
         return self._subject.store.minutes(self._champion.plan, *self._where, begin, end)
 
     def _broken(self, minutes: Mapping[int, Summary]) -> tuple[Finding, ...]:
         rows = sum(summary.rows for summary in minutes.values())
+        return broken(minutes, self._promised(rows), self._policy.q)
+
+    def _promised(self, rows: int) -> list[Promise]:
         schema = self._champion.manifest.schema
-        promised = promises(schema, self.reference, self._policy, rows)
-        return broken(minutes, promised, self._policy.q)
+        return promises(schema, self.reference, self._policy, rows)
+
+    def _held(self, finding: Finding, begin: int, end: int) -> tuple[Finding, bool]:
+        """(the finding with what the requests of the window say, whether one may page for it)."""
+        least, column = self._subject.spec.watch.drift.requests, finding.subject
+        columns = ["request_id", "time", "arm", column]
+        table = journal_files.rows(self._subject.journal, *self._where[:2], begin, end, columns)
+        if table is None or column not in table.column_names:
+            return _adding(
+                finding, "the journal does not hold these requests any more", least
+            ), False
+        table = of_callers(table)
+        if finding.check == CONSTANT:
+            requests, sure = distinct(table), distinct(table) >= least
+            return _adding(finding, f"{requests:,} requests", 0 if sure else least), sure
+        promised = self._promised(len(table))
+        plan, grain = self._champion.plan, self._subject.spec.watch.grain
+        promise = promise_of(finding, promised, self.reference, self._policy)
+        spread = spread_of(table, plan, promise, grain)
+        sure = spread.is_sure(least, len(promised), self._policy.q)
+        told = f"{spread.odd:,} of {spread.asked:,} requests have such rows"
+        return _adding(finding, told, 0 if sure else least), sure
 
 
 def policy_of(spec: DriftSpec, rows: int) -> Policy:
@@ -176,13 +222,24 @@ def with_constant(drift: Drift, frame: Frame, reference: Reference) -> Drift:
     return msgspec.structs.replace(drift, findings=(finding, *drift.findings))
 
 
-def _window(drift: Drift, reference: Reference, end: int) -> Window:
+def _adding(finding: Finding, told: str, least: int) -> Finding:
+    """The same with what requests say; `least` of them wake somebody at once, 0 where they do."""
+    if least:
+        told += f": too few to say so before a second bad window (at once: surely, and {least} "
+        told += "distinct requests, watch.drift.requests)"
+    return msgspec.structs.replace(finding, why=f"{finding.why}; {told}")
+
+
+def _window(drift: Drift, reference: Reference, end: int, sure: frozenset[Key]) -> Window:
+    """Of a closed window; an episode may open at once by what requests are sure of."""
     causes = by_cause(_without_constant(drift), reference.first)
     bad = causes_of(causes)
     constant = [f for f in drift.findings if f.check == CONSTANT]
     if constant:
         bad[CONSTANT] = constant[0]
-    strict = {cause for cause, f in bad.items() if f.check in (*AT_ONCE, CONSTANT)}
+        causes[CONSTANT] = constant
+    keys = {cause: {(f.check, f.subject) for f in found} for cause, found in causes.items()}
+    strict = {cause for cause in bad if keys[cause] & sure}
     shown = dict(zip(bad, _readable(bad.values(), reference), strict=True))
     return Window(iso(end), frozenset(CHECKED), shown, frozenset(strict))
 

@@ -97,14 +97,16 @@ class LimitsPart:
         ])  # fmt: skip
         ruled = _watched(spec, rulings(closed, limits, spec)) if closed else []
         early = [contract(tally, spec)] if tally is not None else []  # no window is waited for
-        at_once += _watched(spec, [one for one in early if one.finding.verdict == "fail"])
+        early = _watched(spec, [one for one in early if one.finding.verdict == "fail"])
+        if tally is not None and tally.counted.unfit >= spec.contract_requests:
+            at_once, early = [*at_once, *early], []
         last = tuple(one.finding for one in ruled) if closed else before.last
         kept = {place.url: before.seen[place.url] for place in places if place.url in before.seen}
         found = LimitsState(number, {**kept, **after}, tally, restarts, last)
         return Looked(
             msgspec.json.encode(found),
-            (_as_window([*at_once, *ruled], now),),
-            _in_order([*(one.finding for one in at_once), *last]),
+            (_as_window([*at_once, *ruled], now, _strict(tally, closed, spec)),),
+            _in_order([*(one.finding for one in [*at_once, *early]), *last]),
             _points(closed, number) if closed else {},
             waits="" if closed else _waits(tally, spec),
         )
@@ -141,10 +143,16 @@ def _window(
     return (Tally(now, now), tally) if tally.is_over(spec) else (tally, None)
 
 
-def _as_window(judged: Sequence[Ruling], now: float) -> Window:
+def _strict(tally: Tally | None, closed: Tally | None, spec: LiveLimitsSpec) -> frozenset[str]:
+    """What needs no second window: a contract that so many requests broke, which one cannot."""
+    most = max((one.counted.unfit for one in (tally, closed) if one is not None), default=0.0)
+    return frozenset({"contract"}) if most >= spec.contract_requests else frozenset()
+
+
+def _as_window(judged: Sequence[Ruling], now: float, strict: frozenset[str]) -> Window:
     bad = {one.cause: one.finding for one in judged if one.finding.verdict == "fail"}
     causes = {one.cause for one in judged if one.judged}
-    return Window(iso(now), frozenset({*causes, *bad}), bad, frozenset({"contract"} & bad.keys()))
+    return Window(iso(now), frozenset({*causes, *bad}), bad, strict & bad.keys())
 
 
 def _server(

@@ -195,6 +195,10 @@ class Plan:
             raise ValueError(f"a summary of {len(numbers)} numbers, wanted {self.size}")
         return Summary(self, numbers)
 
+    def places(self, name: str, column: Any) -> Array:
+        """The cell of each value of a column that is counted."""
+        return self._places(next(b for b in self.bins if b.name == name), column)
+
     def _places(self, bins: Bins, column: Any) -> Array:
         if bins.kind == "number":
             return number_cells(bins, _floats(column))

@@ -275,12 +275,12 @@ def count_journal(
         if plan is None:
             store.pass_over(file.name, int(file.end), whose)
             continue
-        minutes = plan.count(_of_callers(one.table), grain)
+        minutes = plan.count(of_callers(one.table), grain)
         count += store.add(file.name, one.model, one.version, one.digest, minutes)
     return count
 
 
-def _of_callers(table: Any) -> Any:
+def of_callers(table: Any) -> Any:
     """Without what a shadow said, which no caller got."""
     if "arm" not in table.column_names:
         return table
