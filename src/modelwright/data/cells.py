@@ -27,8 +27,6 @@ _UNIT = (
     r"[%\u2030$\u20ac\u00a3\u00a5\u20b9\u00b0\u00b5A-Za-z]"
     r"[A-Za-z\u00b5\u00b0/%$.]{0,11}[23\u00b2\u00b3]?|\+"
 )
-_PLAIN_NUMBER = r"^(0|-?[1-9]\d{0,14}|-?(0|[1-9]\d{0,14})\.\d{1,15})$"
-"""Read alike under every rule of this file, but for the point, which may group thousands."""
 _EXPONENT = r"(?:[eE][-+]?\d+)?"
 _MAGNITUDES = {"k": 1e3, "K": 1e3, "M": 1e6, "mn": 1e6, "B": 1e9, "bn": 1e9}
 _BLANKS = r"[\u00a0\u2007\u2009\u202f]"
@@ -111,31 +109,6 @@ def numbers_in(series: pl.Series, style: str = PLAIN) -> Numbers | None:
     decimal = re.escape(STYLES[style][1])
     whole = not series.str.contains(rf"\d{decimal}|^{decimal}|\d[eE][-+]?\d").any()
     return Numbers(values, words, wrong, int(wrong_count), units, whole, some)
-
-
-def plain_numbers(frame: pl.DataFrame) -> dict[str, pl.Series]:
-    """The text columns that hold nothing but plain numbers, as numbers; nothing to decide there.
-
-    One question to all columns at once, where `numbers_in` asks each a dozen: of a table of 856
-    columns they were most of the time that reading took.
-
-    Example:
-        >>> frame = pl.DataFrame({"a": ["1", None], "b": ["1.5", "2"], "c": ["01", "2"]})
-        >>> {name: column.to_list() for name, column in plain_numbers(frame).items()}
-        {'a': [1, None], 'b': [1.5, 2.0]}
-    """
-    names = [name for name, dtype in frame.schema.items() if dtype == pl.String]
-    if not names or not frame.height:
-        return {}
-    all_of = pl.col(names)
-    is_plain = all_of.str.contains(_PLAIN_NUMBER).all() & all_of.is_not_null().any()
-    plain = [name for name, yes in frame.select(is_plain).row(0, named=True).items() if yes]
-    if not plain:
-        return {}
-    has_point = frame.select(pl.col(plain).str.contains(".", literal=True).any())
-    broken = {name for name, yes in has_point.row(0, named=True).items() if yes}
-    types = {name: pl.Float64 if name in broken else pl.Int64 for name in plain}
-    return {column.name: column for column in frame.select(plain).cast(types)}  # type: ignore[arg-type]
 
 
 def are_exact(numbers: pl.Series) -> bool:

@@ -20,6 +20,7 @@ from modelwright.core.spec_data import DataSpec, ExpectSpec
 from modelwright.data import cells, kinds, target
 from modelwright.data.checks.privacy import personal
 from modelwright.data.hints import Hints, style_of
+from modelwright.data.plain import plain_numbers
 from modelwright.data.sources import Source
 
 FEWEST_ROWS = 20
@@ -69,7 +70,7 @@ def parse(frame: pl.DataFrame, spec: Spec, source: Source, numbers: Array | None
     """
     data = spec.data
     _check_named_columns(frame, data, spec.expect)
-    plain = cells.plain_numbers(frame)
+    plain = plain_numbers(frame)
     hints, notes, detected = hints_for(frame, data, source, plain)
     read = target.read_target(frame, data, hints)
     rows = int(read.kept.sum())
@@ -186,7 +187,7 @@ def hints_for(
     """What is known about the table's text: given by `data.read`, or detected.
 
     Args:
-        plain: see `cells.plain_numbers`; whole numbers are written alike in every style.
+        plain: see `plain_numbers`; whole numbers are written alike in every style.
     """
     whole = {name for name, column in (plain or {}).items() if column.dtype == pl.Int64}
     read, detected, notes = data.read, dict(source.detected), []
