@@ -24,8 +24,8 @@ RELATED = 0.6
 MOST_LEVELS = 50
 """A category of more levels is explained by chance; it stays alone."""
 ROWS = 20_000
-SHARE_OF_REST, WITHOUT_LIMIT = 0.4, 5.0
-"""Part of the time left, or seconds without a limit on time."""
+WITHOUT_LIMIT = 5.0
+"""Seconds for it where the budget has no limit on time."""
 ROOM = 1.5
 
 
@@ -45,7 +45,7 @@ def ablation(ledger: Ledger, chosen: Candidate) -> tuple[Importance, ...]:
     if part.teacher is not None or not part.outcomes:
         return ()
     schema, folds = ledger.trainer.schema.without(part.left_out, NOT_READ), ledger.folds
-    affordable = _spare_seconds(ledger) / (ROOM * part.seconds_a_fold + 1e-9)
+    affordable = ledger.budget.spare(WITHOUT_LIMIT) / (ROOM * part.seconds_a_fold + 1e-9)
     most = int(affordable * ledger.trainer.workers)
     wanted = sets_of_columns(schema, folds.dataset.train.feeds)[:most]
     if not wanted:
@@ -60,11 +60,6 @@ def ablation(ledger: Ledger, chosen: Candidate) -> tuple[Importance, ...]:
     ]  # fmt: skip
     known = [one for one in found if np.isfinite(one.loss.value)]
     return tuple(sorted(known, key=lambda one: -one.loss.value))
-
-
-def _spare_seconds(ledger: Ledger) -> float:
-    budget = ledger.budget
-    return SHARE_OF_REST * budget.left if budget.trials is None else WITHOUT_LIMIT
 
 
 def sets_of_columns(schema: Schema, feeds: Feeds) -> list[tuple[str, ...]]:

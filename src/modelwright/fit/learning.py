@@ -17,8 +17,8 @@ from modelwright.fit.trials import Candidate
 SHARES, HALF = (0.125, 0.25, 0.5), (0.5,)
 """Parts of the rows; where time is short, half of them alone tells whether more would help."""
 FEWEST_ROWS = 50
-SHARE_OF_REST, WITHOUT_LIMIT = 0.4, 25.0
-"""Part of the time left, or seconds without a limit on time, that the curve may take."""
+WITHOUT_LIMIT = 25.0
+"""Seconds for the curve where the budget has no limit on time."""
 Z = 1.96
 ROOM = 1.5
 """Seconds are guessed from a whole fold; a small one has costs of its own."""
@@ -38,7 +38,7 @@ def learning_curve(ledger: Ledger, chosen: Candidate) -> Curve | None:
     part = parts[0][0] if parts else chosen
     rows = len(ledger.folds.cuts[0][0])
     times = 1 if ledger.folds.dataset.ordered else 2
-    most = _spare_seconds(ledger) / (ROOM * times * part.seconds_a_fold + 1e-9)
+    most = ledger.budget.spare(WITHOUT_LIMIT) / (ROOM * times * part.seconds_a_fold + 1e-9)
     affordable = [s for s in (SHARES, HALF) if sum(s) <= most and s[0] * rows >= FEWEST_ROWS]
     if not affordable or part.teacher is not None:
         return None
@@ -106,11 +106,6 @@ def _possible(metric: str, low: float, high: float) -> tuple[float, float]:
     top = 1.0 if METRICS[metric].better == "higher" else np.inf
     bottom = -1.0 if metric == "mcc" else -np.inf if metric == "r2" else 0.0
     return float(max(low, bottom)), float(min(high, top))
-
-
-def _spare_seconds(ledger: Ledger) -> float:
-    budget = ledger.budget
-    return SHARE_OF_REST * budget.left if budget.trials is None else WITHOUT_LIMIT
 
 
 def _ends(found: list[Interval], end: str) -> tuple[float, ...]:

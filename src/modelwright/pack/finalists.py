@@ -22,9 +22,6 @@ from modelwright.pack.bench import measure
 from modelwright.pack.build import Maker
 
 FOLDER = ".finalists"
-RELEASE_SECONDS = 6.5
-"""Kept for proof, gates, report and registry."""
-RELEASE_SHARE = 0.12
 SHARE_OF_BUDGET = 0.06
 """Longest load of one finalist's server, as a part of the budget."""
 
@@ -97,7 +94,7 @@ def _measure_all(
     progress.board(board_of(found.chooser(measured), found.contenders()))
     longest = 0.0
     budget = found.ledger.budget
-    after = min(RELEASE_SECONDS, RELEASE_SHARE * budget.total)
+    after = budget.for_evidence + budget.for_release
     for number, candidate in enumerate(finalists):
         if measured and pressed():
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -53,9 +54,10 @@ def failures(evidence: Evidence) -> tuple[Failure, ...]:
     train = evidence.train
     some = np.random.default_rng(evidence.seed).permutation(train.rows)[:COMPARED]
     shown = [c for c in evidence.schema.features if not c.private]
+    compared = {c.name: _compared(c, train.feeds[c.name][some]) for c in shown}
     found = []
     for row in worst.tolist():
-        near = int(some[int(_distances(shown, evidence, row, some).argmin())])
+        near = int(some[int(_distances(shown, evidence, row, compared).argmin())])
         found.append(Failure(
             row=row,
             truth=_label(evidence, evidence.holdout.target[row]),
@@ -69,22 +71,33 @@ def failures(evidence: Evidence) -> tuple[Failure, ...]:
     return tuple(found)
 
 
-def _distances(shown: list[Column], evidence: Evidence, row: int, some: Array) -> Array:
+def _compared(column: Column, values: Array) -> tuple[Array, float]:
+    """(values to compare with, their spread; 1 for texts)."""
+    if values.dtype == object:
+        return values, 1.0
+    numbers = values.astype(np.float64)
+    if column.kind == "datetime":
+        numbers = np.where(values == MISSING_TIME, np.nan, numbers)
+    return numbers, float(np.nanstd(numbers)) or 1.0
+
+
+def _distances(
+    shown: list[Column], evidence: Evidence, row: int, compared: Mapping[str, tuple[Array, float]]
+) -> Array:
     """Gower's distance (1971) of training rows to a holdout row: numbers by their spread, texts by
     being equal."""
-    total = np.zeros(len(some))
+    total: Array = np.zeros(1)
     for column in shown:
-        values, own = evidence.train.feeds[column.name][some], evidence.holdout.feeds[column.name]
+        (values, spread), own = compared[column.name], evidence.holdout.feeds[column.name]
         if values.dtype == object:
-            total += values != own[row]
+            total = total + (values != own[row])
             continue
-        numbers, mine = values.astype(np.float64), float(own[row])
-        if column.kind == "datetime":
-            numbers = np.where(values == MISSING_TIME, np.nan, numbers)
-            mine = float("nan") if own[row] == MISSING_TIME else mine
-        spread = float(np.nanstd(numbers)) or 1.0
-        apart = np.abs(numbers - mine) / spread
-        total += np.minimum(np.where(np.isnan(apart), float(not np.isnan(mine)), apart), 3.0)
+        mine = float(own[row])
+        if column.kind == "datetime" and own[row] == MISSING_TIME:
+            mine = float("nan")
+        apart = np.abs(values - mine) / spread
+        far = np.minimum(np.where(np.isnan(apart), float(not np.isnan(mine)), apart), 3.0)
+        total = total + far
     return total
 
 
