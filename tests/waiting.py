@@ -25,7 +25,7 @@ def begin(folder: Path) -> JobState:
 def until(folder: Path, id: str, true: Callable[[Path], bool]) -> None:
     """Wait until something is true of a job's folder."""
     home = folder / files.JOBS / id
-    for _ in range(2000):
+    for _ in range(10_000):
         if true(home):
             return
         jobs.wait(folder, id, 0.02)

@@ -130,7 +130,12 @@ def test_a_second_writer_is_refused_in_its_state(shop: Path) -> None:
 def test_cancelling_a_search_keeps_what_was_found(shop: Path) -> None:
     quick = [text for text in QUICK if "budget" not in text]
     began = jobs.start(shop, "run", {"overrides": [*quick, "fit.budget=10 min"]})
-    until(shop, began.id, lambda _: bool(jobs.look(shop, began.id).board))
+
+    def a_model_is_shown(_: object) -> bool:
+        board = jobs.look(shop, began.id).board
+        return any("dummy" not in line["candidate"] for line in board)
+
+    until(shop, began.id, a_model_is_shown)
     jobs.cancel(shop, began.id)
     state = jobs.wait(shop, began.id, LONG)
     assert state.state == "cancelled" and state.result is not None
