@@ -49,6 +49,7 @@ def relaxations(released: mw.Released) -> list[Finding]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # among equals the cheaper is chosen, by its measured time
 def test_a_limit_that_excludes_the_best_changes_the_choice_and_its_price_is_right(
     curved: Path,
 ) -> None:
@@ -62,7 +63,7 @@ def test_a_limit_that_excludes_the_best_changes_the_choice_and_its_price_is_righ
     relaxed = run(curved, f"{{size: {advised}}}")
     assert relaxed.measured.size > 40_000 and chosen(relaxed).family != chosen(limited).family
     gained = score(relaxed) - score(limited)
-    assert gained == pytest.approx(promise.interval.value, abs=0.02), promise.measured
+    assert gained == pytest.approx(promise.interval.value, abs=0.01), promise.measured
     page = limited.report.read_text(encoding="utf-8")
     assert promise.measured in page
     [plot] = re.findall(r"<svg [^>]*aria-label='roc_auc against size.*?</svg>", page)

@@ -8,7 +8,7 @@ import signal
 import socket
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -332,4 +332,4 @@ def test_a_server_on_any_port_is_waited_for(released: mw.Released, tmp_path: Pat
 
 
 def test_every_cause_is_one_of_the_spec() -> None:
-    assert set(LimitsPart.causes) == set(LiveLimit.__args__)  # type: ignore[attr-defined]
+    assert set(LimitsPart.causes) == set(get_args(LiveLimit))

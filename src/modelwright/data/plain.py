@@ -29,5 +29,5 @@ def plain_numbers(frame: pl.DataFrame) -> dict[str, pl.Series]:
         return {}
     has_point = frame.select(pl.col(plain).str.contains(".", literal=True).any())
     broken = {name for name, yes in has_point.row(0, named=True).items() if yes}
-    types = {name: pl.Float64 if name in broken else pl.Int64 for name in plain}
-    return {column.name: column for column in frame.select(plain).cast(types)}  # type: ignore[arg-type]
+    typed = [pl.col(name).cast(pl.Float64 if name in broken else pl.Int64) for name in plain]
+    return {column.name: column for column in frame.select(typed)}

@@ -262,6 +262,8 @@ def _merged(one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any]:
     made = dict(one)
     for key, value in two.items():
         known = made.get(key)
-        both = isinstance(known, dict) and isinstance(value, dict)
-        made[key] = _merged(known, value) if both else value  # type: ignore[arg-type]
+        if isinstance(known, dict) and isinstance(value, dict):
+            made[key] = _merged(known, value)
+        else:
+            made[key] = value
     return made

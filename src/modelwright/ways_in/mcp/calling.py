@@ -87,8 +87,7 @@ class Desk:
             made = await self._do(offer, given, context)
         except ModelwrightError as error:
             made = _refused(error)
-        # The boundary of a request: the server goes on, and the traceback goes to a file.
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001  told as a fault; its traceback goes to a file
             made = _fault(offer, error)
         if isinstance(made, InputRequiredResult):
             return made
