@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 import modelwright as mw
+from machine import slowness
 from modelwright.data.sources import open_file
 from projects import EXAMPLES, QUICK, mixed_table
 
@@ -36,7 +37,7 @@ def test_from_the_table_to_the_service(name: str, tmp_path: Path) -> None:
     # has 13,919 rows of many classes: in 8 s chance decides whether a booster ends its first fold.
     # Mammography's and Beijing's limits need CatBoost, which does not end its folds in 8 s.
     slow = ("cnae9", "ames", "wildlife", "mammography", "beijing")
-    seconds = 15 if name in slow else 8
+    seconds = round((18 if name in slow else 8) * slowness())
     overrides = (f"fit.budget={seconds}s", "pack.seconds=0.4")
     released = mw.run(folder / "modelwright.yaml", overrides=overrides)
     task, shares = CASES[name]

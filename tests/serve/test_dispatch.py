@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 import modelwright as mw
+from machine import products_in
 from modelwright.serve.settings import Breaking, Source
 from serve.running import Hammer, Reply, Running, serving, until
 from serve.versions import TRIGGER, Shop, row_of
@@ -150,7 +151,7 @@ def test_a_version_that_sleeps_is_out_and_harms_no_other(shop: Shop) -> None:
 
 @pytest.mark.slow
 def test_by_default_one_that_sleeps_is_out_soon_without_any_limit(shop: Shop) -> None:
-    bad = shop.add(sleeps=160, width=1024, limits=False)  # three seconds of a fast core
+    bad = shop.add(sleeps=products_in(3.0, shop.manifest, 1024), width=1024, limits=False)
     shop.move(bad)
     with serving(shop.project, sources(shop)[0]) as running:
         assert running.predict(GOOD).json()["version"] == bad
@@ -250,19 +251,24 @@ def test_shedding_keeps_p95_for_what_is_accepted(shop: Shop) -> None:
             until(lambda: few.answered > 500)
         took = sorted(few.took["ok"])
         a_product = took[len(took) // 2] / 1.5 / 30  # half of a run is waited for, on average
-        # two runs take longer than the limit allows: who comes at the start of one is refused
-        number = shop.add(sleeps=round(0.55 * limit / a_product))
-        shop.move(number)
-        until(lambda: running.predict(GOOD).json()["version"] == number)
-        for _ in range(5):  # it learns how long a run takes
-            assert running.predict(BAD).status == 200
-        with Hammer(running, [body], keep_alive=48, pause=0.01) as many:
-            until(lambda: many.answered > 200)
-    admitted = p95(many.took["ok"])
-    print(f"a product {a_product * 1e3:.1f} ms; p95 of what was accepted of 48 "
-          f"{admitted:.2f} s: {many.outcomes}")  # fmt: skip
-    assert set(many.outcomes) <= {"ok", "503"} and many.outcomes["503"]
-    assert admitted < limit
+        # from some length on two runs take longer than the limit allows: who comes at the start of
+        # one is refused. The first is that length if the estimate of a run is right.
+        for share in (0.55, 0.62, 0.7):
+            number = shop.add(sleeps=round(share * limit / a_product))
+            shop.move(number)
+            until(lambda number=number: running.predict(GOOD).json()["version"] == number)
+            for _ in range(5):  # it learns how long a run takes
+                assert running.predict(BAD).status == 200
+            with Hammer(running, [body], keep_alive=48, pause=0.01) as many:
+                until(lambda many=many: many.answered > 200, seconds=90)
+            admitted = p95(many.took["ok"])
+            print(f"a product {a_product * 1e3:.1f} ms, {share:g} of the limit; p95 of what was "
+                  f"accepted of 48 {admitted:.2f} s: {many.outcomes}")  # fmt: skip
+            assert set(many.outcomes) <= {"ok", "503"}
+            assert admitted < limit
+            if many.outcomes["503"]:
+                return
+    raise AssertionError("nobody was refused, whatever a run takes")
 
 
 def p95(seconds: list[float]) -> float:
