@@ -85,6 +85,7 @@ def run(
     overrides: tuple[str, ...] = (),
     resume: bool = False,
     progress: Progress | None = None,
+    since: float | None = None,
 ) -> Released:
     """Take a spec from its table to a registered release.
 
@@ -94,6 +95,7 @@ def run(
         resume: go on with the newest run of the same spec and data that did not come to its end, or
             that Ctrl-C cut short; its candidates and the time it used count.
         progress: told about stages and trials.
+        since: moment of `time.monotonic` from which a budget of seconds counts; now by default.
 
     Returns:
         The judged model; `.record.verdict` says whether it was released.
@@ -101,7 +103,7 @@ def run(
     Raises:
         ModelwrightError: see `core.errors`; a run folder that was begun is kept.
     """
-    since = time.monotonic()
+    since = time.monotonic() if since is None else since
     tell = progress or Silent()
     spec_file = spec if isinstance(spec, SpecFile) else read_spec(Path(spec), overrides)
     with admitted(spec_file, "run", resume=resume) as spent:

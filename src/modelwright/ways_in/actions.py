@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import webbrowser
 from pathlib import Path
 
@@ -181,9 +182,11 @@ def release(given: arguments.ReleaseArguments, progress: Progress) -> results.Re
 
 def run(given: arguments.RunArguments, progress: Progress) -> results.RunResult:
     """The whole way to a release."""
+    since = time.monotonic()  # who waits also waits for the libraries, which `mw.run` loads
     released = mw.run(
-        given.spec, overrides=tuple(given.overrides), resume=given.resume, progress=progress
-    )
+        given.spec, overrides=tuple(given.overrides), resume=given.resume, progress=progress,
+        since=since,
+    )  # fmt: skip
     return run_result(released.record, released.fit, released.run)
 
 
