@@ -22,11 +22,11 @@ demo: venv  ## the main job on real data: run, report, one live prediction over 
 	@bash examples/income/demo.sh $(BIN)
 
 test: venv  ## the suite, without tests of more than some seconds each
-	@echo "Running the tests (about six minutes on two cores) ..."
+	@echo "Running the tests (about nine minutes on two cores) ..."
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not alone"
 
 test-slow: venv  ## the rest of the tests, which CI runs as well: kills, whole runs, budgets
-	@echo "Running the slow tests (about ten minutes on two cores) ..."
+	@echo "Running the slow tests (about half an hour on two cores) ..."
 	@failed=0; \
 	  $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "slow and not alone" || failed=1; \
 	  $(BIN)/python -m pytest -m alone || failed=1; exit $$failed

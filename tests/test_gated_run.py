@@ -115,6 +115,7 @@ def test_a_broken_spec_is_told_before_anybody_is_asked(asking: Path, mode: str) 
     assert not person.asked and not mw.Requests(asking).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_what_was_approved_and_failed_is_asked_for_anew(asking: Path, mode: str) -> None:
     (asking / "shop.csv").unlink()

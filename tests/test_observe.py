@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+import pytest
 from ruamel.yaml import YAML
 
 from modelwright.core.spec_file import parse_spec
@@ -62,6 +63,7 @@ def test_the_line_of_the_log_is_one() -> None:
     assert fields | {"fallback", "cached", "reason"} == set(Line.__struct_fields__)
 
 
+@pytest.mark.slow
 def test_the_commands_run(project: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for text in blocks(PAGE, "bash"):

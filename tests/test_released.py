@@ -87,6 +87,7 @@ def test_a_run_whose_records_were_edited_is_not_released(
     assert len(mw.history("shop")[0]) == 1
 
 
+@pytest.mark.slow
 def test_slices_that_cannot_be_measured_can_be_read_again_and_overridden(shop: Path) -> None:
     """A slice of one class has no ROC AUC: its interval is infinite, in JSON as well."""
     table = mixed_table(600).with_columns(

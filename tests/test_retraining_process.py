@@ -71,6 +71,7 @@ def test_what_began_under_the_champion_before_asks_for_nothing(three: Path) -> N
     assert not found.due(before, champion, str(three / "journal")).retrain
 
 
+@pytest.mark.slow
 def test_one_that_could_not_begin_is_said_and_rests(three: Path) -> None:
     found, champion = trainings(three)
     (three / "shop.csv").unlink()

@@ -63,6 +63,7 @@ def test_as_many_as_there_is_time_for(
     assert least <= len(lost) <= most
 
 
+@pytest.mark.slow
 def test_a_run_records_it_and_the_report_shows_it(tmp_path: Path) -> None:
     twins(tmp_path)
     spec = tmp_path / "modelwright.yaml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +38,7 @@ def test_both_ways_agree_on_many_rows() -> None:
     assert 1.0 <= few.std() / many.std() < 1.15
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_median_error_holds_it() -> None:
     """The median of an exponential distribution is log 2."""
     rng = np.random.default_rng(1)

@@ -119,6 +119,7 @@ def test_a_student_of_several_classes_learns_chances(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, pipeline.answer(table.feeds), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_best_blend_of_several_classes_teaches_a_single_model(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     x = rng.normal(size=(700, 5))

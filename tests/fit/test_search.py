@@ -346,6 +346,7 @@ def test_small_tables_are_cut_more_than_once(tmp_path: Path) -> None:
     assert max(len(t.scores) for t in record.trials) == 9
 
 
+@pytest.mark.slow
 def test_hopeless_trials_are_pruned_by_folds_and_stand_so_in_the_study(tmp_path: Path) -> None:
     more = (
         "{budget: 20 trials, folds: 5, blend: false, families: [extra_trees], params: "

@@ -106,6 +106,7 @@ def test_columns_that_the_spec_speaks_of_stay(tmp_path: Path) -> None:
         assert made.left_out == {"idler"}
 
 
+@pytest.mark.slow
 def test_a_blend_leaves_the_same_columns_out_of_all_its_members(tmp_path: Path) -> None:
     fit = "fit: {budget: 6 trials, folds: 3, families: [lightgbm, xgboost]}\n"
     found = searched(file := planted(tmp_path, fit=fit), load(file))

@@ -46,6 +46,7 @@ def test_versions_of_before_have_none(project: Path) -> None:
         fetch(project, "shop", "1", "baseline")
 
 
+@pytest.mark.slow
 def test_a_signature_vouches_for_it_too(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

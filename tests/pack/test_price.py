@@ -13,6 +13,7 @@ from modelwright.pack.build import Maker
 from projects import mixed_table, spec_for
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more", ["", "params: {extra_trees: {max_leaf_nodes: 150}}, "], ids=["free", "capped"]
 )

@@ -144,6 +144,7 @@ def test_trials_are_counted(shop: Path) -> None:
             pass
 
 
+@pytest.mark.slow
 def test_a_policy_that_wants_to_be_asked(
     shop: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

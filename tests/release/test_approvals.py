@@ -276,6 +276,7 @@ def approve_one(folder: Path) -> object:
     return Requests(folder).approve("PR-1", key=key, reason="ok")
 
 
+@pytest.mark.slow
 def test_asking_and_approving_killed_at_every_step(tmp_path: Path) -> None:
     start = tmp_path / "start"
     start.mkdir()

@@ -119,6 +119,7 @@ def test_keys_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         load(key)
 
 
+@pytest.mark.slow
 def test_a_passphrase_is_asked_for_at_a_terminal_only(tmp_path: Path) -> None:
     project = project_in(tmp_path)
     words = ["keys", "approver", "../keys", "--name", "ada"]

@@ -194,6 +194,7 @@ def test_a_changed_intent_becomes_the_models_description(logged: Logged) -> None
         assert logged.client.get_registered_model("tracked").description == wanted
 
 
+@pytest.mark.slow
 def test_hostile_names_and_numbers_are_taken(logged: Logged, released: mw.Released) -> None:
     trial = msgspec.structs.replace(
         logged.fit.trials[1], params={HOSTILE: HOSTILE * 40}, score=float("nan"), number=99

@@ -225,6 +225,7 @@ def test_typescript_compiles_and_asks_the_server(
     assert "colur" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_client_is_written_by_the_command_line(released: mw.Released, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "modelwright", "client", str(released.run / "artefact"),
                "--language", "typescript", "-o", str(tmp_path)]  # fmt: skip

@@ -129,6 +129,7 @@ sys.exit(supervisor.watch(1.0))
 """
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_start_is_given_up() -> None:
     done = subprocess.run([sys.executable, "-c", STUBBORN], capture_output=True, text=True,
                           timeout=60)  # fmt: skip

@@ -38,6 +38,7 @@ def asked(running: Running, size: float, count: int = 12) -> list[int]:
     ]
 
 
+@pytest.mark.slow
 def test_they_are_on_record_while_there_is_a_canary(shop: Shop, tmp_path: Path) -> None:
     to = tmp_path / "journal"
     source = Source(name="shop", project=str(shop.project))

@@ -142,6 +142,7 @@ def _killed(folder: Path) -> None:
     look(found.subject(BEGIN), [Bad()], found.memory, Told("kill"))
 
 
+@pytest.mark.slow
 def test_a_kill_while_it_is_written_leaves_nothing(live: Live) -> None:
     live.database.close()
     process = multiprocessing.get_context("spawn").Process(target=_killed, args=(live.folder,))

@@ -119,6 +119,7 @@ def test_without_news_a_look_reads_no_old_answers(
     assert read == []
 
 
+@pytest.mark.slow
 def test_a_window_closes_however_few_answers_have_a_truth(live: Live) -> None:
     path = live.folder / "modelwright.yaml"
     path.write_text(path.read_text(encoding="utf-8").replace("rows: 190", "rows: 50"))

@@ -128,6 +128,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(PROMTOOL is None, reason="no promtool in PATH or $PROMTOOL")
 def test_promtool_takes_them_and_they_alarm_when_they_should(tmp_path: Path) -> None:
     assert PROMTOOL

@@ -248,6 +248,7 @@ def test_a_change_that_another_person_made_after_a_kill_is_told(two: Path, tmp_p
     assert found.state == "failed" and "production had changed meanwhile" in found.outcome
 
 
+@pytest.mark.slow
 def test_a_removal_that_was_cut_off_is_unknown(two: Path, tmp_path: Path) -> None:
     path = two / ".modelwright" / "artefacts" / ("0" * 64)
     path.mkdir(parents=True)

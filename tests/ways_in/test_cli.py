@@ -251,6 +251,7 @@ def test_the_schema_is_json(tmp_path: Path) -> None:
     assert json.loads(cli(tmp_path, "spec", "schema").stdout)["title"] == "modelwright.yaml"
 
 
+@pytest.mark.slow
 def test_a_dashboard_is_written(project: Path) -> None:
     done = cli(project, "dashboard", "shop", "--out", "g.json", "--rules", "r.yml")
     assert done.returncode == 0, done.stderr

@@ -154,6 +154,7 @@ def test_accepted_findings_become_notes(tmp_path: Path, ames: pl.DataFrame) -> N
     assert (leak.verdict, leak.severity) == ("pass", "info") and "accepted" in leak.why
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["income", "mammography", "wildlife", "ames", "beijing"])
 def test_clean_tables_raise_no_error(name: str) -> None:
     record = load(read_spec(EXAMPLES / name / "modelwright.yaml")).record

@@ -236,6 +236,7 @@ def before_us(draw: st.DrawFn) -> dict[str, str]:
     return {path: draw(TEXTS[path.rsplit(".", 1)[1]]) for path in chosen}
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
 @given(before_us())
 def test_all_that_was_there_survives(
