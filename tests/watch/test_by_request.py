@@ -52,6 +52,35 @@ def test_an_id_that_is_used_again_counts_once(plan: Plan) -> None:
     assert spread_of(retried, plan, PROMISE, 60)[:2] == (1, 1)
 
 
+def test_an_odd_row_in_each_of_many_requests_is_sure_soon(plan: Plan) -> None:
+    """A tenth of the rows of requests of ten rows: as shares these are small, whichever way."""
+    rows, requests = 400, 40
+    at = np.arange(rows)
+    spread = table(rows, 0, requests).set_column(
+        2, "f_colour", pa.array(["mauve" if n % 10 == 0 else counted.LEVELS[0] for n in at])
+    )
+    found = spread_of(spread, plan, PROMISE, 60)
+    assert found[:2] == (40, 40) and found.is_sure(10, 20, 0.001)
+
+
+@pytest.mark.parametrize("size", [1, 10, 300])
+def test_requests_of_any_size_at_the_bound_are_seldom_called_broken(size: int, plan: Plan) -> None:
+    """One row of so many, alone or all of a request's together."""
+    rng, q, bound, wrong = np.random.default_rng(7), 0.05, 0.01, 0
+    promise = Promise("f_colour", "unseen category", "", (UNSEEN,), bound, "")
+    requests = 200
+    for turn in range(200):
+        if turn % 2:
+            odd = rng.random((requests, size)) < bound
+        else:
+            odd = np.repeat(rng.random((requests, 1)) < bound, size, axis=1)
+        colours = np.where(odd.ravel(), "mauve", counted.LEVELS[0])
+        asked = table(requests * size, 0, requests, minutes=20)
+        asked = asked.set_column(2, "f_colour", pa.array(colours.tolist()))
+        wrong += spread_of(asked, plan, promise, 60).is_sure(0, 1, q)
+    assert wrong <= 10
+
+
 def test_large_requests_at_the_bound_are_seldom_called_broken() -> None:
     """A hundredth of the requests is odd from end to end, which rows would call certain."""
     rng, q, wrong = np.random.default_rng(6), 0.05, 0

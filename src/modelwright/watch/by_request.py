@@ -2,11 +2,15 @@
 
 Rows of one request are not independent: a client that sends one bad body of a thousand rows is one
 client at fault. So what was found by rows is held against requests before it opens an episode at
-once. Each request bets with the share of its rows that break the promise, and at least so many
-distinct ones must break it. Where every request has one row it is the e-process by rows.
+once. Half of the stake bets on the share of each request's rows that break the promise, which shows
+faults of whole requests, half on whether any of them does, which shows a few odd rows in each of
+many; and at least so many distinct ones must break it. Where every request has one row both are the
+e-process by rows.
 
 Source: for a share X in [0, 1] of mean at most p, E exp(tX) <= 1 + p (exp(t) - 1), as exp is
-convex; so `contract.evidence_of` is an e-process for shares as it is for events.
+convex; so `contract.evidence_of` is an e-process for shares as it is for events. Of r rows, however
+they hang together, any breaks it with a chance of at most rp, the mean of their number. The average
+of two e-processes is one.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from modelwright.core.intake import Array
-from modelwright.watch.contract import Promise, evidence_of
+from modelwright.watch.contract import TILTS, Promise, evidence_at, evidence_of, prices_of
 from modelwright.watch.summaries import Plan
 
 
@@ -61,10 +65,24 @@ def spread_of(table: Any, plan: Plan, promise: Promise, grain: int) -> Spread:
     minute = np.full(requests, np.iinfo(np.int64).max)
     times = table["time"].cast("int64").to_numpy() // (grain * 1_000_000)
     np.minimum.at(minute, of_row, times)  # an id that was used again counts once, where it began
-    minutes, place = np.unique(minute, return_inverse=True)
-    shares = np.bincount(place, broke / rows, len(minutes))
-    evidence, _ = evidence_of(shares, np.bincount(place, minlength=len(minutes)), promise.allowed)
+    _, place = np.unique(minute, return_inverse=True)
+    evidence = _evidence(place, broke, rows, promise.allowed)
     return Spread(int((broke > 0).sum()), requests, evidence)
+
+
+def _evidence(minute: Array, broke: Array, rows: Array, allowed: float) -> float:
+    """Logarithm of the e-value.
+
+    Args:
+        minute, broke, rows: of each request: its place among the minutes, how many of its rows
+            break the promise, and how many it has.
+    """
+    asked = np.bincount(minute)
+    by_share, _ = evidence_of(np.bincount(minute, broke / rows), asked, allowed)
+    prices = np.zeros((len(asked), len(TILTS)))
+    np.add.at(prices, minute, prices_of(np.minimum(1.0, allowed * rows)))
+    by_any, _ = evidence_at(np.bincount(minute, broke > 0), prices)
+    return float(np.logaddexp(by_share, by_any)) - math.log(2)
 
 
 def distinct(table: Any) -> int:

@@ -161,10 +161,23 @@ def evidence_of(odd: Array, rows: Array, allowed: float) -> tuple[float, int]:
         >>> round(evidence), since
         (24, 2)
     """
-    odds = allowed / (1 - allowed)
-    price = np.log1p(odds * np.exp(TILTS)) - math.log1p(odds)
-    after = [np.cumsum(counts[::-1])[::-1] for counts in (odd, rows)]
-    logs = after[0][:, None] * TILTS - after[1][:, None] * price
+    return evidence_at(odd, np.asarray(rows)[:, None] * prices_of(np.array(allowed)))
+
+
+def prices_of(allowed: Array) -> Array:
+    """What a bet on each of `TILTS` costs where so much is allowed; another axis of them."""
+    return np.asarray(np.log1p(allowed[..., None] * np.expm1(TILTS)))
+
+
+def evidence_at(odd: Array, prices: Array) -> tuple[float, int]:
+    """As `evidence_of`, where what is allowed differs.
+
+    Args:
+        odd: [minutes].
+        prices: [minutes, tilts]; those of all that a minute holds, added.
+    """
+    won = np.asarray(odd)[:, None] * TILTS - prices
+    logs = np.cumsum(won[::-1], axis=0)[::-1].copy()
     place = np.arange(1, len(odd) + 1)
     logs -= np.log(place * (place + 1.0))[:, None] + math.log(len(TILTS))
     return float(logsumexp(logs)), int(logs.max(axis=1).argmax())
