@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+import modelwright as mw
 from modelwright.core.errors import ApprovalNeeded
 from modelwright.core.principal import Principal
+from modelwright.core.records import ReleaseRecord
 from modelwright.release import approver_keys
 from modelwright.release.signing import write_pair
+from projects import QUICK
 
 AGENT = Principal("agent bo", "agent", client="tester 1.0")
 
@@ -32,3 +35,13 @@ def request_of(error: pytest.ExceptionInfo[ApprovalNeeded]) -> str:
     found = error.value.evidence["request"]
     assert isinstance(found, str)
     return found
+
+
+def undecided_run(released: mw.Released) -> ReleaseRecord:
+    """A run of the project here whose limit its rows cannot decide."""
+    goal = next(f for f in released.record.evidence if f.check == "goal")
+    assert goal.interval is not None
+    bound = f"limits.roc_auc={goal.interval.value - 0.001:.4f}"
+    run = mw.run("modelwright.yaml", overrides=(*QUICK, bound)).record
+    assert run.verdict == "undecided"
+    return run

@@ -10,7 +10,7 @@ import pytest
 
 import killed
 import modelwright as mw
-from approving import AGENT, approver, request_of
+from approving import AGENT, approver, request_of, undecided_run
 from modelwright.core.errors import ApprovalNeeded, Refused
 from modelwright.core.policy import FILE as POLICY
 from modelwright.core.principal import acting_as
@@ -19,7 +19,7 @@ from modelwright.core.runs import has_ended
 from modelwright.release.registry import Registry
 from modelwright.ways_in import arguments
 from modelwright.ways_in.approvals import carry_out, requests
-from projects import QUICK, make_shop
+from projects import make_shop
 from release.records import register_again
 
 LOOSE = "rules: {card_complete: 'off', monitor_and_rollback_ready: 'off'}\n"
@@ -140,11 +140,7 @@ def test_a_gate_let_through_killed_at_each_seam_is_let_through_once(
     released: mw.Released, project: Path, tmp_path: Path
 ) -> None:
     approver(project)
-    goal = next(f for f in released.record.evidence if f.check == "goal")
-    assert goal.interval is not None
-    bound = f"limits.roc_auc={goal.interval.value - 0.001:.4f}"
-    run = mw.run("modelwright.yaml", overrides=(*QUICK, bound)).record
-    assert run.verdict == "undecided"
+    run = undecided_run(released)
     asked(mw.release_run, run.run, allow=["limit"], why="rows", folder=project)
     judged = [(f"file {name}", 1) for name in ("release.json", "attestation.json", "audit.head")]
     for seam in (*judged, ("create_run", 1), ("log_artifacts", 1), *REGISTERING):

@@ -16,7 +16,7 @@ from rich.console import Console
 
 import killed
 import modelwright as mw
-from approving import AGENT, approver, request_of
+from approving import AGENT, approver, request_of, undecided_run
 from modelwright.core.errors import ApprovalNeeded, NoSuchModel, Refused
 from modelwright.core.policy import FILE as POLICY
 from modelwright.core.principal import acting_as
@@ -304,11 +304,7 @@ def test_letting_gates_through_needs_a_persons_word(
     released: mw.Released, project: Path, tmp_path: Path
 ) -> None:
     approver(project)
-    goal = next(f for f in released.record.evidence if f.check == "goal")
-    assert goal.interval is not None
-    bound = f"limits.roc_auc={goal.interval.value - 0.001:.4f}"
-    run = mw.run("modelwright.yaml", overrides=(*QUICK, bound)).record
-    assert run.verdict == "undecided"
+    run = undecided_run(released)
     given = {"allow": ["limit"], "why": "rows seen", "folder": project}
     id = asked(ApprovalNeeded, mw.release_run, run.run, **given)
     request = mw.Requests(project).find(id)
