@@ -95,6 +95,34 @@ def test_units_become_base_units() -> None:
     assert found[6].slice_column == "sex" and found[7].relative
 
 
+def swelling(start: str, each: str) -> str:
+    """Eight lines that aliases make a billion entries of; `each` holds the line above nine times"""
+    lines = [f"k0: &k0 {start}"]
+    for n in range(1, 9):
+        above = ", ".join([f"*k{n - 1}"] * 9)
+        lines.append(f"k{n}: &k{n} {each.format(above)}")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        swelling("[x, x, x, x, x, x, x, x, x]", "[{}]"),
+        swelling("{x: 1}", "{{<<: [{}]}}"),
+        swelling("[x, x, x, x, x, x, x, x, x]", f"{'[' * 20}{{}}{']' * 20}"),
+        FIVE_LINES + "fit: {params: {lightgbm: &a [*a, *a]}}\n",
+    ],
+    ids=["lists", "merged", "deep", "circle"],
+)
+def test_aliases_do_not_swell(text: str) -> None:
+    assert "aliases repeat more than 10,000 entries" in problems(text)
+
+
+def test_aliases_are_taken() -> None:
+    found = parse(FIVE_LINES + "fit:\n  budget: &a 5 trials\nintent: *a\n").spec
+    assert found.intent == "5 trials"
+
+
 def test_words_that_yaml_1_1_would_change() -> None:
     spec = parse("name: a\ndata: {source: a.csv, target: y, positive: yes}\n").spec
     assert spec.data.positive == "yes"

@@ -27,6 +27,8 @@ RULE_OF_KEY = {
 }
 """Keys whose wrong values break a rule of the house (`core.rules`)."""
 FROM_OPTION: Position = (0, 0)
+MOST_REPEATED = 10_000
+"""Entries that aliases (`*name`) may repeat, what they hold counted each time."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,9 @@ def load_yaml(text: str, path: Path) -> tuple[dict[str, Any], dict[tuple[str, ..
         SpecError: it is no YAML, or holds no keys.
     """
     try:
-        content = YAML(typ="safe", pure=True).load(io.StringIO(text))
         root = YAML(typ="safe", pure=True).compose(io.StringIO(text))
+        _must_not_swell(root)
+        content = YAML(typ="safe", pure=True).load(io.StringIO(text))
     except MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -120,6 +123,21 @@ def load_yaml(text: str, path: Path) -> tuple[dict[str, Any], dict[tuple[str, ..
     places: dict[tuple[str, ...], Position] = {(): (1, 1)}
     _collect(root, (), places)
     return content, places
+
+
+def _must_not_swell(root: Node | None) -> None:
+    """Refuse a text whose aliases make gigabytes of a few lines, or go in a circle."""
+    seen, repeated, left = set[int](), 0, [] if root is None else [root]
+    while left:
+        node = left.pop()
+        repeated += id(node) in seen
+        if repeated > MOST_REPEATED:
+            raise ValueError(f"its aliases repeat more than {MOST_REPEATED:,} entries")
+        seen.add(id(node))
+        if isinstance(node, MappingNode):
+            left += [one for pair in node.value for one in pair]
+        elif isinstance(node, SequenceNode):
+            left += node.value
 
 
 def _collect(node: Node, where: tuple[str, ...], places: dict[tuple[str, ...], Position]) -> None:
