@@ -17,7 +17,7 @@ from modelwright.core.schema import Column, Schema, Target
 from modelwright.core.spec_release import ReleaseSpec
 from modelwright.core.table import Table
 from modelwright.fit.certainty import interval
-from modelwright.release.gates import Ruling, judge, ruling
+from modelwright.release.gates import NOT_LEARNED, Ruling, judge, ruling
 
 
 def find(found: tuple[Finding, ...], check: str, subject: str = "") -> Finding:
@@ -267,15 +267,29 @@ def test_a_declared_slice_without_a_holdout_row_is_undecided() -> None:
     assert verdicts == {"f": "undecided", "m": "pass"}
 
 
-def test_three_right_of_three_prove_little() -> None:
+def test_five_right_of_five_prove_little() -> None:
     limit = Limit("accuracy", "at_least", 0.6, "sex")
     y = np.zeros(2000, int)
-    sex = np.array(["f"] * 3 + ["m"] * 1997, dtype=object)
+    sex = np.array(["f"] * 5 + ["m"] * 1995, dtype=object)
     answers = np.tile([0.9, 0.1], (2000, 1))
     found = judge(evidence(limits=(limit,), holdout=Table({"sex": sex}, y), answers=answers))
     few, many = (f for f in found if f.check == "slice")
     assert (few.verdict, many.verdict) == ("undecided", "pass")
-    assert few.interval and few.interval.low == pytest.approx(0.05 ** (1 / 3))
+    assert few.interval and few.interval.low == pytest.approx(0.05 ** (1 / 5))
+
+
+def test_what_tells_of_single_sealed_rows_is_left_out() -> None:
+    """The score of a few rows, and the names of levels that only sealed rows have."""
+    limits = (Limit("log_loss", "at_most", 9.0, "sex"),)
+    sex = np.array(["f"] * 4 + ["zebra", "ox"] + ["m"] * 1994, dtype=object)
+    base = evidence()
+    found = judge(evidence(limits=limits, holdout=Table({"sex": sex}, base.holdout.target)))
+    slices = [f for f in found if f.check == "slice"]
+    assert [f.subject.rpartition(" is ")[2] for f in slices] == [NOT_LEARNED, "f", "m"]
+    assert [f.verdict for f in slices] == ["undecided", "undecided", "pass"]
+    for few in slices[:2]:
+        assert few.measured == "fewer than 5 holdout rows" and few.interval is None
+    assert "zebra" not in repr(found)
 
 
 def test_slices_that_cannot_be_measured_or_counted_are_not_passed_over() -> None:

@@ -23,6 +23,9 @@ CHAMPION_MARGIN = 0.01
 """Part of the champion's gain over the dummy that may be lost where the spec sets no margin."""
 COVERAGE_SLACK = 0.02
 """By how much intervals may hold fewer true values than they state."""
+FEWEST_TOLD = 5
+"""Rows of a declared slice. What fewer score would tell of single sealed rows (`test_sealed`)."""
+NOT_LEARNED = "(none that was learned)"
 AGREEMENT_FLOOR = 0.1
 """Distance between two distributions of answers that is not worth a word."""
 
@@ -237,14 +240,15 @@ def _quality(evidence: Evidence, limit: Limit) -> Finding:
 
 def _slices(evidence: Evidence, limit: Limit) -> list[Finding]:
     assert limit.slice_column is not None
-    values = evidence.holdout.feeds[limit.slice_column]
-    known = evidence.schema.column(limit.slice_column).levels
-    levels = sorted({*known, *(str(value) for value in values.tolist())})
+    column = evidence.schema.column(limit.slice_column)
+    values = evidence.holdout.feeds[column.name].astype(str)
+    if column.kind == "category":  # the name of a level that only sealed rows have is theirs
+        values = np.where(np.isin(values, ["", *column.levels]), values, NOT_LEARNED)
     findings = []
-    for level in levels:
-        rows = np.flatnonzero(values.astype(str) == level)
-        if not len(rows):
-            findings.append(_unseen_slice(limit, level))
+    for level in sorted({*column.levels, *values.tolist()}):
+        rows = np.flatnonzero(values == level)
+        if len(rows) < FEWEST_TOLD:
+            findings.append(_small_slice(limit, level, len(rows)))
             continue
         found = evidence.interval(limit.metric, evidence.shared_confidence, rows)
         verdict = "undecided" if np.isnan(found.value) else _compare(limit, found)
@@ -257,11 +261,11 @@ def _slices(evidence: Evidence, limit: Limit) -> list[Finding]:
     return findings
 
 
-def _unseen_slice(limit: Limit, level: str) -> Finding:
+def _small_slice(limit: Limit, level: str, rows: int) -> Finding:
     return Finding(
-        "slice", f"{limit.metric} where {limit.slice_column} is {level}", "undecided",
-        "no holdout row", str(limit), "each declared slice must meet its limit",
-        "more rows of this level", "error",
+        "slice", f"{limit.metric} where {limit.slice_column} is {level or '(missing)'}",
+        "undecided", f"fewer than {FEWEST_TOLD} holdout rows" if rows else "no holdout row",
+        str(limit), "each declared slice must meet its limit", "more rows of this level", "error",
     )  # fmt: skip
 
 
