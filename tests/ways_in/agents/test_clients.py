@@ -7,12 +7,14 @@ import re
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
+import modelwright as mw
 from modelwright.ways_in.agents import clients
 from modelwright.ways_in.agents.shapes import Persona
 
@@ -91,6 +93,22 @@ def test_what_an_agents_shell_may_not(tmp_path: Path) -> None:
     assert "Bash(modelwright approve:*)" in found["permissions"]["deny"]
     assert "Read(/runs/**/sealed.npy)" in found["permissions"]["deny"]
     assert not any(rule.startswith("Write(") for rule in found["permissions"]["deny"])
+
+
+def test_no_page_with_sealed_rows_is_read_by_its_own_tools(released: mw.Released) -> None:
+    """The worst errors of a run are sealed rows, which are shown to people."""
+    folder = released.run.parents[1]
+    found = json.loads((released.run / "evaluation.json").read_text())
+    numbers = {str(one["values"]["big"]) for one in found["failures"]}
+    shown = re.compile("|".join(f"{n}|{int(n):,}" for n in numbers).encode())
+    told = {
+        f"/{path.relative_to(folder)}"
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "shop.csv" and shown.search(path.read_bytes())
+    }
+    rules = [one[5:-1] for one in clients.DENIED if one.startswith("Read(/")]
+    assert len(told) >= 4, told
+    assert not {one for one in told if not any(fnmatch(one, rule) for rule in rules)}
 
 
 def test_without_the_package_mcp_it_is_told(tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ ALL: tuple[Client, ...] = get_args(Client)
 SKILLS = ("train", "ship", "investigate-drift")
 HANDS = ("Read", "Grep", "Glob")
 """Claude Code's own tools that the subagent has; what it writes goes through the server."""
+WITH_WORST_ERRORS = ("evaluation.json", "report.html")
+"""Of a run, and among its artefacts: a few sealed rows with their truth, for people to look at."""
 DENIED = (
     "Bash(modelwright approve:*)",
     "Bash(modelwright reject:*)",
@@ -43,7 +45,8 @@ DENIED = (
     "Edit(/modelwright.policy.yaml)",
     "Edit(/.modelwright/**)",
     "Read(//**/approver-*.pem)",
-    *(f"Read(/runs/**/{name})" for name in OF_ROWS),
+    "Read(/.modelwright/mlartifacts/**)",
+    *(f"Read(/runs/**/{name})" for name in (*OF_ROWS, *WITH_WORST_ERRORS)),
 )
 _WORKSPACE = "${workspaceFolder}"
 
