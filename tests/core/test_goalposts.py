@@ -28,6 +28,8 @@ def held(folder: Path, before: str, now: str) -> None:
         ("limits: {roc_auc: 0.8}\n", "limits: {roc_auc: 0.9}\n"),
         ("limits: {latency_p95: 10 ms}\n", "limits: {latency_p95: 9 ms}\n"),
         ("", "fit: {budget: 9s}\n"),
+        ("", "goal: f1\n"),
+        ("expect: {a: {unique: true}}\n", "expect: {a: {unique: true, required: true}}\n"),
     ],
 )
 def test_tightening_is_free(tmp_path: Path, before: str, now: str) -> None:
@@ -41,6 +43,9 @@ def test_tightening_is_free(tmp_path: Path, before: str, now: str) -> None:
         ("limits: {roc_auc: 0.8}\n", "", "limits"),
         ("limits: {latency_p95: 10 ms}\n", "limits: {latency_p95: 11 ms}\n", "limits"),
         ("limits: {roc_auc: 0.8}\n", "limits: {accuracy: 0.8}\n", "limits"),
+        ("goal: pr_auc\n", "goal: accuracy\n", "goal"),
+        ("expect: {a: {range: [0, 9]}}\n", "expect: {a: {range: [0, 99]}}\n", "expect.a.range"),
+        ("expect: {a: {required: true}}\n", "", "expect.a.required"),
     ],
 )
 def test_a_looser_limit(tmp_path: Path, before: str, now: str, key: str) -> None:
@@ -62,6 +67,9 @@ def test_over_mcp(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["status"] == "refused" and found["rule"] == "human_approval"
     found = call("spec_write", {"text": text.replace("shop.csv,", "shop.csv, seed: 3,")})
     assert found["evidence"]["key"] == "data.seed"
+    for before, after in (("bought", "member"), ("'yes'", "'no'"), (", positive: 'yes'", "")):
+        found = call("spec_write", {"text": text.replace(before, after)})
+        assert found["evidence"]["key"] in ("data.target", "data.positive")
     assert (shop / "modelwright.yaml").read_text() == text
     assert call("spec_write", {"text": text.replace("0.6", "0.7")})["status"] == "done"
     found = call("spec_write", {"text": text.replace("0.6", "0.5")})

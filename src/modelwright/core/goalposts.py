@@ -30,6 +30,9 @@ MAY_GO = tuple(
 )
 """What is detected where it is absent; set at will, each would make a row the names of columns,
 which are told."""
+QUESTION = ("data.target", "data.positive")
+SAID = ("goal", "data.task")
+"""What limits and gates are about: of the second, and of rules of `expect`, what was written."""
 _LEAST = "name: model\ndata: {source: table.csv, target: y}\n"
 
 
@@ -110,7 +113,8 @@ def must_not_move(folder: Path, before: Spec, text: str, now: Spec) -> None:
         now: the one that is to replace it.
 
     Raises:
-        Refused: a limit is looser or gone, or the split is another.
+        Refused: a limit is looser or gone, the split is another, or what is predicted, or a rule
+            of `expect`.
     """
     if _is_agents(folder, text) and not any((folder / "runs").glob(f"*/{RELEASE}")):
         return
@@ -125,6 +129,11 @@ def must_not_move(folder: Path, before: Spec, text: str, now: Spec) -> None:
         old, new_value = getattr(before.data, key), getattr(now.data, key)
         if old != new_value:
             raise _refused(f"data.{key}", f"other rows would be sealed: data.{key} is another")
+    asked, asks = flat(before), flat(now)
+    for key, value in asked.items():
+        said = value not in (None, False, [], {}) and (key in SAID or key.startswith("expect."))
+        if (said or key in QUESTION) and asks.get(key) != value:
+            raise _refused(key, f"{key} would be {asks.get(key)!r} and not {value!r}")
 
 
 def _is_agents(folder: Path, text: str) -> bool:
