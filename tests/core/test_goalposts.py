@@ -70,6 +70,9 @@ def test_over_mcp(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for before, after in (("bought", "member"), ("'yes'", "'no'"), (", positive: 'yes'", "")):
         found = call("spec_write", {"text": text.replace(before, after)})
         assert found["evidence"]["key"] in ("data.target", "data.positive")
+    (shop / "other.csv").write_bytes((shop / "shop.csv").read_bytes())
+    found = call("spec_write", {"text": text.replace("shop.csv", "other.csv")})
+    assert found["evidence"]["key"] == "data.source"
     assert (shop / "modelwright.yaml").read_text() == text
     assert call("spec_write", {"text": text.replace("0.6", "0.7")})["status"] == "done"
     found = call("spec_write", {"text": text.replace("0.6", "0.5")})

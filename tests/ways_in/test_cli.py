@@ -90,6 +90,11 @@ def test_a_failed_gate_exits_1_and_registers_nothing(shop: Path) -> None:
         (["init", "shop.csv"], 2, "--target"),
         (["init", "shop.csv", "--target", "x", "--out", "new.yaml"], 2, "Its columns: size, cm"),
         (["frobnicate"], 2, "No such command"),
+        (
+            ["serve", "shop", "--port", "99999"],
+            2,
+            "port: Input should be less than or equal to 65535, found 99999",
+        ),
         (["spec", "schemer"], 2, "show"),
     ],
 )

@@ -30,7 +30,7 @@ MAY_GO = tuple(
 )
 """What is detected where it is absent; set at will, each would make a row the names of columns,
 which are told."""
-QUESTION = ("data.target", "data.positive")
+QUESTION = ("data.source", "data.target", "data.positive")
 SAID = ("goal", "data.task")
 """What limits and gates are about: of the second, and of rules of `expect`, what was written."""
 _LEAST = "name: model\ndata: {source: table.csv, target: y}\n"
@@ -81,11 +81,11 @@ def _must_leave(folder: Path, before: Spec | None, text: str, now: Spec) -> None
         Refused: it moves the goalposts, changes another key that is for people, or reads a table
             outside the project.
     """
-    if before is not None:
-        must_not_move(folder, before, text, now)
     old, new = ({} if one is None else flat(one) for one in (before, now))
     if new.get("data.source") != old.get("data.source"):
         readable(str(new.get("data.source")), folder)
+    if before is not None:
+        must_not_move(folder, before, text, now)
     old = old or flat(parse_spec(_LEAST, folder / DEFAULT_NAME).spec)
     # what `modelwright watch` does without asking, it does by all that stands there
     acts = ("watch",) if {*(old.get("watch.act") or ())} - {"roll back"} else ()

@@ -121,7 +121,7 @@ def _perform(found: mw.Request, project: Path, progress: Progress) -> BaseModel:
     try:
         checked = operation.arguments.model_validate(given)
     except ValidationError as error:
-        said = "; ".join(one["msg"] for one in error.errors())
+        said = "; ".join(arguments.misfits(error))
         raise UsageError(f"{found.id} has arguments that do not fit: {said}.") from error
     module, _, name = operation.action.partition(":")
     result: BaseModel = getattr(importlib.import_module(module), name)(checked, progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 def _argument(default: Any, text: str, **extra: Any) -> Any:
@@ -14,6 +14,19 @@ def _argument(default: Any, text: str, **extra: Any) -> Any:
 
 def _option(default: Any, text: str, **extra: Any) -> Any:
     return Field(default, description=text, json_schema_extra=extra or None)
+
+
+def _port(default: int | None, text: str) -> Any:
+    return Field(default, description=text, ge=0, le=65535)
+
+
+def misfits(error: ValidationError, *, found: bool = False) -> list[str]:
+    """What does not fit, a line each: the argument, what was wanted, if asked what was found."""
+    return [
+        f"{'.'.join(map(str, one['loc'])) or 'arguments'}: {one['msg']}"
+        + (f", found {one['input']!r}" if found else "")
+        for one in error.errors(include_url=False)
+    ]
 
 
 class Arguments(BaseModel):
@@ -128,9 +141,9 @@ class ServeArguments(ProjectArguments):
         ..., "NAME (follows its champion), NAME@challenger, NAME/3, or a model folder; several."
     )
     host: str | None = _option(None, "Address; anything but loopback needs a token.")
-    port: int | None = _option(None, "Port; 0 takes a free one.")
-    grpc_port: int | None = _option(None, "Port for gRPC; 0 takes a free one.")
-    metrics_port: int | None = _option(None, "Port for Prometheus, beside /metrics.")
+    port: int | None = _port(None, "Port; 0 takes a free one.")
+    grpc_port: int | None = _port(None, "Port for gRPC; 0 takes a free one.")
+    metrics_port: int | None = _port(None, "Port for Prometheus, beside /metrics.")
     workers: int | None = _option(None, "Processes that answer.")
 
 
@@ -294,7 +307,7 @@ class McpArguments(ProjectArguments):
     )
     http: bool = _option(False, "Answer HTTP; without it, standard input and output.")
     host: str = _option("127.0.0.1", "Address; anything but loopback needs a token.")
-    port: int = _option(0, "Port; 0 takes a free one.")
+    port: int = _port(0, "Port; 0 takes a free one.")
     name: str | None = _option(
         None, "The agent's name in the audit; default MODELWRIGHT_AGENT, else the program's."
     )

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from modelwright.core.errors import ModelwrightError
 from modelwright.core.progress import Silent
 from modelwright.ways_in.agents.shapes import AgentsResult
+from modelwright.ways_in.arguments import misfits
 from modelwright.ways_in.carry_out import as_a_call, carry_out, unfit
 from modelwright.ways_in.job_state import JobsResult, JobState
 from modelwright.ways_in.operations import OPERATIONS, Operation
@@ -88,7 +89,7 @@ def perform(
             result = _act(operation, arguments, as_json=as_json)
     except ValidationError as error:
         unfit(operation, given)
-        return _fail([e["msg"] for e in error.errors()], "usage", 2, as_json)
+        return _fail(misfits(error, found=True), "usage", 2, as_json)
     except ModelwrightError as error:
         return _fail([str(error)], type(error).__name__, error.exit_code, as_json, error)
     except KeyboardInterrupt:

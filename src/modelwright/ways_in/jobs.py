@@ -35,6 +35,7 @@ from modelwright.core.store import (
     write_atomic,
 )
 from modelwright.ways_in import job_files as files
+from modelwright.ways_in.arguments import misfits
 from modelwright.ways_in.job_state import JobState, LogLine
 from modelwright.ways_in.operations import OPERATIONS, Operation
 
@@ -202,11 +203,8 @@ def _checked(operation: Operation, arguments: Mapping[str, Any]) -> dict[str, An
     try:
         checked = operation.arguments.model_validate(dict(arguments))
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, one['loc'])) or 'all'}: {one['msg']}" for one in error.errors()
-        )
         raise UsageError(
-            f"Arguments of {operation.name} that do not fit: {problems}.",
+            f"Arguments of {operation.name} that do not fit: {'; '.join(misfits(error))}.",
             hint=f"It takes: {', '.join(operation.arguments.model_fields)}.",
         ) from error
     return checked.model_dump(mode="json", exclude_unset=True)

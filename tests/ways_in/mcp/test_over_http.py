@@ -260,7 +260,7 @@ def test_a_job_outlives_the_server_that_is_killed(shop: Path) -> None:
         (["--http", "--host", "0.0.0.0"], {}, "needs a token"),
         (["--http"], {"MODELWRIGHT_MCP_TOKEN": "short"}, "too short"),
         (["--project", "nowhere"], {}, "No folder nowhere"),
-        (["--port", "99999"], {}, "is no port"),
+        (["--port", "99999"], {}, "port: Input should be less than or equal to 65535"),
     ],
 )
 def test_what_is_refused_at_the_start(

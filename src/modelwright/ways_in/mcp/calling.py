@@ -27,6 +27,7 @@ from modelwright.core.principal import AGENT, Principal, acting, acting_as
 from modelwright.core.progress import Silent
 from modelwright.core.store import sha256
 from modelwright.ways_in import approvals, jobs
+from modelwright.ways_in.arguments import misfits
 from modelwright.ways_in.job_actions import ask_first
 from modelwright.ways_in.mcp.next_actions import next_actions, what_now
 from modelwright.ways_in.mcp.offers import Offer, as_operation_takes, is_long
@@ -231,10 +232,7 @@ def _checked(offer: Offer, arguments: Json) -> BaseModel:
     try:
         return offer.arguments.model_validate(arguments)
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, one['loc'])) or 'arguments'}: {one['msg']}"
-            for one in error.errors(include_input=False, include_url=False)
-        ]
+        problems = misfits(error)
         names = ", ".join(offer.arguments.model_fields)
         beside = "overrides" in arguments
         raise UsageError(

@@ -50,8 +50,6 @@ def check_start(given: arguments.McpArguments, token: str) -> None:
         )
     if not Path(given.project).is_dir():
         raise UsageError(f"No folder {given.project}.", hint="Name the project's (--project).")
-    if not 0 <= given.port <= 65535:
-        raise UsageError(f"--port {given.port} is no port.", hint="Take 0 to 65535.")
     if given.http and given.host not in LOOPBACK and not token:
         raise UsageError(
             f"--host {given.host} is open to others and needs a token.",
