@@ -12,6 +12,7 @@ import modelwright as mw
 from modelwright.core.errors import ArtefactError, NoSuchModel, UsageError
 from modelwright.core.store import to_json
 from modelwright.release import trust
+from modelwright.serve.from_spec import server_settings
 from modelwright.ways_in.cli import perform
 from modelwright.ways_in.operations import OPERATIONS
 from projects import QUICK, another_byte, mixed_table, settled, writable_copy
@@ -162,11 +163,14 @@ def test_what_the_policy_allows_is_in_the_audit_with_its_reason(
     run = mw.run(
         "modelwright.yaml",
         overrides=(*QUICK, f"limits.roc_auc={goal.interval.value:.4f}",
-                   "release.undecided=allow", "release.reason=a pilot of two weeks"),
+                   "release.undecided=allow", "release.reason=a pilot of two weeks",
+                   "intent=Guess who buys."),
     )  # fmt: skip
     assert run.record.version == "2"
     line = next(e for e in mw.AuditLog(project).lines("shop") if e.action == "override")
     assert "a pilot of two weeks" in line.why and line.subject == "limit roc_auc"
+    with mw.Registry(project).client() as mlflow:
+        assert mlflow.get_registered_model("shop").description == "Guess who buys."
 
 
 def test_a_report_by_any_name(
@@ -222,6 +226,23 @@ def test_a_model_is_loaded_once_and_its_bytes_are_checked_each_time(
     another_byte(place / "model.onnx", data[-20:], bytes(20))
     with pytest.raises(ArtefactError, match="was changed"):
         mw.predict_rows(str(place), [row])
+
+
+@pytest.mark.parametrize("name", ["artefact", "baseline"])
+def test_a_changed_manifest_is_refused_by_its_path_too(
+    name: str, released: mw.Released, tmp_path: Path
+) -> None:
+    """No registry is asked where a folder is named by its path: the attestation beside it is."""
+    run = writable_copy(released.run, tmp_path / "run")
+    assert mw.load(str(run / name)).digest
+    another_byte(run / name / "manifest.json", b'"red"', b'"rod"')
+    mw.Artefact.load(run / name)  # it is still a manifest
+    for use in (mw.load, mw.alert_rules, lambda named: server_settings([named])):
+        with pytest.raises(ArtefactError, match="not what was judged"):
+            use(str(run / name))
+    (run / "attestation.json").rename(run / name / "attestation.json")  # as a fetched one has it
+    with pytest.raises(ArtefactError, match="not what was judged"):
+        mw.load(str(run / name))
 
 
 def test_a_file_is_held_against_a_model_once(project: Path) -> None:

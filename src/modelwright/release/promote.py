@@ -125,11 +125,18 @@ def rollback(registry: Registry, folder: Path, model: str, *, why: str = "") -> 
 
 
 def register(
-    registry: Registry, folder: Path, artefact: Artefact, release: ReleaseRecord, mlflow_run: str
+    registry: Registry,
+    folder: Path,
+    artefact: Artefact,
+    release: ReleaseRecord,
+    mlflow_run: str,
+    *,
+    intent: str = "",
 ) -> ReleaseRecord:
     """Make a version of a logged run: the first becomes champion, later ones challenger.
 
-    The first one of an agent that may not promote by itself is a challenger too.
+    The first one of an agent that may not promote by itself is a challenger too. `intent`: what the
+    model is for, which MLflow shows beside its name.
 
     Returns:
         The record with version and alias, which is on disk too.
@@ -146,13 +153,13 @@ def register(
         if any(v.run == release.run for v in registry.versions(release.model)):
             raise UsageError(f"Run {release.run} is released already.")
         must_still_hold(folder)
-        intent = Intent(
+        begun = Intent(
             "release", release.model, run=release.run, mlflow_run=mlflow_run,
             waits=waits_for_a_person(folder, "promote"),
         )  # fmt: skip
-        begin(folder, intent)
-        version = registry.register(artefact, release, mlflow_run)
-        alias = settle_release(registry, folder, intent, version)
+        begin(folder, begun)
+        version = registry.register(artefact, release, mlflow_run, intent=intent)
+        alias = settle_release(registry, folder, begun, version)
         done(folder)
     return msgspec.structs.replace(release, version=version, alias=alias)
 

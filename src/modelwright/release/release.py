@@ -232,7 +232,10 @@ def _log_and_register(
     with _uninterrupted():
         folder = judged.spec_file.folder
         _record_overrides(judged.spec_file, release)
-        release = register(registry, folder, judged.artefact, release, mlflow_run)
+        intent = judged.spec_file.spec.intent
+        release = register(
+            registry, folder, judged.artefact, release, mlflow_run, intent=intent.strip()
+        )
         _write(judged, evaluation, release)
     return release
 

@@ -9,8 +9,16 @@ import os
 import threading
 from pathlib import Path
 
-from modelwright.core.attestation import SIGNATURE, SIGNING_KEY, TRUSTED_KEYS
+from modelwright.core.attestation import (
+    ATTESTATION,
+    SIGNATURE,
+    SIGNING_KEY,
+    TRUSTED_KEYS,
+    Attestation,
+)
+from modelwright.core.errors import ArtefactError
 from modelwright.core.records import Manifest
+from modelwright.core.store import from_json
 from modelwright.pack.artefact import Artefact, verified
 
 MOST_SHARED = 2
@@ -77,6 +85,7 @@ def described(folder: Path, *, digest: str | None = None, model: str = "") -> tu
     """
     manifest, found, _ = verified(folder, digest)
     verify(folder, found, model or manifest.model)
+    _must_be_as_attested(folder, digest, found)
     return manifest, found
 
 
@@ -87,7 +96,8 @@ def load_trusted(
 
     Args:
         folder: with manifest.json and model.onnx.
-        digest: the sha256 that its manifest must have, when it is known.
+        digest: the sha256 that its manifest must have; where nobody gives one, that of the
+            attestation in the folder or beside it.
         model: the name that it must have been signed under; default its own.
         shared: whether what this process loaded before of the same bytes may be given once more:
             they are checked again, and ONNX Runtime need not load them again.
@@ -97,6 +107,7 @@ def load_trusted(
     """
     manifest, found, data = verified(folder, digest)
     verify(folder, found, model or manifest.model)
+    _must_be_as_attested(folder, digest, found)
     if not shared:
         return Artefact(folder, manifest, found, data)
     key = folder.resolve(), found
@@ -108,3 +119,21 @@ def load_trusted(
             while len(_SHARED) > MOST_SHARED:
                 _SHARED.pop(next(iter(_SHARED)))
     return kept
+
+
+def _must_be_as_attested(folder: Path, digest: str | None, found: str) -> None:
+    """A folder named by its path has no registry to say what its manifest must be; where it was
+    judged, its attestation does."""
+    place = folder if (folder / ATTESTATION).is_file() else folder.resolve().parent
+    path = place / ATTESTATION
+    if digest is not None or not path.is_file():
+        return
+    said = from_json(path.read_bytes(), Attestation, where=str(path))
+    if found not in (said.artefact, said.baseline):
+        raise ArtefactError(
+            f"{folder} is not what was judged: its manifest has sha256 {found[:12]}, "
+            f"{path.name} says {said.artefact[:12]}.",
+            hint="Restore it from the registry, or run again.",
+            rule="artifact_immutable",
+            evidence={"found": found, "wanted": said.artefact},
+        )
