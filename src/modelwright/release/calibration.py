@@ -23,7 +23,9 @@ def stated_and_true(answers: Array, y: Array) -> tuple[Array, Array]:
     return answers[np.arange(len(y)), top], (top == y).astype(np.float64)
 
 
-def calibration_error(stated: Array, true: Array, confidence: float = 0.95) -> Interval:
+def calibration_error(
+    stated: Array, true: Array, confidence: float = 0.95, clusters: Array | None = None
+) -> Interval:
     """Root mean squared calibration error over bins of equal size, free of what chance adds.
 
     The squared gap of a bin, less its variance, is an unbiased estimate (Kumar, Liang and Ma 2019).
@@ -35,11 +37,11 @@ def calibration_error(stated: Array, true: Array, confidence: float = 0.95) -> I
         >>> round(off.value, 2), round(off.low, 2), round(off.high, 2)
         (0.3, 0.27, 0.33)
     """
-    gaps, variances, weights = _gaps(stated, true)
-    mean = float((weights * (gaps**2 - variances)).sum())
+    gaps, spread, weights = _gaps(stated, true, clusters)
+    mean = float((weights * (gaps**2 - spread.diagonal())).sum())
     z2 = float(stats.norm.ppf((1 + confidence) / 2)) ** 2
-    chance = float((weights**2 * 2 * variances**2).sum())
-    growth = float((weights**2 * 4 * variances).sum() / weights.sum())
+    chance = float(2 * weights @ spread**2 @ weights)
+    growth = 4 * _of_a_sum(gaps, spread, weights) / float(weights.sum())
     middle = mean + z2 * growth / 2
     reach = np.sqrt(np.maximum(middle**2 - mean**2 + z2 * chance, 0.0))
     value, low, high = np.sqrt(np.maximum([mean, middle - reach, middle + reach], 0.0))
@@ -57,25 +59,43 @@ def expected_error(stated: Array, true: Array) -> float:
     return float(np.round((weights * np.abs(gaps)).sum(), 15))
 
 
-def expected_error_interval(stated: Array, true: Array, confidence: float) -> Interval:
+def expected_error_interval(
+    stated: Array, true: Array, confidence: float, clusters: Array | None = None
+) -> Interval:
     """The same with an interval that reaches down by what chance alone would add, so that it holds
     0 for a perfect model; wider than need be for one that is far off."""
-    gaps, variances, weights = _gaps(stated, true)
+    gaps, spread, weights = _gaps(stated, true, clusters)
     value = float((weights * np.abs(gaps)).sum())
-    chance = float((weights * np.sqrt(2 * variances / np.pi)).sum())
-    spread = np.sqrt((weights**2 * variances).sum())
-    reach = float(stats.norm.ppf((1 + confidence) / 2) * spread)
+    chance = float((weights * np.sqrt(2 * spread.diagonal() / np.pi)).sum())
+    error = _of_a_sum(gaps, spread, weights) ** 0.5
+    reach = float(stats.norm.ppf((1 + confidence) / 2)) * error
     return Interval(value, max(0.0, value - chance - reach), value + reach, confidence)
 
 
-def _gaps(stated: Array, true: Array) -> tuple[Array, Array, Array]:
-    """(stated less true, its variance, share of the rows) of each bin."""
+def _gaps(stated: Array, true: Array, clusters: Array | None = None) -> tuple[Array, Array, Array]:
+    """(stated less true, how that varies and covaries, share of the rows) of each bin."""
     _, place, sizes = np.unique(_bins(stated), return_inverse=True, return_counts=True)
     apart = stated - true
     gaps = np.bincount(place, apart) / sizes
     squares = np.bincount(place, (apart - gaps[place]) ** 2)
     variances = np.where(sizes > 1, squares / np.maximum(sizes - 1, 1) / sizes, gaps**2)
-    return gaps, variances, sizes / len(stated)
+    spread = np.diag(variances)
+    if clusters is not None:  # rows of a cluster vary together, also those in several bins
+        _, own = np.unique(clusters, return_inverse=True)
+        pulls = np.zeros((int(own.max()) + 1, len(sizes)))
+        np.add.at(pulls, (own, place), (apart - gaps[place]) / sizes[place])
+        count = np.array([len(np.unique(own[place == number])) for number in range(len(sizes))])
+        pulls *= np.sqrt(count / np.maximum(count - 1, 1))
+        least = np.where(count > 1, variances, np.maximum(variances, gaps**2))
+        spread = pulls.T @ pulls
+        np.fill_diagonal(spread, np.maximum(spread.diagonal(), least))
+    return gaps, spread, sizes / len(stated)
+
+
+def _of_a_sum(gaps: Array, spread: Array, weights: Array) -> float:
+    """Variance of the weighted sum of gaps, each with the sign that it has."""
+    signed = weights * np.where(gaps < 0, -1.0, 1.0)
+    return float(max(signed @ spread @ signed, weights**2 @ spread.diagonal()))
 
 
 def _bins(stated: Array) -> Array:
@@ -105,7 +125,7 @@ def calibration_curve(stated: Array, true: Array) -> Curve:
 def calibration_finding(evidence: Evidence) -> Finding:
     """Whether the error is within the spec's tolerance for certain."""
     stated, true = stated_and_true(evidence.answers, evidence.holdout.target)
-    found = calibration_error(stated, true, evidence.confidence)
+    found = calibration_error(stated, true, evidence.confidence, evidence.clusters)
     wanted = evidence.policy.calibration_error
     verdict: Verdict = "undecided"
     if found.high <= wanted:

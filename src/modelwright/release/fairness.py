@@ -69,8 +69,11 @@ def _of_column(evidence: Evidence, column: Column) -> list[Finding]:
         return [_of_errors(evidence, column, rows, place, shown)]
     assert evidence.labels is not None
     y, said = evidence.holdout.target[rows], evidence.labels[rows].astype(np.float64)
-    selected = rates_of(said, place)
-    hits, alarms = rates_of(said[y == 1], place[y == 1]), rates_of(said[y == 0], place[y == 0])
+    own = None if evidence.clusters is None else evidence.clusters[rows]
+    selected = rates_of(said, place, own)
+    hits, alarms = (
+        rates_of(said[y == k], place[y == k], None if own is None else own[y == k]) for k in (1, 0)
+    )
     return [
         _judged(evidence, column, "demographic parity difference", [selected],
                 f"share labelled positive: {_each(shown, selected)}"),
@@ -84,9 +87,10 @@ Rates = Sequence[tuple[float, float, int]]
 """Mean, its variance and the number of rows of each group."""
 
 
-def rates_of(values: Array, place: Array) -> Rates:
+def rates_of(values: Array, place: Array, clusters: Array | None = None) -> Rates:
     """Of each group; the variance of a share is that of Agresti and Coull (1998), so that a few
-    rows that are all alike are not taken for certain."""
+    rows that are all alike are not taken for certain, and at least that of clusters of rows that
+    vary together."""
     found = []
     for group in range(int(place.max(initial=-1)) + 1):
         own = values[place == group]
@@ -95,8 +99,21 @@ def rates_of(values: Array, place: Array) -> Rates:
         mean, count = float(own.mean()), len(own)
         share = (own.sum() + 2) / (count + 4)
         spread = share * (1 - share) if set(np.unique(own)) <= {0.0, 1.0} else own.var()
-        found.append((mean, float(spread) / count, count))
+        together = 0.0 if clusters is None else _together(own - mean, clusters[place == group])
+        found.append((mean, max(float(spread) / count, together), count))
     return found
+
+
+def _together(apart: Array, clusters: Array) -> float:
+    """Variance of a mean of rows of which those of a cluster vary together; what few clusters leave
+    unknown (Student) is in it. One cluster alone tells nothing."""
+    _, place = np.unique(clusters, return_inverse=True)
+    count = int(place.max()) + 1
+    if count < 2:
+        return float("inf")
+    wider = float(stats.t.isf(0.05, count - 1) / stats.norm.isf(0.05)) ** 2
+    squares = (np.bincount(place, apart) ** 2).sum() / len(apart) ** 2
+    return float(squares * count / (count - 1) * wider)
 
 
 def largest_difference(measures: Sequence[Rates], confidence: float) -> Interval:
@@ -138,7 +155,8 @@ def _of_errors(
     else:
         name, what = "error rate difference", "share of wrong labels"
         wrong = (answers.argmax(axis=1) != y).astype(np.float64)
-    rates = rates_of(wrong, place)
+    own = None if evidence.clusters is None else evidence.clusters[rows]
+    rates = rates_of(wrong, place, own)
     return _judged(evidence, column, name, [rates], f"{what}: {_each(shown, rates)}")
 
 

@@ -207,7 +207,7 @@ def _other_figures(evidence: Evidence) -> list[Finding]:
     y, found = evidence.holdout.target, {}
     if evidence.answers.ndim == 2:
         stated, true = stated_and_true(evidence.answers, y)
-        found["ece"] = expected_error_interval(stated, true, evidence.confidence)
+        found["ece"] = expected_error_interval(stated, true, evidence.confidence, evidence.clusters)
     if evidence.ends is not None:
         level = evidence.schema.target.interval
         assert level is not None
