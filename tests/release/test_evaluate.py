@@ -33,7 +33,7 @@ from modelwright.release.evidence import Evidence
 from modelwright.release.failures import confused_pairs, confusion, failures
 from modelwright.release.fairness import fairness, largest_difference, rates_of
 from modelwright.release.importance import MOST_VALUES, contributions, groups, importance
-from modelwright.release.model_page import failures_page
+from modelwright.release.model_page import failures_page, weak_page
 from modelwright.release.robustness import robustness
 from modelwright.release.slices import weak_slices
 
@@ -335,6 +335,22 @@ def test_the_worst_rows_are_shown_without_private_columns() -> None:
     for one in found:
         assert one.truth != one.answer and one.chance is not None and one.chance < 0.2
         assert "name" not in one.values and set(one.values) == set(one.nearest)
+
+
+def test_a_row_that_is_right_is_no_error() -> None:
+    right = replace(KNOWN, labels=KNOWN.holdout.target)
+    assert failures(right) == () and "None" in failures_page(Evaluation("accuracy", 2000))
+    one = right.holdout.target.copy()
+    one[7] = 1 - one[7]
+    assert [found.row for found in failures(replace(KNOWN, labels=one))] == [7]
+
+
+def test_where_no_slice_was_looked_at_none_is_called_sound() -> None:
+    few = weak_slices(known_model(40))[1]
+    assert few.verdict == "undecided"
+    page = weak_page(Evaluation("accuracy", 40, findings=(few,)))
+    assert "Nothing to look at" in page and "No slice" not in page
+    assert "No slice" in weak_page(Evaluation("accuracy", 40))
 
 
 def test_the_confusion_counts_every_row() -> None:

@@ -48,9 +48,12 @@ def confused_pairs(evidence: Evidence) -> tuple[ConfusedPair, ...]:
 
 
 def failures(evidence: Evidence) -> tuple[Failure, ...]:
-    """The worst rows, the worst first."""
+    """The worst rows, the worst first; of classes only those that are given a wrong one."""
     losses = losses_of_rows(evidence)
-    worst = np.argsort(-losses, kind="stable")[:WORST]
+    worst = np.argsort(-losses, kind="stable")
+    if evidence.labels is not None:
+        worst = worst[evidence.labels[worst] != evidence.holdout.target[worst]]
+    worst = worst[:WORST]
     train = evidence.train
     some = np.random.default_rng(evidence.seed).permutation(train.rows)[:COMPARED]
     shown = [c for c in evidence.schema.features if not c.private]

@@ -152,6 +152,9 @@ def _importance_rows(found: Evaluation, listed: Sequence[Importance]) -> list[st
 def weak_page(found: Evaluation) -> str:
     """Searched slices, and fairness, robustness and calibration in words."""
     if not found.slices:
+        gate = next((f for f in found.findings if f.check == "weak slice"), None)
+        if gate is not None and gate.verdict == "undecided":
+            return f"<p>{escape(gate.measured.capitalize())}: {escape(gate.why)}.</p>"
         return "<p>No slice of the holdout is worse than the rest beyond chance.</p>"
     rows = [
         f"<tr><th scope='row'>{escape(one.where)}</th><td>{one.rows:,}</td>"
