@@ -39,13 +39,13 @@ def importance(evidence: Evidence, seconds: float) -> tuple[tuple[Importance, ..
     end = time.monotonic() + seconds
     rng = np.random.default_rng(evidence.seed)
     names = [column.name for column in evidence.schema.features]
-    table = _enough_rows(evidence, rng, len(names), seconds / 2)
+    table, clusters = _enough_rows(evidence, rng, len(names), seconds / 2)
     found, notes = [], []
     for done, name in enumerate(names):
         if time.monotonic() > end - seconds / 3:
             notes.append(f"importance of {len(names) - done} columns was not measured: no time")
             break
-        found.append(Importance(name, (name,), _loss(evidence, table, (name,), rng)))
+        found.append(Importance(name, (name,), _loss(evidence, table, clusters, (name,), rng)))
     if found and table.rows < min(ROWS, evidence.holdout.rows):
         notes.append(f"importance is of {table.rows:,} rows, for want of time")
     explained = min(EXPLAINED, 1 + MOST_VALUES // (len(names) * (len(names) + 1)))
@@ -59,14 +59,25 @@ def importance(evidence: Evidence, seconds: float) -> tuple[tuple[Importance, ..
 
 def _enough_rows(
     evidence: Evidence, rng: np.random.Generator, columns: int, seconds: float
-) -> Table:
-    """As many holdout rows as can be answered so often within that time."""
-    table = evidence.holdout.take(rng.permutation(evidence.holdout.rows)[:ROWS])
+) -> tuple[Table, Array | None]:
+    """As many holdout rows as can be answered so often within that time, and what varies
+    together."""
+    table, clusters = _some_rows(evidence, rng)
     started = time.monotonic()
     evidence.answer(table.feeds)
     a_row = (time.monotonic() - started) / table.rows
-    most = int(seconds / (a_row * (REPEATS + 1) * columns + 1e-9))
-    return table.take(slice(0, max(FEWEST_ROWS, most)))
+    most = max(FEWEST_ROWS, int(seconds / (a_row * (REPEATS + 1) * columns + 1e-9)))
+    return table.take(slice(0, most)), None if clusters is None else _numbered(clusters[:most])
+
+
+def _some_rows(evidence: Evidence, rng: np.random.Generator) -> tuple[Table, Array | None]:
+    rows = rng.permutation(evidence.holdout.rows)[:ROWS]
+    clusters = evidence.clusters
+    return evidence.holdout.take(rows), None if clusters is None else _numbered(clusters[rows])
+
+
+def _numbered(clusters: Array) -> Array:
+    return np.asarray(np.unique(clusters, return_inverse=True)[1])
 
 
 def groups(evidence: Evidence, seconds: float) -> tuple[Importance, ...]:
@@ -74,17 +85,22 @@ def groups(evidence: Evidence, seconds: float) -> tuple[Importance, ...]:
     others, so that none seems to matter."""
     end = time.monotonic() + seconds
     rng = np.random.default_rng(evidence.seed + 1)
-    table = evidence.holdout.take(rng.permutation(evidence.holdout.rows)[:ROWS])
+    table, clusters = _some_rows(evidence, rng)
     found = []
     for columns in related(evidence.schema, evidence.train.feeds):
         if time.monotonic() > end:
             break
-        found.append(Importance(", ".join(columns), columns, _loss(evidence, table, columns, rng)))
+        loss = _loss(evidence, table, clusters, columns, rng)
+        found.append(Importance(", ".join(columns), columns, loss))
     return tuple(sorted(found, key=lambda one: -one.loss.value))
 
 
 def _loss(
-    evidence: Evidence, table: Table, columns: Sequence[str], rng: np.random.Generator
+    evidence: Evidence,
+    table: Table,
+    clusters: Array | None,
+    columns: Sequence[str],
+    rng: np.random.Generator,
 ) -> Interval:
     """What shuffling costs in the goal metric; the mean over repeats."""
     goal, plain = evidence.goal, evidence.answer(table.feeds)
@@ -93,7 +109,7 @@ def _loss(
         order = rng.permutation(table.rows)
         mixed = {**table.feeds, **{name: table.feeds[name][order] for name in columns}}
         own, other = (_labelled(evidence, a) for a in (plain, evidence.answer(mixed)))
-        found.append(paired_gain(goal, table.target, own, other))
+        found.append(paired_gain(goal, table.target, own, other, clusters=clusters))
     value, low, high = np.mean([[i.value, i.low, i.high] for i in found], axis=0)
     return Interval(float(value), float(low), float(high))
 
