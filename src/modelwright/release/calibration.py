@@ -105,12 +105,17 @@ def _bins(stated: Array) -> Array:
     return np.asarray(first * bins // max(1, len(stated)))
 
 
-def calibration_curve(stated: Array, true: Array) -> Curve:
-    """Share that came true against what was stated, with Wilson's intervals of 95 %."""
+def calibration_curve(stated: Array, true: Array, clusters: Array | None = None) -> Curve:
+    """Share that came true against what was stated, with Wilson's intervals of 95 %, of as many
+    rows as those of clusters that vary together are worth."""
     _, place = np.unique(_bins(stated), return_inverse=True)
-    sizes = np.bincount(place)
+    counts = sizes = np.bincount(place)
     x = np.bincount(place, weights=stated) / sizes
     share = np.bincount(place, weights=true) / sizes
+    if clusters is not None:
+        alone, together = (_gaps(stated, true, c)[1].diagonal() for c in (None, clusters))
+        sizes = sizes * np.where(together > 0, alone / np.where(together > 0, together, 1), 1)
+        sizes = np.maximum(sizes, 1.0)
     z = stats.norm.ppf(0.975)
     middle = (share + z**2 / (2 * sizes)) / (1 + z**2 / sizes)
     reach = z * np.sqrt(share * (1 - share) / sizes + z**2 / (4 * sizes**2)) / (1 + z**2 / sizes)
@@ -118,7 +123,7 @@ def calibration_curve(stated: Array, true: Array) -> Curve:
         "calibration", tuple(x.tolist()), tuple(share.tolist()),
         tuple(np.maximum(middle - reach, 0).tolist()),
         tuple(np.minimum(middle + reach, 1).tolist()),
-        tuple(sizes.tolist()),
+        tuple(counts.tolist()),
     )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def curves(evidence: Evidence) -> tuple[Curve, ...]:
         for code in _classes(y, answers):
             of = evidence.schema.target.levels[code]
             found += ranking(y == code, answers[:, code], rng, of, evidence.clusters)
-        found.append(calibration_curve(*stated_and_true(answers, y)))
+        found.append(calibration_curve(*stated_and_true(answers, y), evidence.clusters))
     else:
         found.append(residuals(y, answers))
     if evidence.ordered:
