@@ -14,6 +14,7 @@ import pytest
 
 import modelwright as mw
 from modelwright.core.evaluation import Curve
+from modelwright.core.records import Interval
 from modelwright.release.compare_page import compare_page, lines
 from modelwright.release.model_page import curves_page, learning_in_words
 from modelwright.release.report import render, to_judge
@@ -195,6 +196,21 @@ def test_two_runs_side_by_side(records: RunRecords, tmp_path: Path) -> None:
     for width in (1280, 390):
         found = json.loads(measured(out, width, tmp_path).replace("&quot;", '"'))
         assert found["page"] <= width, found
+
+
+def test_costs_that_are_written_alike_are_not_called_better(records: RunRecords) -> None:
+    """Memory and size have no interval; costs are of the hour in which they were measured."""
+    one = dataclasses.replace(records, measured=msgspec.structs.replace(
+        records.measured, size=33_701, memory=Interval(62.01e6, 62.01e6, 62.01e6),
+        latency_p95=Interval(0.005, 0.004, 0.006),
+    ))  # fmt: skip
+    other = dataclasses.replace(records, measured=msgspec.structs.replace(
+        one.measured, size=33_702, memory=Interval(62.02e6, 62.02e6, 62.02e6),
+        latency_p95=Interval(0.002, 0.001, 0.003),
+    ))  # fmt: skip
+    found = {line.what: line.better for line in lines(one, other)}
+    assert found["size"] == found["memory"] == "equal as far as is written"
+    assert found["latency_p95"] == "the second is better, measured at different times"
 
 
 def test_the_pages_look_like_something(released: mw.Released, tmp_path: Path) -> None:

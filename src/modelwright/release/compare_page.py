@@ -14,6 +14,8 @@ from modelwright.release.run_records import RunRecords
 from modelwright.release.standings import kept_standings
 from modelwright.release.verdict import headline
 
+TIMED = ("latency_p95", "throughput", "memory")
+
 
 def compare_page(one: RunRecords, other: RunRecords, found: list[Line]) -> str:
     """The whole page; `found`: what `lines` says of the two."""
@@ -117,12 +119,16 @@ def _measured(records: RunRecords) -> dict[str, Interval]:
 
 
 def _better(metric: str, a: Interval, b: Interval) -> str:
-    """Only where the intervals do not overlap."""
+    """Only where the intervals do not overlap, and what is written differs; what a machine took was
+    measured at two times, so that its state is in the difference."""
+    if a.value != b.value and show(metric, a.value) == show(metric, b.value):
+        return "equal as far as is written"
+    when = ", measured at different times" if metric in TIMED else ""
     higher = METRICS[metric].better == "higher"
     if a.low > b.high:
-        return "the first is better" if higher else "the second is better"
+        return ("the first is better" if higher else "the second is better") + when
     if b.low > a.high:
-        return "the second is better" if higher else "the first is better"
+        return ("the second is better" if higher else "the first is better") + when
     return "" if a.value == b.value else "within their intervals"
 
 
