@@ -13,6 +13,7 @@ import modelwright as mw
 from modelwright.core.intake import feeds_from_rows
 from modelwright.core.schema import Target
 from modelwright.core.spec_file import parse_spec
+from modelwright.core.spec_serve import ServeSpec
 from modelwright.serve import journal_files
 from modelwright.serve.from_spec import settings_from
 from modelwright.serve.journal import Recorder
@@ -44,6 +45,17 @@ def test_the_spec_is_right_and_shows_the_defaults(tmp_path: Path) -> None:
     short = settings(tmp_path, "serve: {journal: {to: 's3://bucket/j', keep: 2 d}}")
     assert (short.to, short.keep) == ("s3://bucket/j", 2 * 86_400.0)
     assert settings(tmp_path, "") == Journaling()
+
+
+def test_a_place_on_the_command_line_switches_it_on_or_moves_it(tmp_path: Path) -> None:
+    found = settings_from(ServeSpec(), (), {}, folder=tmp_path, journal="kept")
+    assert found.journal == Journaling(to=str(tmp_path / "kept"))
+    spec = ServeSpec.model_validate({"journal": {"to": "journal", "rows": 7}})
+    moved = settings_from(spec, (), {}, folder=tmp_path, journal="memory://j").journal
+    assert (moved.to, moved.rows) == ("memory://j", 7)
+    assert settings_from(spec, (), {}, journal=None).journal.to.endswith("/journal")
+    with pytest.raises(mw.ModelwrightError, match="journal has no place"):
+        settings_from(spec, (), {}, journal=" ")
 
 
 def test_the_table_of_columns_is_whole_and_the_code_runs(

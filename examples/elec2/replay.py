@@ -1,7 +1,7 @@
 """Play the rest of the stream to the service, in time order, with truths that come late.
 
     python replay.py history                 # write history.csv: the first fifth
-    python replay.py play http://127.0.0.1:8737 [--rows 20000] [--rate 500] [--late 1000]
+    python replay.py play http://127.0.0.1:8737 [--rows 36000] [--rate 500] [--late 1000]
 
 Stands for your callers: it knows the service's address and nothing else of Modelwright.
 """
@@ -87,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["history", "play"])
     parser.add_argument("address", nargs="?", default="http://127.0.0.1:8737")
-    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--rows", type=int, default=36_000)
     parser.add_argument("--rate", type=float, default=500.0)
     parser.add_argument("--late", type=int, default=1000)
     given = parser.parse_args()

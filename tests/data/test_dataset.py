@@ -57,6 +57,8 @@ def write(folder: Path, table: pl.DataFrame) -> None:
         ("bought", "  read: {dates: {big: '%Y'}}\n", "data.read.dates.big: the column is number"),
         ("bought", "  accept: {sentinel: [bigg]}\n", "data.accept names 'bigg'"),
         ("bought", "  accept: [leekage]\n", "id you mean 'leakage'?"),
+        ("bought", "watch: {drift: {columns: {bigg: {ignore: true}}}}\n", "watch.drift.columns na"),
+        ("bought", "watch: {canary: {key: custmer}}\n", "watch.canary.key names 'custmer'"),
     ],
 )
 def test_wrong_specs_for_a_table(tmp_path: Path, target: str, more: str, said: str) -> None:
@@ -64,6 +66,12 @@ def test_wrong_specs_for_a_table(tmp_path: Path, target: str, more: str, said: s
     with pytest.raises(DataError) as caught:
         load(spec_for(tmp_path, "t.csv", target, more))
     assert said in str(caught.value)
+
+
+def test_answers_may_be_named_where_they_are_watched(tmp_path: Path) -> None:
+    write(tmp_path, mixed_table(200))
+    watch = "watch: {drift: {columns: {score: {ignore: true}, prediction: {distance: 0.1}}}}\n"
+    assert load(spec_for(tmp_path, "t.csv", "bought", watch)).record.rows == 200
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from modelwright.core.records import Interval
 from modelwright.serve.journal_store import Folder
 from modelwright.watch import expected
 from modelwright.watch.answered import answered
-from modelwright.watch.estimate import loss_curve
+from modelwright.watch.estimate import calibrator, expected_confusion, loss_curve
 from modelwright.watch.expected import Expected, Sums, grown
 from modelwright.watch.reference import Live as Reference
 from projects import mixed_table
@@ -79,3 +79,19 @@ def test_sums_of_values_add_up() -> None:
     whole = curve.estimate(predictions)
     found = (Sums() + first + second).loss(reference)
     assert found.value == pytest.approx(whole.value / 4) and found.low == whole.low / 4
+
+
+def test_the_matrix_is_that_of_all_parts_and_old_sums_have_none() -> None:
+    chance = np.random.default_rng(1).random(900)
+    made = calibrator(chance, (np.random.default_rng(2).random(900) < chance).astype(np.int64))
+    reference = Reference("d", msgspec.Raw(b"{}"), Interval(0, 0, 0), 1.0, 900, calibrator=made)
+    answers, codes = np.stack([1 - chance, chance], axis=1), (chance > 0.5).astype(np.int64)
+    parts = [expected.of(answers[at::3], codes[at::3], reference) for at in range(3)]
+    [found] = sum(parts, Sums()).matrix(reference, ("no", "yes"), "back-test")
+    whole = expected_confusion(made.probabilities(chance), codes)
+    assert f"recall {whole[1, 1] / whole[1].sum():.3f}" in found.measured
+    right = f"{codes.sum():,} said to be yes, {whole[1, 1]:,.0f} rightly"
+    assert right in found.measured and found.why == "back-test"
+    old = Sums(10, (8.0, 1.0))
+    assert (old + parts[0]).matrix(reference, ("no", "yes"), "") == []
+    assert (old + parts[0]).loss(reference).value == pytest.approx(1 - (8 + parts[0].of[0]) / 310)

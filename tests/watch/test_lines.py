@@ -10,8 +10,11 @@ import msgspec
 from rich.console import Console
 
 import modelwright as mw
+from modelwright.core.records import Finding
+from modelwright.watch.episodes import Episode
 from modelwright.watch.lines import as_plain, watch_lines
 from modelwright.watch.look import Advice
+from modelwright.watch.loop import Look, Status
 from modelwright.ways_in.render_watch import show_watch
 from watch.live import BEGIN, copied, drifted
 
@@ -36,3 +39,11 @@ def test_a_look_in_a_few_lines(released: mw.Released, tmp_path: Path) -> None:
     again = other.look(BEGIN + 1240)
     assert not any(line.new for line in watch_lines(again)) and len(again.open) == 3
     other.close()
+
+
+def test_a_part_with_an_open_episode_is_not_called_well() -> None:
+    worst = Finding("quality alarm", "loss", "fail", "a mean loss of .5", severity="error")
+    going = {"quality alarm": Episode("shop/quality alarm/1", "2026-11-20T10:00", 1, worst)}
+    look = Look("shop", "1", 0.0, 0, (Status("quality", open=going), Status("canary")))
+    states = [(line.name, line.state) for line in watch_lines(look)]
+    assert states == [("quality", "warning"), ("quality alarm", "error"), ("canary", "well")]

@@ -287,12 +287,14 @@ def test_the_estimate_is_trusted_only_with_its_record(live: Live) -> None:
     truths = Truths(live)
     truths.answer(0, 3000)
     found = look(live, 1)
-    [estimated] = [f for f in found.findings if f.check != "limit"]
+    estimated, matrix = [f for f in found.findings if f.check != "limit"]
     assert estimated.interval is not None and estimated.verdict != "fail"
+    assert (matrix.subject, matrix.why) == ("confusion matrix", estimated.why)
+    assert "not trusted" in matrix.why
     assert windows_of(found, ESTIMATE) == [False]
     again = look(live, 1.05, found.state)
     assert windows_of(again, ESTIMATE) == [], "most of its answers were in the window before"
-    assert [f.check for f in again.findings] == [estimated.check]
+    assert [f.check for f in again.findings] == [estimated.check, matrix.check]
 
 
 def test_rows_are_in_order_of_time_whatever_the_order_of_files(live: Live) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from modelwright.serve.journal_store import place_of
 from modelwright.serve.labels import read
 from modelwright.ways_in.arguments import WatchArguments
 from modelwright.ways_in.watch import watch
-from watch.live import BEGIN, Live, usual
+from watch.live import BEGIN, Live, drifted, usual
 from ways_in.test_cli import cli, refused
 
 
@@ -62,6 +63,22 @@ def test_one_look_as_json_has_lines(live: Path) -> None:
     assert found["look"]["files"] == 1
     shown = cli(live, "watch", "--once")
     assert shown.returncode == 0 and "no new challenger" in shown.stdout
+
+
+def test_an_alert_to_the_log_is_heard_when_it_is_over_too(project: Path) -> None:
+    found = Live.of(project)
+    spec = project / "modelwright.yaml"
+    spec.write_text(spec.read_text().replace("rows: 400}", "rows: 400, alerts: [{to: log}]}"))
+    begin = int(time.time()) // 600 * 600 - 7200
+    for number in range(8):
+        rows = drifted(number) if number < 2 else usual(number)
+        found.answer(rows, begin + 600 * number)
+    found.close()
+    done = cli(project, "watch", "--once", "--json")
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stderr.splitlines() if line.startswith("alert {")]
+    said = {one["what"] for line in told if (one := json.loads(line[6:]))["cause"] == "drift"}
+    assert said == {"opened", "resolved"}
 
 
 def test_labels_come_from_a_file_and_the_page_is_written(live: Path) -> None:

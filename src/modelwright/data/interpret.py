@@ -69,7 +69,7 @@ def parse(frame: pl.DataFrame, spec: Spec, source: Source, numbers: Array | None
         DataError: the target or a named column does not fit.
     """
     data = spec.data
-    _check_named_columns(frame, data, spec.expect)
+    _check_named_columns(frame, spec)
     plain = plain_numbers(frame)
     hints, notes, detected = hints_for(frame, data, source, plain)
     read = target.read_target(frame, data, hints)
@@ -310,6 +310,10 @@ def broken_contract(column: Column, values: Array) -> list[Finding]:
     ]  # fmt: skip
 
 
+_ANSWERS = ("score", "prediction")
+"""Columns of the journal that no table has."""
+
+
 def _is_column(subject: str) -> bool:
     """Whether what `data.accept` names is a column rather than the table, target or split."""
     return subject not in ("all", "table", "target", "split", "train and holdout") and (
@@ -317,9 +321,8 @@ def _is_column(subject: str) -> bool:
     )
 
 
-def _check_named_columns(
-    frame: pl.DataFrame, data: DataSpec, expect: Mapping[str, ExpectSpec]
-) -> None:
+def _check_named_columns(frame: pl.DataFrame, spec: Spec) -> None:
+    data, watch = spec.data, spec.watch
     given = {
         "data.drop": data.drop,
         "data.private": data.private,
@@ -328,7 +331,9 @@ def _check_named_columns(
         "data.spellings": list(data.spellings),
         "data.read.dates": list(data.read.dates),
         "data.read.missing": [name for name in data.read.missing if name != "*"],
-        "expect": list(expect),
+        "expect": list(spec.expect),
+        "watch.drift.columns": [n for n in watch.drift.columns if n not in _ANSWERS],
+        "watch.canary.key": [watch.canary.key] if watch.canary.key else [],
         "data.accept": [n for names in data.accept.values() for n in names if _is_column(n)],
         "data.split.by": [data.split.by] if data.split.by else [],
         "data.split.sealed": [data.split.sealed] if data.split.sealed else [],

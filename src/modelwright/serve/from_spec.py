@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from modelwright.core.errors import ModelwrightError, NoSuchModel, UsageError
-from modelwright.core.spec_serve import ServeSpec
+from modelwright.core.spec_serve import JournalSpec, ServeSpec
 from modelwright.core.store import from_json
 from modelwright.pack.artefact import MANIFEST
 from modelwright.release import trust
@@ -33,7 +33,8 @@ def server_settings(
         references: `NAME` follows its champion as it changes, `NAME@challenger` that alias;
             `NAME/3` and a model folder stay as they are.
         folder: the project folder.
-        said: fields of `Settings` in place of the spec's; None for its own.
+        said: fields of `Settings` in place of the spec's; None for its own. As `journal` a place is
+            enough: see `settings_from`.
 
     Raises:
         RegistryError: there is no such model.
@@ -128,15 +129,18 @@ def settings_from(
         environ: holds the tokens that the spec names.
         folder: that the paths of TLS files are relative to.
         said: fields of `Settings` that the command line gives; None for those that it does not.
+            A text as `journal` is where it is kept, in place of `serve.journal.to`.
 
     Raises:
-        UsageError: a token's variable is missing or cannot be used.
+        UsageError: a token's variable is missing or cannot be used; the journal has no place.
 
     Example:
         >>> settings_from(ServeSpec(workers=2), (), {}, port=0).port
         0
     """
-    tls = spec.tls
+    tls, place = spec.tls, None
+    if isinstance(said.get("journal"), str):
+        place = said.pop("journal")
     found = Settings(
         models=sources,
         host=spec.host,
@@ -159,7 +163,7 @@ def settings_from(
         constant=spec.constant,
         breaker=Breaking(**spec.breaker.model_dump()),
         cache=Caching(**spec.cache.model_dump()),
-        journal=_journal(spec, folder),
+        journal=_journal(spec, folder, place),
         access_log=spec.access_log,
         key=spec.key,
     )
@@ -167,10 +171,15 @@ def settings_from(
     return msgspec.structs.replace(found, **given)
 
 
-def _journal(spec: ServeSpec, folder: Path) -> Journaling:
-    if spec.journal is None:
+def _journal(spec: ServeSpec, folder: Path, place: str | None) -> Journaling:
+    told = spec.journal
+    if place is not None:
+        if not place.strip():
+            raise UsageError("The journal has no place.", hint="Such as: --journal journal")
+        told = (told or JournalSpec(to=place)).model_copy(update={"to": place})
+    if told is None:
         return Journaling()
-    said = spec.journal.model_dump()
-    if "://" not in spec.journal.to:
-        said["to"] = str(folder.absolute() / spec.journal.to)
+    said = told.model_dump()
+    if "://" not in told.to:
+        said["to"] = str(folder.absolute() / told.to)
     return Journaling(**said)

@@ -7,12 +7,13 @@ are kept by slots of time, and each look reads only what was answered since the 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 
 from modelwright.core.intake import Array
-from modelwright.core.records import Interval
+from modelwright.core.records import Finding, Interval
 from modelwright.watch import estimate
 from modelwright.watch.answered import said
 from modelwright.watch.reference import Live
@@ -20,6 +21,8 @@ from modelwright.watch.subject import Subject
 
 SLOTS = 240
 """A window has about so many, however long it is."""
+MOST_CLASSES = 5
+"""Of more the expected confusion matrix is not kept: it is added up for each slot."""
 
 
 class Sums(msgspec.Struct, frozen=True, array_like=True):
@@ -27,7 +30,8 @@ class Sums(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         rows: answers.
-        of: classes: expected hits and their variance. Values: rows in each step of the loss curve.
+        of: classes: expected hits, their variance, and the expected confusion matrix row by row
+            (`MOST_CLASSES`). Values: rows in each step of the loss curve.
     """
 
     rows: int = 0
@@ -36,17 +40,41 @@ class Sums(msgspec.Struct, frozen=True, array_like=True):
     def __add__(self, other: Sums) -> Sums:
         if not self.rows or not other.rows:
             return self if self.rows else other
-        of = tuple(a + b for a, b in zip(self.of, other.of, strict=True))
+        # slots of an older watcher have no matrix: then the sum has none
+        of = tuple(a + b for a, b in zip(self.of, other.of, strict=False))
         return Sums(self.rows + other.rows, of)
 
     def loss(self, live: Live) -> Interval:
         """Mean loss that is to be expected, see `reference.Live.loss`."""
         if live.calibrator is not None:
-            hit = estimate.accuracy_of(float(self.rows), *self.of)
+            hit = estimate.accuracy_of(float(self.rows), *self.of[:2])
             return Interval(1 - hit.value, 1 - hit.high, 1 - hit.low)
         assert live.curve is not None
         found = live.curve.estimate_of(np.array(self.of))
         return Interval(found.value / live.scale, found.low / live.scale, found.high / live.scale)
+
+    def matrix(self, live: Live, levels: Sequence[str], why: str) -> list[Finding]:
+        """The expected confusion matrix in words; nothing where there is none. It raises
+        no alarm: the loss does.
+
+        Args:
+            levels: the classes.
+            why: the back-test of the loss, which comes of the same probabilities.
+        """
+        cells = self.of[2:] if live.calibrator is not None else ()
+        if not cells:
+            return []
+        confusion = np.array(cells).reshape(len(levels), len(levels))
+        metrics = estimate.from_confusion(confusion)
+        told = [f"{name} {value:.3f}" for name, value in metrics.items() if math.isfinite(value)]
+        said = zip(levels, confusion.sum(axis=0), np.diag(confusion), strict=True)
+        told += [f"{many:,.0f} said to be {one}, {right:,.0f} rightly" for one, many, right in said]
+        told += ["without labels"]
+        return [
+            Finding(
+                "estimate", "confusion matrix", "pass", "; ".join(told), why=why, severity="info"
+            )
+        ]  # fmt: skip
 
 
 class Expected(msgspec.Struct, frozen=True):
@@ -81,7 +109,10 @@ def of(answers: Array, codes: Array | None, live: Live) -> Sums:
     """
     if live.calibrator is not None and codes is not None:
         scores = answers[:, 1] if answers.shape[1] == 2 else answers
-        rows, *found = estimate.hits(live.calibrator.probabilities(scores), codes)
+        probabilities = live.calibrator.probabilities(scores)
+        rows, *found = estimate.hits(probabilities, codes)
+        if probabilities.shape[1] <= MOST_CLASSES:
+            found += estimate.expected_confusion(probabilities, codes).ravel().tolist()
         return Sums(int(rows), tuple(found))
     assert live.curve is not None
     counts = live.curve.counts(answers)

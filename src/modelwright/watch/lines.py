@@ -73,6 +73,8 @@ def _part(part: Status, names: Names) -> Line:
         first = f"{failed[0].check} of {names.shown(failed[0].subject)}"
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
         return Line("part", part.part, "warning", first + more)
+    if part.open:
+        return Line("part", part.part, "warning", "nothing new, and it is not over yet")
     if part.waits:
         return Line("part", part.part, "waits", part.waits)
     return Line("part", part.part, "well")

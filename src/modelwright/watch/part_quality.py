@@ -266,11 +266,13 @@ def _without_truths(
     test = estimate.back_test(record)
     value = state.expected.total.loss(live)
     found = estimate.judged("loss", value, live.loss.high, test, higher=False)
+    levels = subject.champion.manifest.schema.target.levels
+    shown = [found, *state.expected.total.matrix(live, levels, found.why)]
     if end - length < state.guessed:
-        return state, [], [found]
+        return state, [], shown
     points["estimated loss"] = [_point(end, found.interval, rows)]
     window = Window("", frozenset({ESTIMATE}), _bad({ESTIMATE: [found]}))
-    return msgspec.structs.replace(state, guessed=end), [window], [found]
+    return msgspec.structs.replace(state, guessed=end), [window], shown
 
 
 def _bad(found: dict[str, list[Finding]]) -> dict[str, Finding]:

@@ -138,7 +138,8 @@ def journal_place(spec: Spec, folder: Path) -> str:
     if journal is None:
         raise UsageError(
             f"{spec.name} keeps no journal, so there is nothing to watch.",
-            hint="Give serve.journal.to in the spec, and restart the server.",
+            hint="Give serve.journal.to in the spec; a version that was released without it is "
+            "served with --journal.",
         )
     return journal.to if "://" in journal.to else str(folder.absolute() / journal.to)
 

@@ -233,6 +233,7 @@ def serve(given: arguments.ServeArguments, progress: Progress) -> results.ServeR
     settings = mw.server_settings(
         given.models, folder=given.project, host=given.host, port=given.port,
         grpc_port=given.grpc_port, metrics_port=given.metrics_port, workers=given.workers,
+        journal=given.journal,
     )  # fmt: skip
     settings = msgspec.structs.replace(settings, called=present_call())
     reading, writing = os.pipe()  # tokens are in it: no file, and no command line that ps shows

@@ -145,6 +145,7 @@ class ServeArguments(ProjectArguments):
     grpc_port: int | None = _port(None, "Port for gRPC; 0 takes a free one.")
     metrics_port: int | None = _port(None, "Port for Prometheus, beside /metrics.")
     workers: int | None = _option(None, "Processes that answer.")
+    journal: str | None = _option(None, "Folder or URL for the journal; also switches it on.")
 
 
 class DashboardArguments(ProjectArguments):

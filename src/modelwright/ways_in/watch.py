@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -53,6 +54,7 @@ def _report(given: arguments.WatchArguments, progress: Progress) -> results.Watc
 
 def _live(given: arguments.WatchArguments, progress: Progress) -> results.WatchResult:
     looks, last = 0, None
+    _hear_alerts()
     with mw.watcher(given.spec) as made:
         model = made.spec.name
         progress.stage("watch", model)
@@ -67,6 +69,15 @@ def _live(given: arguments.WatchArguments, progress: Progress) -> results.WatchR
                     _tell(found, progress)
     shown = dict(as_plain(last)) if last else None
     return results.WatchResult(model=model, looks=looks, look=shown)
+
+
+def _hear_alerts() -> None:
+    """Show what `to: log` writes, that an episode is over included, which is information only."""
+    log = logging.getLogger("modelwright.watch")
+    if not log.hasHandlers():
+        log.addHandler(logging.StreamHandler())
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.INFO)
 
 
 def _tell(found: Look | ModelwrightError, progress: Progress) -> None:
