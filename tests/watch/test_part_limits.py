@@ -13,6 +13,7 @@ from typing import Any, get_args
 import pytest
 
 import modelwright as mw
+from modelwright.core.limits import METRICS
 from modelwright.core.records import Finding
 from modelwright.core.spec_watch import LiveLimit
 from modelwright.core.traffic import Traffic
@@ -22,6 +23,7 @@ from modelwright.serve.settings import Breaking, Source
 from modelwright.watch.episodes import Event, Watched, step
 from modelwright.watch.look import Looked
 from modelwright.watch.part_limits import LimitsPart
+from modelwright.watch.series_page import metric_of
 from modelwright.watch.subject import Known, Library, Subject
 from projects import spec_for, writable_copy
 from serve.running import Running, serving, until
@@ -113,12 +115,16 @@ def test_a_healthy_server(released: mw.Released, tmp_path: Path) -> None:
     [window] = found.windows
     assert {"server", "latency", "memory", "errors", "age", "restarts"} <= window.judged
     points = {name: one[0] for name, one in found.points.items()}
-    assert set(points) == {"p95", "rate", "error share", "memory"}
+    assert set(points) == {"latency_p95", "rate", "error share", "memory"}
+    drawn = {metric_of(name) for name in points} & METRICS.keys()
+    assert drawn == {"latency_p95", "memory"}, "against its limit, by the report"
     assert points["rate"].value == 0.5 and points["rate"].at == BEGIN + 300
-    p95 = points["p95"]
+    p95 = points["latency_p95"]
     assert p95.rows == 150 and p95.low is not None and p95.high is not None
     assert p95.low <= p95.value <= p95.high <= 1.0
-    assert points["memory"].value > 1e7 and watcher.events == []
+    memory = judged["memory"].interval
+    assert memory is not None and memory.value > 1e7 and watcher.events == []
+    assert (points["memory"].value, points["memory"].high) == (memory.value, memory.high)
     assert of(watcher.look(360))["latency_p95"] == judged["latency_p95"]  # the last window stays
 
 
@@ -300,7 +306,7 @@ def test_two_servers_are_added_up(released: mw.Released, tmp_path: Path) -> None
         predict(two, 50)
         found = watcher.look(300)
         assert found.points["rate"][0].value == pytest.approx(0.4)
-        assert found.points["p95"][0].rows == 120
+        assert found.points["latency_p95"][0].rows == 120
         two.end()
         finding = of(watcher.look(360))["server"]
         assert finding.verdict == "fail" and finding.subject == f"{url(two)}/metrics"

@@ -227,20 +227,21 @@ def _age(subject: Subject, spec: LiveLimitsSpec) -> Ruling:
 
 
 def _points(tally: Tally, number: str) -> dict[str, list[Point]]:
+    """Series of a window; those of a limit go by its metric, so that the report draws both."""
     counted, at, rows = tally.counted, tally.until, int(tally.counted.answered)
     rate = counted.answered / tally.seconds
     found = {"rate": [Point(at, rate, rows=rows, version=number)]}
     if counted.within and max(counted.within.values()):
         p95 = quantile_p95(counted.within)
         answers = int(max(counted.within.values()))
-        found["p95"] = [Point(at, p95.value, p95.low, p95.high, answers, number)]
+        found["latency_p95"] = [Point(at, p95.value, p95.low, p95.high, answers, number)]
     if counted.asked:
         share = interval(counted.failed, counted.asked)
         found["error share"] = [
             Point(at, share.value, share.low, share.high, int(counted.asked), number)
         ]
     if tally.memory is not None:
-        found["memory"] = [Point(at, tally.whole, version=number)]
+        found["memory"] = [Point(at, *tally.memory, version=number)]
     return found
 
 
