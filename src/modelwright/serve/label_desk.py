@@ -63,8 +63,8 @@ class Off:
     async def take(self, *_: object, **__: object) -> Response:
         """Refuse."""
         raise ProtocolError(
-            409, "This server keeps no journal, so labels have nothing to belong to: set "
-            "serve.journal.to in the spec."
+            409, "This server keeps no journal, so labels have nothing to belong to: start it with "
+            "--journal, or release with serve.journal in the spec."
         )  # fmt: skip
 
     def close(self) -> None:
