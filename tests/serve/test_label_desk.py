@@ -76,7 +76,7 @@ def test_labels_are_kept_counted_and_refused(source: Source, tmp_path: Path) -> 
 def test_without_a_journal_there_is_no_place(source: Source, tmp_path: Path) -> None:
     with serving(tmp_path, source) as server:
         found = server.ask(ROUTE, label("a"))
-        assert found.status == 409 and "serve.journal.to" in found.json()["error"]
+        assert found.status == 409 and "--journal" in found.json()["error"]
 
 
 def test_an_end_of_the_server_confirms_what_it_keeps(source: Source, tmp_path: Path) -> None:
