@@ -151,8 +151,9 @@ def test_what_a_retraining_said_is_found_among_other_words() -> None:
     assert in_words(warned + done, 0) == "version 4 is challenger"
     failed = json.dumps({"error": {"message": "There is no shop.csv."}})
     assert in_words(failed + "\n", 2) == "There is no shop.csv."
-    refused = json.dumps({"run": {"version": None, "verdict": "fail"}}, indent=2)
-    assert in_words(refused, 1) == "verdict fail"
+    told = "shop was not released: recent version 1 failed."
+    refused = {"version": None, "verdict": "fail", "headline": told}
+    assert in_words(json.dumps({"run": refused}, indent=2), 1) == told, "by which gate"
     assert in_words("Killed", -9) == "exit code -9"
 
 

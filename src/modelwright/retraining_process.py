@@ -250,4 +250,6 @@ def _in_words(text: str, code: int) -> str:
     run = said.get("run") or {}
     if run.get("version"):
         return f"version {run['version']} is {run.get('alias') or 'registered'}"
-    return f"verdict {run['verdict']}" if "verdict" in run else f"exit code {code}"
+    if "verdict" in run:
+        return str(run.get("headline") or f"verdict {run['verdict']}")[:500]
+    return f"exit code {code}"
