@@ -76,6 +76,8 @@ def cost_of_more(ledger: Ledger, spec: Spec, dataset: Dataset) -> float:
     shrink = spec.pack.drop_at_most is not None or ledger.bounded
     sources = _worth_shortening(ledger, ranked) if shrink else []
     shorter = [c.seconds * sum(SHORTER) for c in sources]
+    if sources and sources[0].broken:  # one in time is worth more than another trial's last fold
+        shorter.append(ledger.trainer.workers * max(c.seconds_a_fold for c in ranked))
     narrower = [c.seconds for c in ranked][:1] if spec.pack.drop_at_most is not None else []
     return sum([*pupils, *shorter, *narrower])
 
@@ -146,14 +148,16 @@ def _shorten(ledger: Ledger, source: Candidate) -> None:
 
 
 def _of_fewer_rounds(ledger: Ledger, source: Candidate, rounds: int) -> list[Candidate]:
-    if rounds < 1 or not ledger.fits(source):
+    part = rounds / source.rounds if source.rounds else 0.0
+    seconds = part * source.seconds / ledger.trainer.workers
+    if rounds < 1 or ledger.budget.spent + seconds + ledger.reserve > ledger.budget.total:
         return []
     short = Candidate(
         len(ledger.candidates), source.family, "shortened",
         {**source.params, **source.settled}, fixed_rounds=rounds,
-        note=f"{rounds / source.rounds:.0%} of the rounds of candidate {source.number}",
+        note=f"{part:.0%} of the rounds of candidate {source.number}",
     )  # fmt: skip
-    ledger.advance([ledger.add(short)], len(source.outcomes))
+    ledger.advance([ledger.add(short)], len(source.outcomes), whatever=True)
     return [short]
 
 
