@@ -50,6 +50,10 @@ def make_more(ledger: Ledger, spec: Spec, dataset: Dataset, families: Sequence[F
     singles = [c for c in ledger.complete() if c.origin not in MADE]
     if not singles:
         return
+    sources = _worth_shortening(ledger, singles)
+    shut_out = bool(sources[0].broken)
+    if shut_out:  # what limits may let in comes before blends, which cost more than what is in them
+        _shorten_all(ledger, sources)
     found = recipes(ledger.scorecard, ledger.folds, singles) if spec.fit.blend else []
     made = [ledger.add(blended(len(ledger.candidates), recipe)) for recipe in found]
     if ledger.bounded:
@@ -58,8 +62,7 @@ def make_more(ledger: Ledger, spec: Spec, dataset: Dataset, families: Sequence[F
     if made:
         _distil(ledger, dataset, families, ledger.chooser.ranked(made)[0])
     if spec.pack.drop_at_most is not None or ledger.bounded:
-        for source in _worth_shortening(ledger, singles):
-            _shorten(ledger, source)
+        _shorten_all(ledger, [] if shut_out else sources)
         best = ledger.chooser.ranked([*singles, *made])[0]
         for stored in SMALLER:
             _quantise(ledger, dataset, best, stored)
@@ -76,8 +79,6 @@ def cost_of_more(ledger: Ledger, spec: Spec, dataset: Dataset) -> float:
     shrink = spec.pack.drop_at_most is not None or ledger.bounded
     sources = _worth_shortening(ledger, ranked) if shrink else []
     shorter = [c.seconds * sum(SHORTER) for c in sources]
-    if sources and sources[0].broken:  # one in time is worth more than another trial's last fold
-        shorter.append(ledger.trainer.workers * max(c.seconds_a_fold for c in ranked))
     narrower = [c.seconds for c in ranked][:1] if spec.pack.drop_at_most is not None else []
     return sum([*pupils, *shorter, *narrower])
 
@@ -131,6 +132,11 @@ def _worth_shortening(ledger: Ledger, candidates: Sequence[Candidate]) -> list[C
     others = [c for c in ranked if firsts.get(c.name) is c and c.seconds <= most]
     chosen = {c.number: c for c in [*ranked[:1], *others]}.values()
     return sorted(list(chosen)[:SHORTENED], key=lambda c: c.seconds)
+
+
+def _shorten_all(ledger: Ledger, sources: Sequence[Candidate]) -> None:
+    for source in sources:
+        _shorten(ledger, source)
 
 
 def _shorten(ledger: Ledger, source: Candidate) -> None:
