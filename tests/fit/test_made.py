@@ -138,3 +138,27 @@ def test_the_best_blend_of_several_classes_teaches_a_single_model(tmp_path: Path
     record = found.fit(students[0], {}).record
     again, feeds = fit_again(file.spec, dataset, record), dataset.train.feeds
     np.testing.assert_array_equal(again.answer(feeds), pipeline.answer(feeds))
+
+
+def test_where_a_limit_shuts_out_trees_fewer_of_them_are_tried(tmp_path: Path) -> None:
+    """Between a line's size and that of a default's trees there is a better model than the line."""
+    rng = np.random.default_rng(2)
+    x, z = rng.normal(size=(2, 2600))
+    label = np.where(np.sin(3 * x) * z + rng.normal(0, 0.4, 2600) > 0, "a", "b")
+    pl.DataFrame({"x": x, "z": z, "y": label}).write_csv(tmp_path / "t.csv")
+    fit = "fit: {budget: 5 trials, folds: 4, blend: false, families: [lightgbm, xgboost]}\n"
+    pack = "pack: {measure: process}\n"
+    file = spec_for(tmp_path, "t.csv", "y", f"{fit}{pack}limits: {{size: 33 kB}}\n")
+    found = searched(file, load(file))
+    chooser, whole = found.ledger.chooser, found.ledger.complete()
+    made = [c for c in whole if c.origin == "shortened"]
+    assert all(c.broken for c in whole if c.name != "linear" and c not in made)
+    assert {c.name for c in made} == {"lightgbm", "xgboost"}, [(c.name, c.price) for c in whole]
+    best = chooser.ranked([c for c in made if not c.broken])[0]
+    [line] = [c for c in whole if c.name == "linear" and c.origin == "default"]
+    lead, error = found.ledger.scorecard.lead(best.number, line.number)
+    assert lead > 5 * error
+    assert best.price is not None and 0.75 * 33_000 < best.price.size <= 33_000
+    assert found.finalists()[0] in made
+    room = [c for c in found.finalists() if c.price is not None and c.price.size < 28_000]
+    assert any(not c.broken for c in room)  # should the real server need more than expected

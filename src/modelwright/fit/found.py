@@ -62,7 +62,8 @@ class Found:
         priced = [c for c in complete if c.price is not None] or complete
         ranked = chooser.ranked(priced)
         singles = [c for c in ranked if not c.members]
-        chosen = [*self._doubtful(priced), chooser.choice(priced), ranked[0], *singles[:1]]
+        expected = [*self._doubtful(priced), chooser.choice(priced), *self._sure(priced)]
+        chosen = [*expected, ranked[0], *singles[:1]]
         if self.ledger.bounded:
             for limit in self.ledger.limits:
                 chosen += [c for c in ranked if not chooser.broken(c, without=limit)][:1]
@@ -82,6 +83,12 @@ class Found:
         free = Chooser(self.ledger.scorecard, (), {}, self.bias)
         best = free.best_within_noise(near)
         return [best] if best.broken else []
+
+    def _sure(self, priced: Sequence[Candidate]) -> list[Candidate]:
+        """The one that would be chosen if estimates within a limit by a little were wrong."""
+        limits = self.ledger.limits
+        room = [c for c in priced if c.price is not None and excess(limits, c.price) < -DOUBT / 2]
+        return [self.chooser({}).choice(room)] if room else []
 
     def decided(self, measured: Mapping[int, Measured]) -> bool:
         """Whether one of the measured keeps all limits on cost, or nothing else is expected to."""

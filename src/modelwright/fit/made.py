@@ -8,18 +8,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from modelwright.core.limits import Limit
 from modelwright.core.spec import Spec
 from modelwright.data.dataset import Dataset
 from modelwright.fit.blend import blended, recipes
-from modelwright.fit.choose import NOISE
+from modelwright.fit.choose import NOISE, broken_by, costs_of
 from modelwright.fit.decision import Stored
 from modelwright.fit.family import WITHOUT, Family
 from modelwright.fit.ledger import MADE, Ledger
+from modelwright.fit.outputs import TINY
 from modelwright.fit.trials import Candidate
 from modelwright.fit.useless import useless_columns
 
 SHORTER = (0.5, 0.25)
 """Parts of the rounds that shortened models keep."""
+
+SHORTENED, SHORTENED_SHARE = 3, 0.05
+"""Most models that are shortened; and most of a budget in seconds that each beside the best may
+take."""
+WITHIN, LEAST_PART = 0.9, 0.03
+"""Part that is taken of the rounds that limits let in, for costs are estimates; and the least part
+of a model's rounds that is worth trying."""
 
 SMALLER: tuple[Stored, ...] = ("float16", "int8")
 """How the weights of networks are tried to be kept."""
@@ -41,6 +50,10 @@ def make_more(ledger: Ledger, spec: Spec, dataset: Dataset, families: Sequence[F
     singles = [c for c in ledger.complete() if c.origin not in MADE]
     if not singles:
         return
+    sources = _worth_shortening(ledger, singles)
+    shut_out = bool(sources[0].broken)
+    if shut_out:  # what limits may let in comes before blends, which cost more than what is in them
+        _shorten_all(ledger, sources)
     found = recipes(ledger.scorecard, ledger.folds, singles) if spec.fit.blend else []
     made = [ledger.add(blended(len(ledger.candidates), recipe)) for recipe in found]
     if ledger.bounded:
@@ -49,7 +62,7 @@ def make_more(ledger: Ledger, spec: Spec, dataset: Dataset, families: Sequence[F
     if made:
         _distil(ledger, dataset, families, ledger.chooser.ranked(made)[0])
     if spec.pack.drop_at_most is not None or ledger.bounded:
-        _shorten(ledger, ledger.chooser.ranked(singles)[0])
+        _shorten_all(ledger, [] if shut_out else sources)
         best = ledger.chooser.ranked([*singles, *made])[0]
         for stored in SMALLER:
             _quantise(ledger, dataset, best, stored)
@@ -64,7 +77,8 @@ def cost_of_more(ledger: Ledger, spec: Spec, dataset: Dataset) -> float:
     able = [c for c in ranked if _can_learn(ledger, c, dataset)][:1] if spec.fit.blend else []
     pupils = [STUDENT_COST * c.seconds for c in able]
     shrink = spec.pack.drop_at_most is not None or ledger.bounded
-    shorter = [c.seconds * sum(SHORTER) for c in ranked][:1] if shrink else []
+    sources = _worth_shortening(ledger, ranked) if shrink else []
+    shorter = [c.seconds * sum(SHORTER) for c in sources]
     narrower = [c.seconds for c in ranked][:1] if spec.pack.drop_at_most is not None else []
     return sum([*pupils, *shorter, *narrower])
 
@@ -108,17 +122,66 @@ def _folds_with_models(candidate: Candidate) -> int:
     return sum(1 for _ in kept)
 
 
+def _worth_shortening(ledger: Ledger, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The best single model; where it breaks limits on cost also the best of other families that
+    do and are better than all that keeps them."""
+    ranked = ledger.chooser.ranked(candidates)
+    shut_out = itertools.takewhile(lambda candidate: candidate.broken, ranked)
+    firsts = {c.name: c for c in reversed([*shut_out])}
+    most = SHORTENED_SHARE * ledger.budget.total * ledger.trainer.workers / sum(SHORTER)
+    others = [c for c in ranked if firsts.get(c.name) is c and c.seconds <= most]
+    chosen = {c.number: c for c in [*ranked[:1], *others]}.values()
+    return sorted(list(chosen)[:SHORTENED], key=lambda c: c.seconds)
+
+
+def _shorten_all(ledger: Ledger, sources: Sequence[Candidate]) -> None:
+    for source in sources:
+        _shorten(ledger, source)
+
+
 def _shorten(ledger: Ledger, source: Candidate) -> None:
-    """The best single model with fewer rounds: what fewer trees would cost."""
+    """A single model with fewer rounds: what fewer trees would cost; where limits on cost shut it
+    out, also with as many as they are expected to let in."""
+    made = [source]
     for part in SHORTER:
-        rounds = round(source.rounds * part)
-        if rounds >= 1 and ledger.fits(source):
-            short = Candidate(
-                len(ledger.candidates), source.family, "shortened",
-                {**source.params, **source.settled}, fixed_rounds=rounds,
-                note=f"{part:.0%} of the rounds of candidate {source.number}",
-            )  # fmt: skip
-            ledger.advance([ledger.add(short)], len(source.outcomes))
+        made += _of_fewer_rounds(ledger, source, round(part * source.rounds))
+    pairs = list(itertools.pairwise(made))
+    if source.broken and pairs:
+        around = next((pair for pair in pairs if not pair[1].broken), pairs[-1])
+        rounds = int(WITHIN * _rounds_within(ledger.limits, *around))
+        if rounds >= LEAST_PART * source.rounds:
+            _of_fewer_rounds(ledger, source, rounds)
+
+
+def _of_fewer_rounds(ledger: Ledger, source: Candidate, rounds: int) -> list[Candidate]:
+    part = rounds / source.rounds if source.rounds else 0.0
+    seconds = part * source.seconds / ledger.trainer.workers
+    if rounds < 1 or ledger.budget.spent + seconds + ledger.reserve > ledger.budget.total:
+        return []
+    short = Candidate(
+        len(ledger.candidates), source.family, "shortened",
+        {**source.params, **source.settled}, fixed_rounds=rounds,
+        note=f"{part:.0%} of the rounds of candidate {source.number}",
+    )  # fmt: skip
+    ledger.advance([ledger.add(short)], len(source.outcomes), whatever=True)
+    return [short]
+
+
+def _rounds_within(limits: Sequence[Limit], more: Candidate, less: Candidate) -> float:
+    """Rounds at which all limits on cost are expected to be just kept: two models that differ only
+    in their rounds lie on a straight line of rounds and cost."""
+    if more.price is None or less.price is None:
+        return 0.0
+    costs, lower = costs_of(more.price), costs_of(less.price)
+    found = [float(more.rounds)]
+    for limit in broken_by(limits, more.price):
+        points = [costs[limit.metric], lower[limit.metric], limit.bound]
+        if limit.direction == "at_least":  # of rows a second; a row's seconds are what adds up
+            points = [1 / max(point, TINY) for point in points]
+        most, some, bound = points
+        saved = (most - bound) / max(most - some, TINY)
+        found.append(more.rounds - saved * (more.rounds - less.rounds))
+    return min(found)
 
 
 def _quantise(ledger: Ledger, dataset: Dataset, source: Candidate, stored: Stored) -> None:
