@@ -4,6 +4,7 @@ copies."""
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -148,9 +149,15 @@ def _shorten(ledger: Ledger, source: Candidate) -> None:
     pairs = list(itertools.pairwise(made))
     if source.broken and pairs:
         around = next((pair for pair in pairs if not pair[1].broken), pairs[-1])
-        rounds = int(WITHIN * _rounds_within(ledger.limits, *around))
-        if rounds >= LEAST_PART * source.rounds:
-            _of_fewer_rounds(ledger, source, rounds)
+        part = WITHIN * _rounds_within(ledger.limits, *around) / source.rounds
+        if part >= LEAST_PART:
+            _of_fewer_rounds(ledger, source, round(_on_a_grid(part) * source.rounds))
+
+
+def _on_a_grid(part: float) -> float:
+    """The next lower of four steps an octave: costs are estimates, and two searches whose estimates
+    differ by a little should make the same model."""
+    return float(2 ** (math.floor(4 * math.log2(part)) / 4))
 
 
 def _of_fewer_rounds(ledger: Ledger, source: Candidate, rounds: int) -> list[Candidate]:
