@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,21 @@ def a_job(**settings: Any) -> FitJob:
 def test_a_booster_stops_when_it_is_asked_to(name: str) -> None:
     job = a_job(params={"learning_rate": 0.001}, stop=lambda: True)
     assert family_of(name).fit(job).rounds < 50
+
+
+@pytest.mark.parametrize(
+    ("name", "alias"),
+    [("lightgbm", "n_estimators"), ("catboost", "iterations"), ("xgboost", "n_estimators")],
+)
+def test_rounds_that_the_spec_gives_are_the_most_of_every_training(name: str, alias: str) -> None:
+    params = {"learning_rate": 0.001, alias: 12}
+    family, valid = family_of(name), {"x_valid": None, "y_valid": None}
+    assert family.fit(a_job(params=params)).rounds <= 12
+    assert family.fit(replace(a_job(params=params), **valid)).rounds == 12
+    assert family.fit(replace(a_job(params=params, rounds=5), **valid)).rounds == 5
+    assert family.fit(replace(a_job(params=params, rounds=20), **valid)).rounds == 12
+    with pytest.raises(ValueError, match=f"{alias}: wanted a whole number of rounds above 0"):
+        family.fit(a_job(params={alias: "many"}))
 
 
 @pytest.mark.parametrize("name", ["extra_trees", "random_forest"])

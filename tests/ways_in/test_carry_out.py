@@ -88,7 +88,7 @@ SHORT: dict[str, dict[str, object]] = {
     "reject": {"id": "PR-1", "why": "no"}, "gc": {},
     "keys": {"what": "new", "folder": "../keys"},
     "agents": {"what": "install", "check": True}, "spec": {}, "doctor": {},
-    "mcp": {"port": -1},
+    "mcp": {"http": True, "host": "0.0.0.0"},
 }  # fmt: skip
 """Arguments with which each operation comes to its end at once, well or not."""
 

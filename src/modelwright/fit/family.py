@@ -83,6 +83,29 @@ class FitJob:
     categories: tuple[int, ...] = ()
 
 
+def rounds_of(job: FitJob, names: Sequence[str], most: int) -> tuple[dict[str, Any], int]:
+    """(parameters without the library's names for the number of rounds, how many there are to be).
+
+    What the spec gives under one of these names is the most that any training of it gets: libraries
+    prefer it to their argument, so that a shortened model's number would be lost.
+
+    Args:
+        job: whose parameters are meant.
+        names: aliases of the number of rounds.
+        most: rounds where neither job nor parameters say anything.
+
+    Raises:
+        ValueError: it is no whole number above 0.
+    """
+    params = dict(job.params)
+    given = {name: params.pop(name) for name in names if name in params}
+    for name, value in given.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name}: wanted a whole number of rounds above 0, found {value!r}")
+    bounds = [*given.values()] + ([job.rounds] if job.rounds else [])
+    return params, min(bounds, default=most)
+
+
 class Fitted(Protocol):
     """A trained model, alive in this process only.
 

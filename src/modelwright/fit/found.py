@@ -62,7 +62,7 @@ class Found:
         priced = [c for c in complete if c.price is not None] or complete
         ranked = chooser.ranked(priced)
         singles = [c for c in ranked if not c.members]
-        expected = [*self._doubtful(priced), chooser.choice(priced), *self._sure(priced)]
+        expected = [*self._doubtful(priced), chooser.choice(priced), *_sure(self, priced)]
         chosen = [*expected, ranked[0], *singles[:1]]
         if self.ledger.bounded:
             for limit in self.ledger.limits:
@@ -83,12 +83,6 @@ class Found:
         free = Chooser(self.ledger.scorecard, (), {}, self.bias)
         best = free.best_within_noise(near)
         return [best] if best.broken else []
-
-    def _sure(self, priced: Sequence[Candidate]) -> list[Candidate]:
-        """The one that would be chosen if estimates within a limit by a little were wrong."""
-        limits = self.ledger.limits
-        room = [c for c in priced if c.price is not None and excess(limits, c.price) < -DOUBT / 2]
-        return [self.chooser({}).choice(room)] if room else []
 
     def decided(self, measured: Mapping[int, Measured]) -> bool:
         """Whether one of the measured keeps all limits on cost, or nothing else is expected to."""
@@ -254,3 +248,10 @@ def _best_on_shared_folds(ledger: Ledger, leader: Candidate) -> Candidate:
         if len(other.outcomes) < count and lead > 2 * error:
             leader = other
     return leader
+
+
+def _sure(found: Found, priced: Sequence[Candidate]) -> list[Candidate]:
+    """The one that would be chosen if estimates within a limit by a little were wrong."""
+    limits = found.ledger.limits
+    room = [c for c in priced if c.price is not None and excess(limits, c.price) < -DOUBT / 2]
+    return [found.chooser({}).choice(room)] if room else []

@@ -21,10 +21,11 @@ from modelwright.fit.decision import (
     spread,
     usual_link,
 )
-from modelwright.fit.family import FitJob, Fitted, Range, never
+from modelwright.fit.family import FitJob, Fitted, Range, never, rounds_of
 from modelwright.fit.features import Encoding
 
 MOST_ROUNDS = 1000
+ROUNDS = ("iterations", "num_boost_round", "n_estimators", "num_trees")
 WIDE, WIDE_SHARE = 200, 0.4
 """Above so many features each level of a tree looks at this part of them: as good on Ames (374
 features) in 60 % of the time, better on CNAE-9 (784)."""
@@ -61,14 +62,15 @@ class CatBoost:
     def fit(self, job: FitJob) -> Fitted:
         """Boost until the validation loss stops falling, or for exactly `job.rounds`."""
         loss = {"binary": "Logloss", "multiclass": "MultiClass"}.get(job.task, "RMSE")
+        given, rounds = rounds_of(job, ROUNDS, MOST_ROUNDS)
         params: dict[str, Any] = {
             "loss_function": loss,
-            "iterations": job.rounds or MOST_ROUNDS,
+            "iterations": rounds,
             "random_seed": job.seed,
             "thread_count": job.threads,
             "verbose": False,
             "allow_writing_files": False,
-            **job.params,
+            **given,
         }
         if job.x.shape[1] > WIDE:
             params.setdefault("rsm", WIDE_SHARE)

@@ -11,10 +11,14 @@ import numpy as np
 
 from modelwright.core.intake import Array
 from modelwright.fit.decision import Decision, ForestBuilder, link_of, usual_link
-from modelwright.fit.family import FitJob, Fitted, Range
+from modelwright.fit.family import FitJob, Fitted, Range, rounds_of
 from modelwright.fit.features import Encoding
 
 MOST_ROUNDS = 3000
+ROUNDS = (
+    "num_iterations", "num_iteration", "n_iter", "num_tree", "num_trees", "num_round", "num_rounds",
+    "nrounds", "num_boost_round", "n_estimators", "max_iter",
+)  # fmt: skip
 RARE_CLASSES = 1.0
 """`lambda_l2` for several classes: with none, leaves of a rare class run away after a few rounds
 (log loss on Wildlife strikes .763, with it .680)."""
@@ -56,6 +60,7 @@ class LightGBM:
     def fit(self, job: FitJob) -> Fitted:
         """Boost until the validation loss stops falling, or for exactly `job.rounds`."""
         objective = {"binary": "binary", "multiclass": "multiclass"}.get(job.task, "regression")
+        given, most = rounds_of(job, ROUNDS, MOST_ROUNDS)
         params: dict[str, Any] = {
             "objective": objective,
             "verbose": -1,
@@ -63,7 +68,7 @@ class LightGBM:
             "num_threads": job.threads,
             "deterministic": True,
             "force_row_wise": True,
-            **job.params,
+            **given,
         }
         if "bagging_fraction" in params:
             params.setdefault("bagging_freq", 1)
@@ -89,7 +94,7 @@ class LightGBM:
         callbacks.append(_asking(job.stop))
         try:
             booster = lgb.train(
-                params, train, job.rounds or MOST_ROUNDS, valid_sets=valid, callbacks=callbacks,
+                params, train, most, valid_sets=valid, callbacks=callbacks,
                 feval=measures,
             )  # fmt: skip
         except lgb.basic.LightGBMError as error:

@@ -20,10 +20,11 @@ from modelwright.fit.decision import (
     single_finite,
     usual_link,
 )
-from modelwright.fit.family import FitJob, Fitted, Range
+from modelwright.fit.family import FitJob, Fitted, Range, rounds_of
 from modelwright.fit.features import Encoding
 
 MOST_ROUNDS = 2000
+ROUNDS = ("n_estimators", "num_boost_round")
 
 
 class XGBoost:
@@ -59,13 +60,14 @@ class XGBoost:
     def fit(self, job: FitJob) -> Fitted:
         """Boost until the validation loss stops falling, or for exactly `job.rounds`."""
         objective = {"binary": "binary:logistic", "multiclass": "multi:softprob"}
+        given, most = rounds_of(job, ROUNDS, MOST_ROUNDS)
         params: dict[str, Any] = {
             "objective": objective.get(job.task, "reg:squarederror"),
             "tree_method": "hist",
             "seed": job.seed,
             "nthread": job.threads,
             "verbosity": 0,
-            **job.params,
+            **given,
         }
         if job.task == "multiclass":
             params["num_class"] = job.classes
@@ -78,7 +80,7 @@ class XGBoost:
             early = {"evals": [(valid, "valid")], "early_stopping_rounds": job.patience}
         try:
             booster = xgb.train(
-                params, train, job.rounds or MOST_ROUNDS, verbose_eval=False,
+                params, train, most, verbose_eval=False,
                 callbacks=[_Asking(job.stop)], **early,
             )  # fmt: skip
         except xgb.core.XGBoostError as error:
