@@ -13,9 +13,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from hypothesis import HealthCheck, settings
 
 import modelwright as mw
 from projects import QUICK, make_shop
+
+# A property is true or not; how long a slow or busy machine takes to try it says nothing of it.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
