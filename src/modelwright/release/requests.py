@@ -82,6 +82,11 @@ class Request(msgspec.Struct, frozen=True):
         return " ".join(filter(None, (self.action, self.model, self.version)))
 
     @property
+    def basis(self) -> dict[str, Any]:
+        """The evidence for people: without what must not have changed meanwhile."""
+        return {name: value for name, value in self.evidence.items() if name != STANDS}
+
+    @property
     def next_step(self) -> str:
         """What can be done about it."""
         return {

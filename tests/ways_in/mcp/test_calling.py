@@ -52,7 +52,10 @@ def test_a_yes_of_the_client_counts_where_the_policy_says_so(garbage: Path, mode
     assert (found["status"], found["applied"], found["request"]) == ("done", True, "PR-1")
     assert not garbage.exists()
     assert len(person.asked) == 1
-    assert "PR-1" in person.asked[0]
+    first, who, *more, last = person.asked[0].split("\n")
+    assert "PR-1" in first and who.endswith("Why: no reason was given") and last == "Do it?"
+    assert more[0].startswith('Arguments: {"') and '"keep": 0' in more[0]
+    assert more[1].startswith("Evidence: ") and "stands" not in more[1]
     kept = audited(garbage.parents[1])
     lines = [(line["action"], line.get("detail", {}).get("verdict", "")) for line in kept]
     asked = [("call", "asked")] if mode == "auto" else []  # in that era the question is an answer

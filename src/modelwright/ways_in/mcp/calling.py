@@ -32,7 +32,7 @@ from modelwright.ways_in.job_actions import ask_first
 from modelwright.ways_in.mcp.next_actions import next_actions, what_now
 from modelwright.ways_in.mcp.offers import Offer, as_operation_takes, is_long
 from modelwright.ways_in.mcp.paging import Pages
-from modelwright.ways_in.mcp.questions import Approve, GoOn, ask, can_ask
+from modelwright.ways_in.mcp.questions import Approve, GoOn, approval_question, ask, can_ask
 from modelwright.ways_in.mcp.untrusted import clean, fenced
 from modelwright.ways_in.paths import check_paths
 
@@ -183,7 +183,8 @@ async def _approval(
     policy = await in_thread(read_policy, HERE)
     if policy.confirm != "client" or not can_ask(context):
         return pending(needed.refusal())
-    answer = await ask(context, f"{clean(needed.message)} Do it?", Approve)
+    asked = await in_thread(mw.Requests(HERE).find, request)
+    answer = await ask(context, approval_question(needed.message, asked), Approve)
     if isinstance(answer, InputRequiredResult):
         return answer
     if not isinstance(answer, AcceptedElicitation) or not answer.data.approve:

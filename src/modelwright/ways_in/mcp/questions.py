@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, TypeVar
 
 from mcp.server.mcpserver import Context, Elicit, ElicitationResult, Resolve
 from mcp.server.mcpserver.resolve import build_resolver_plans, resolve_arguments
 from mcp_types import InputRequiredResult
 from pydantic import BaseModel, Field
+
+import modelwright as mw
+from modelwright.ways_in.mcp.untrusted import clean
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -23,6 +27,22 @@ class GoOn(BaseModel):
     """The form of the question about memory."""
 
     fewer_columns: bool = Field(description="Yes: go on with fewer columns. No: stop.")
+
+
+def approval_question(told: str, asked: mw.Request) -> str:
+    """What a person is asked: all that a decision can rest on, the agent's reason among it.
+
+    Args:
+        told: what waits, in words.
+        asked: the request.
+    """
+    given = {name: value for name, value in asked.arguments.items() if name != "model"}
+    lines = [told, f"Asked by {asked.by}. Why: {asked.why or 'no reason was given'}"]
+    lines += [f"In place of version {asked.champion}."] if asked.champion else []
+    for name, said in (("Arguments", given), ("Evidence", asked.basis)):
+        lines += [f"{name}: {json.dumps(said, ensure_ascii=False)}"] if said else []
+    # the reason is the agent's: a line of it must not look like one of ours
+    return "\n".join([*(clean(" ".join(line.split())) for line in lines), "Do it?"])
 
 
 def can_ask(context: Context[Any, Any]) -> bool:
