@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -15,9 +16,12 @@ import pytest
 
 import modelwright as mw
 from modelwright.core.errors import PackError
+from modelwright.core.intake import feeds_from_rows
+from modelwright.core.spec import PackSpec
 from modelwright.pack import bench
 from modelwright.pack.artefact import Artefact
 from modelwright.pack.bench import _blocks, _load, _server, _sustained
+from projects import writable_copy
 
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\nretry-after: 1\r\n\r\n{}"
 SLOW, MOST_P95 = 0.6, 0.5
@@ -44,6 +48,21 @@ def test_one_bad_block_widens_the_interval_to_what_is_shown() -> None:
 def test_no_answer_is_no_figure() -> None:
     with pytest.raises(PackError, match="No request was answered"):
         _blocks(np.empty(0), p95)
+
+
+def test_one_that_breaks_its_limit_by_far_is_measured_as_it_is(
+    released: mw.Released, tmp_path: Path
+) -> None:
+    """Its breaker would take it out of service, and the pause would be taken for its latency."""
+    folder = writable_copy(released.run / "artefact", tmp_path / "artefact")
+    manifest = folder / "manifest.json"
+    document = json.loads(manifest.read_text())
+    document["limits"] = [{"metric": "latency_p95", "direction": "at_most", "bound": 1e-6}]
+    manifest.write_text(json.dumps(document))
+    artefact = Artefact.load(folder)
+    feeds = feeds_from_rows(artefact.schema, [artefact.manifest.example] * 20)
+    found = bench.measure(artefact, feeds, PackSpec(seconds=0.4))
+    assert found.latency_p99 is not None and found.latency_p99.value < 1.0
 
 
 def test_a_server_that_does_not_start_says_why(released: mw.Released, tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ def _started(artefact: Artefact, body: bytes, log: IO[str]) -> Iterator[_Server]
     command = [
         sys.executable, "-m", "modelwright.serve", "--artefact", str(artefact.folder),
         "--name", artefact.manifest.model, "--version", "0", "--port", "0", "--quiet",
-        "--until-stdin-closes", "--tried",
+        "--until-stdin-closes", "--tried", "--measured",
     ]  # fmt: skip
     # a candidate is not signed yet, and is measured without a token
     kept = {k: v for k, v in os.environ.items() if k not in ("MODELWRIGHT_TOKEN", TRUSTED_KEYS)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import msgspec
 from modelwright.core.errors import ModelwrightError, UsageError
 from modelwright.core.store import from_json
 from modelwright.serve.server import serve
-from modelwright.serve.settings import Settings, Source
+from modelwright.serve.settings import Breaking, Settings, Source
 from modelwright.serve.tokens import everything_from
 
 
@@ -23,6 +24,9 @@ def main() -> int:
     parser.add_argument("--artefact", type=Path, help="model folder")
     parser.add_argument("--digest", help="sha256 that its manifest.json must have")
     parser.add_argument("--tried", action="store_true", help="the folder was made here")
+    parser.add_argument(
+        "--measured", action="store_true", help="however slow it is, it stays in service"
+    )
     parser.add_argument("--name", default="model")
     parser.add_argument("--version", default="0")
     parser.add_argument("--host")
@@ -69,6 +73,8 @@ def _settings(given: argparse.Namespace) -> Settings:
         raise UsageError("Nothing to serve.", hint="Name a model folder with --artefact.")
     names = ("host", "port", "grpc_port", "metrics_port", "workers", "max_body", "max_rows")
     said = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
+    if given.measured:
+        said["breaker"] = Breaking(slower_than=math.inf)
     if not found.tokens:
         said["tokens"] = everything_from(given.token_env, os.environ)
     return msgspec.structs.replace(found, quiet=found.quiet or given.quiet, **said)
