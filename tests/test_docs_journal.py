@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import modelwright as mw
@@ -77,7 +78,8 @@ def test_the_table_of_columns_is_whole_and_the_code_runs(
     [code] = blocks(PAGE, "python")
     space: dict[str, object] = {}
     exec(code, space)  # the page's own
-    assert space["table"].to_pydict()["request_id"] == ["r-1"]  # type: ignore[attr-defined]
+    table = space["table"]
+    assert isinstance(table, pa.Table) and table.to_pydict()["request_id"] == ["r-1"]
 
 
 def test_the_labels_of_the_page_are_taken_and_joined(

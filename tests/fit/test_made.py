@@ -14,6 +14,8 @@ from fit.test_search import fitted, searched
 from modelwright.data.dataset import load
 from modelwright.fit.again import fit_again
 from modelwright.fit.decision import rounded, scale_of, small_of
+from modelwright.fit.families.lightgbm import FittedLightGBM
+from modelwright.fit.families.network import FittedNetwork
 from modelwright.fit.family import FitJob, family_of
 from modelwright.fit.features import fit_encoder
 from modelwright.fit.pipeline import Member, Pipeline
@@ -44,7 +46,8 @@ def test_rounded_weights_are_kept_exactly(stored: str, size: float) -> None:
 def test_a_rounded_network_converts_exactly_and_is_smaller(stored: str, task: str) -> None:
     pipeline, table = exam.train(family_of("network"), task)
     whole = pipeline.members[0]
-    model = whole.model.kept_as(stored)  # type: ignore[attr-defined]
+    assert isinstance(whole.model, FittedNetwork)
+    model = whole.model.kept_as(stored)
     small = Pipeline(pipeline.schema, (Member("network", whole.encoder, model),))
     data = [convert(p).model.SerializeToString() for p in (pipeline, small)]
     check_onnx(data[1])
@@ -134,7 +137,8 @@ def test_the_best_blend_of_several_classes_teaches_a_single_model(tmp_path: Path
     students = [c for c in found.ledger.candidates if c.origin == "distilled"]
     assert [c.name for c in students] == ["lightgbm"] and students[0].outcome == "complete"
     pipeline = found.pipeline(students[0])
-    assert pipeline.members[0].model.raw  # type: ignore[attr-defined]
+    model = pipeline.members[0].model
+    assert isinstance(model, FittedLightGBM) and model.raw
     record = found.fit(students[0], {}).record
     again, feeds = fit_again(file.spec, dataset, record), dataset.train.feeds
     np.testing.assert_array_equal(again.answer(feeds), pipeline.answer(feeds))

@@ -129,9 +129,10 @@ CASES = {
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(PROMTOOL is None, reason="no promtool in PATH or $PROMTOOL")
 def test_promtool_takes_them_and_they_alarm_when_they_should(tmp_path: Path) -> None:
-    assert PROMTOOL
+    if PROMTOOL is None and not os.environ.get("CI"):
+        pytest.skip("no promtool in PATH or $PROMTOOL (apt-get install prometheus)")
+    assert PROMTOOL, "CI has it"
     (tmp_path / "rules.yml").write_text(rule_file("shop", LIMITS))
     run = [PROMTOOL, "check", "rules", "rules.yml"]
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)

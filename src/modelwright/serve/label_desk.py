@@ -203,7 +203,9 @@ class Taking:
                 labels.extend(one.labels)
             try:
                 self._sender.send(model, labels)
-            except Exception as found:  # noqa: BLE001  logged, and who waits is told
+            # every kind of storage has errors of its own, and one that ended this thread would keep
+            # all who wait, now and later, without an answer: it is logged, and they are told
+            except Exception as found:  # noqa: BLE001
                 error = found if isinstance(found, OSError) else OSError(str(found))
                 _LOG.error("labels cannot be kept: %s", found, exc_info=error is not found)
             for one in several:
@@ -216,5 +218,6 @@ class Taking:
                 sweep(self._place, now, self._settings.journal.keep)
                 for model in models(self._place):
                     compact(self._place, model, now)
-            except Exception:  # noqa: BLE001  logged; upkeep goes on
+            # the same: one odd file would end the upkeep of all; it is logged and tried again
+            except Exception:  # noqa: BLE001
                 _LOG.exception("files of labels could not be merged")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -184,7 +185,8 @@ def _write(path: Path, text: str | None) -> None:
     Raises:
         OSError: it may not be written; a file that its owner made read-only is not.
     """
-    if path.exists() and not os.access(path, os.W_OK):
+    # the mode as well: root, as whom containers run, may write everything
+    if path.exists() and not (os.access(path, os.W_OK) and path.stat().st_mode & stat.S_IWUSR):
         raise PermissionError(errno.EACCES, "it is read-only")
     if text is None:
         path.unlink()

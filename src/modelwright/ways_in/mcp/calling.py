@@ -88,7 +88,9 @@ class Desk:
             made = await self._do(offer, given, context)
         except ModelwrightError as error:
             made = _refused(error)
-        except Exception as error:  # noqa: BLE001  told as a fault; its traceback goes to a file
+        # the request handler: a fault in one call must not end the server; the agent is told,
+        # the audit keeps it, and the traceback goes to a file that the answer names
+        except Exception as error:  # noqa: BLE001
             made = _fault(offer, error)
         if isinstance(made, InputRequiredResult):
             return made

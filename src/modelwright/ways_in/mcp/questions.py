@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import GenericAlias
 from typing import Any, TypeVar
 
 from mcp.server.mcpserver import Context, Elicit, ElicitationResult, Resolve
@@ -65,7 +66,7 @@ async def ask(
     async def question(_: Context[Any, Any]) -> Elicit[Any]:
         return Elicit(message, form)
 
-    question.__annotations__ = {"_": Context, "return": Elicit[form]}  # type: ignore[valid-type]
+    question.__annotations__ = {"_": Context, "return": GenericAlias(Elicit, (form,))}
     wanted = {"answer": (Resolve(question), True)}
     found = await resolve_arguments(wanted, build_resolver_plans(wanted, set()), {}, context)
     if isinstance(found, InputRequiredResult):

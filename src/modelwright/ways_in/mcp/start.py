@@ -10,13 +10,14 @@ from modelwright.core.progress import Progress
 from modelwright.ways_in import arguments, results
 from modelwright.ways_in.jobs import APPROVER_KEY
 
-TOKEN = "MODELWRIGHT_MCP_TOKEN"  # noqa: S105  the name of a variable
+VARIABLE = "MODELWRIGHT_MCP_TOKEN"
+"""Where the token of HTTP is given."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def mcp(given: arguments.McpArguments, progress: Progress) -> results.ServeResult:
     """Serve agents; ends with the process."""
-    token = os.environ.pop(TOKEN, "")  # jobs do not inherit it
+    token = os.environ.pop(VARIABLE, "")  # jobs do not inherit it
     check_start(given, token)
     try:  # HTTP's server takes a while to load, which stdio does without
         if given.http:
@@ -53,7 +54,7 @@ def check_start(given: arguments.McpArguments, token: str) -> None:
     if given.http and given.host not in LOOPBACK and not token:
         raise UsageError(
             f"--host {given.host} is open to others and needs a token.",
-            hint=f"Set {TOKEN} to a long random text, or take 127.0.0.1.",
+            hint=f"Set {VARIABLE} to a long random text, or take 127.0.0.1.",
         )
     if token and len(token) < 16:
-        raise UsageError(f"{TOKEN} is too short.", hint="Take at least 16 characters.")
+        raise UsageError(f"{VARIABLE} is too short.", hint="Take at least 16 characters.")
