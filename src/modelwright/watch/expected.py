@@ -21,6 +21,8 @@ from modelwright.watch.subject import Subject
 
 SLOTS = 240
 """A window has about so many, however long it is."""
+HITS = 2
+"""Expected hits and their variance stand first in the sums of classes."""
 MOST_CLASSES = 5
 """Of more the expected confusion matrix is not kept: it is added up for each slot."""
 
@@ -40,14 +42,19 @@ class Sums(msgspec.Struct, frozen=True, array_like=True):
     def __add__(self, other: Sums) -> Sums:
         if not self.rows or not other.rows:
             return self if self.rows else other
-        # slots of an older watcher have no matrix: then the sum has none
-        of = tuple(a + b for a, b in zip(self.of, other.of, strict=False))
+        one, more = self.of, other.of
+        if HITS in (
+            len(one),
+            len(more),
+        ):  # slots of an older watcher have no matrix, nor then the sum
+            one, more = one[:HITS], more[:HITS]
+        of = tuple(a + b for a, b in zip(one, more, strict=True))
         return Sums(self.rows + other.rows, of)
 
     def loss(self, live: Live) -> Interval:
         """Mean loss that is to be expected, see `reference.Live.loss`."""
         if live.calibrator is not None:
-            hit = estimate.accuracy_of(float(self.rows), *self.of[:2])
+            hit = estimate.accuracy_of(float(self.rows), *self.of[:HITS])
             return Interval(1 - hit.value, 1 - hit.high, 1 - hit.low)
         assert live.curve is not None
         found = live.curve.estimate_of(np.array(self.of))
@@ -61,7 +68,7 @@ class Sums(msgspec.Struct, frozen=True, array_like=True):
             levels: the classes.
             why: the back-test of the loss, which comes of the same probabilities.
         """
-        cells = self.of[2:] if live.calibrator is not None else ()
+        cells = self.of[HITS:] if live.calibrator is not None else ()
         if not cells:
             return []
         confusion = np.array(cells).reshape(len(levels), len(levels))
