@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +27,7 @@ def remarks(found: Found, chosen: Candidate, measured: Mapping[int, Measured]) -
     if len(found.considered) > 1:
         notes.append(_flattery(found))
     notes += chooser.relaxations(chosen, found.contenders())
-    foretold = _foretold(found, measured)
+    foretold = agreement(found.ledger.candidates, measured)
     return [*notes, foretold] if foretold is not None else notes
 
 
@@ -122,10 +122,11 @@ def _flattery(found: Found) -> Finding:
     )  # fmt: skip
 
 
-def _foretold(found: Found, measured: Mapping[int, Measured]) -> Finding | None:
-    """How well the cheap estimate of latency agreed with the real server."""
+def agreement(candidates: Sequence[Candidate], measured: Mapping[int, Measured]) -> Finding | None:
+    """How well the cheap estimate of latency agreed with the real server: the correlation of the
+    logarithms, of three candidates at least. None where there is no such number."""
     pairs = []
-    for candidate in found.ledger.candidates:
+    for candidate in candidates:
         real = measured.get(candidate.number)
         if candidate.price and real and real.latency_p95 is not None:
             pairs.append((candidate.price.in_process, real.latency_p95.value))
@@ -134,9 +135,9 @@ def _foretold(found: Found, measured: Mapping[int, Measured]) -> Finding | None:
     cheap, real_figures = np.log(np.array(pairs)).T
     if cheap.std() == 0 or real_figures.std() == 0:
         return None
-    agreement = float(np.corrcoef(cheap, real_figures)[0, 1])
+    found = float(np.corrcoef(cheap, real_figures)[0, 1])
     return Finding(
         "estimate", "latency_p95", "pass",
-        f"correlation {agreement:.2f} of {len(pairs)} estimates with the real server", "",
+        f"correlation {found:.2f} of {len(pairs)} estimates with the real server", "",
         "one row in process, against the HTTP server in a process of its own", "", "info",
     )  # fmt: skip
