@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pytest
+from away import away
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 FLAGS = (
@@ -38,9 +37,7 @@ def browser() -> str:
     installs one, and under CI a missing one fails.
     """
     if CHROMIUM is None:
-        if os.environ.get("CI"):
-            raise AssertionError("no Chromium: apt-get install chromium")
-        pytest.skip("no Chromium (apt-get install chromium)")
+        away("no Chromium (apt-get install chromium)")
     return CHROMIUM
 
 

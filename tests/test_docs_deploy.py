@@ -18,6 +18,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import modelwright as mw
+from away import away
 from modelwright.core.spec_file import parse_spec
 from modelwright.core.spec_serve import ServeSpec
 from modelwright.serve import grpc_door, http, incoming
@@ -161,7 +162,7 @@ def tool(name: str, package: str) -> str:
     """A program's path; elsewhere than in CI a missing one skips."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     if found is None:
-        pytest.skip(f"no {name} (apt-get install {package})")
+        away(f"no {name} (apt-get install {package})")
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 import modelwright as mw
+from away import away
 from modelwright.pack.artefact import Artefact
 from modelwright.serve.settings import Settings
 from serve.doors import KINDS, Desk, OneLive, rows, serving
@@ -59,9 +59,7 @@ def python(name: str, given: str, found: str) -> str:
     if name.startswith("kserve"):
         check = subprocess.run([sys.executable, "-c", "import kserve"], capture_output=True)
         if check.returncode:
-            if os.environ.get("CI"):
-                raise AssertionError("the KServe SDK cannot be imported")
-            pytest.skip("the KServe SDK cannot be imported; requirements.txt has what it needs")
+            away("the KServe SDK cannot be imported; requirements.txt has what it needs")
     assert BLOCKS[name].count(given)
     return run([sys.executable, "-c", BLOCKS[name].replace(given, found)])
 

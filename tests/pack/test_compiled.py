@@ -65,8 +65,10 @@ def with_odd_texts(feeds: Feeds) -> Feeds:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_and_task(name: str, task: str) -> None:
     pipeline, table = exam.train(family_of(name), task)
-    if name == "dummy" and task == "regression":
-        pytest.skip("it reads no column and has no label: there is nothing to cut")
+    if name == "dummy" and task == "regression":  # it reads no column and has no label
+        manifest, model = packed(pipeline)
+        assert compiled(model, manifest.inputs.get(TEXTS, ())) is None
+        return
     edges = edge_rows(pipeline, table.feeds, seed=0)
     faster = compared(pipeline, table.feeds, with_odd_texts(table.feeds), edges)
     assert faster.cut is not None

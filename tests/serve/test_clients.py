@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,12 +11,13 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
 
 import modelwright as mw
+from away import away
 from modelwright.core.schema import Column, Expect, Schema, Target
 from modelwright.serve.clients import client
 from modelwright.serve.explain import explain
@@ -161,13 +161,6 @@ def test_python_passes_mypy_and_finds_a_wrong_name(released: mw.Released, tmp_pa
     assert {line.split(":")[1] for line in done.stdout.splitlines() if "error:" in line} == {
         "3", "4", "5", "6",
     }, done.stdout  # fmt: skip
-
-
-def away(why: str) -> NoReturn:
-    """Skip; in CI fail, where everything is there."""
-    if os.environ.get("CI"):
-        pytest.fail(why)
-    pytest.skip(why)
 
 
 def compiler(folder: Path) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import schemathesis
 
 import modelwright as mw
 from modelwright.core.intake import feeds_from_rows
@@ -42,7 +43,6 @@ def fits(value: Any, schema: dict[str, Any]) -> bool:
 
 
 def test_it_is_openapi(found: dict[str, Any]) -> None:
-    schemathesis = pytest.importorskip("schemathesis")
     loaded = schemathesis.openapi.from_dict(found)
     loaded.validate()
     operations = [one.ok() for one in loaded.get_all_operations()]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from away import away
 from modelwright.serve import processes
 
 LIBRARY = r"""
@@ -50,7 +51,7 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The library under the name that is looked for; where there is a C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        pytest.skip("no C compiler")
+        away("no C compiler (apt-get install gcc)")
     source, built = tmp_path / "nvml.c", tmp_path / "libnvidia-ml.so.1"
     source.write_text(LIBRARY)
     subprocess.run([compiler, "-shared", "-fPIC", "-o", built, source], check=True)
