@@ -43,10 +43,8 @@ class Sums(msgspec.Struct, frozen=True, array_like=True):
         if not self.rows or not other.rows:
             return self if self.rows else other
         one, more = self.of, other.of
-        if HITS in (
-            len(one),
-            len(more),
-        ):  # slots of an older watcher have no matrix, nor then the sum
+        # slots of an older watcher have no matrix, and then nor has the sum
+        if HITS in (len(one), len(more)):
             one, more = one[:HITS], more[:HITS]
         of = tuple(a + b for a, b in zip(one, more, strict=True))
         return Sums(self.rows + other.rows, of)
