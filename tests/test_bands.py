@@ -244,3 +244,26 @@ def test_intervals_of_values_hold_new_ones(level: float) -> None:
         low, high = reach.around(new_x @ np.linalg.lstsq(x, y, rcond=None)[0])
         held.append(np.mean((new_y >= low) & (new_y <= high)))
     assert level - 0.01 <= np.mean(held) <= level + 0.02
+
+
+@pytest.mark.parametrize("level", [0.8, 0.9])
+@pytest.mark.parametrize("rows", [20, 200])
+def test_intervals_sized_by_rows_set_aside(level: float, rows: int) -> None:
+    """Split conformal holds its level on average, and no more than 1 / (n + 1) above it: here of a
+    model that is wrong, and errors with heavy tails that grow with the value."""
+    rng, held = np.random.default_rng(11), []
+
+    def drawn(count: int) -> Rows:
+        x = rng.uniform(0, 3, count)
+        return np.exp(x) * (1 + 0.2 * rng.standard_t(3, count)), 1 + 5 * x
+
+    for _ in range(4000):
+        form = reach_of(level, *drawn(rows))
+        y, answers = drawn(rows)
+        reach = form.resized(y, answers)
+        assert reach.aside == rows
+        y, answers = drawn(50)
+        low, high = reach.around(answers)
+        held.append(np.mean((y >= low) & (y <= high)))
+    error = np.std(held) / np.sqrt(len(held))
+    assert level - 3 * error <= np.mean(held) <= level + 1 / (rows + 1) + 3 * error

@@ -134,6 +134,12 @@ class FitSpec(Strict):
         description="Regression: give low and high that hold this share of "
         "true values, such as 0.9.",
     )
+    interval_method: Literal["split_conformal", "out_of_fold"] | None = Field(
+        None,
+        description="split_conformal: the width comes from training rows that no model learns "
+        "from, 1,000 or a fifth of them (default); out_of_fold: from the errors of the folds, and "
+        "models learn from all rows (default where data.split is by time).",
+    )
 
 
 class PackSpec(Strict):

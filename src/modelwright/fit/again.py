@@ -10,6 +10,7 @@ from modelwright.core.errors import UsageError
 from modelwright.core.records import FitRecord, Trial
 from modelwright.core.spec import Spec
 from modelwright.data.dataset import Dataset
+from modelwright.fit.aside import set_aside
 from modelwright.fit.family import family_of
 from modelwright.fit.lessons import lesson_of
 from modelwright.fit.outputs import Outputs
@@ -35,7 +36,8 @@ def fit_again(spec: Spec, dataset: Dataset, record: FitRecord) -> Pipeline:
     signs = monotone_signs(spec.fit, dataset.schema)
     trainer = Trainer(dataset.schema, spec.fit, record.seed, record.threads, 1, signs)
     named = {family_of(name).name: name for name in spec.fit.families}
-    again = _Again(dataset, trainer, {t.number: t for t in record.trials}, named)
+    learned, _ = set_aside(spec.fit, dataset)
+    again = _Again(learned, trainer, {t.number: t for t in record.trials}, named)
     pipeline = again.pipeline(record.best)
     trainer.close()
     return replace(pipeline, outputs=msgspec.convert(record.outputs, Outputs))

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from msgspec.structs import replace
 from scipy.optimize import minimize_scalar
 from sklearn.isotonic import IsotonicRegression
 
@@ -14,7 +15,7 @@ from modelwright.core.intake import Array
 from modelwright.core.limits import METRICS, Limit
 from modelwright.core.schema import Target
 from modelwright.core.spec import FitSpec
-from modelwright.fit.outputs import TINY, Calibration, Outputs, Reach
+from modelwright.fit.outputs import TINY, Calibration, Outputs, Reach, errors_at
 from modelwright.fit.score import LABEL_METRICS
 
 PARTS = 5
@@ -217,11 +218,9 @@ def reach_of(level: float, y: Array, values: Array) -> Reach:
         y, values: truths and out-of-fold answers.
     """
     floor = max(float(np.quantile(np.abs(values), 0.05)), TINY)
-    scale = np.maximum(np.abs(values), floor)
     found = []
-    for relative, size in ((False, np.ones(len(y))), (True, scale)):
-        errors = np.sort(np.abs(y - values) / size)
-        place = min(len(errors), int(np.ceil((len(errors) + 1) * level))) - 1
-        amount = float(errors[place])
-        found.append((amount * float(size.mean()), Reach(level, amount, relative, floor)))
+    for form in (Reach(level, 0.0, False, floor), Reach(level, 0.0, True, floor)):
+        sizes = form.sizes(values)
+        amount = errors_at(level, np.abs(y - values) / sizes)
+        found.append((amount * float(sizes.mean()), replace(form, amount=amount)))
     return min(found, key=lambda pair: pair[0])[1]

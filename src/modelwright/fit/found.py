@@ -14,8 +14,10 @@ from modelwright.core.evaluation import Curve, Importance
 from modelwright.core.intake import Array
 from modelwright.core.records import Finding, FitRecord, Measured, Trial, not_looked_at
 from modelwright.core.spec import Spec
+from modelwright.core.table import Table
 from modelwright.data.dataset import Dataset
 from modelwright.fit.ablation import ablation
+from modelwright.fit.aside import Aside
 from modelwright.fit.blend import out_of_fold
 from modelwright.fit.choose import Chooser, excess
 from modelwright.fit.family import BASELINES
@@ -40,12 +42,18 @@ CONSIDERED_FOR_BIAS = 30
 
 @dataclass
 class Found:
-    """All candidates of a search that is over."""
+    """All candidates of a search that is over.
+
+    Attributes:
+        dataset: what they learned from.
+        aside: training rows that none of them learned from.
+    """
 
     spec: Spec
     dataset: Dataset
     ledger: Ledger
     stopped_by: StoppedBy
+    aside: Aside | None = None
     _members: dict[int, Member] = field(default_factory=dict)
     _outputs: dict[int, Outputs] = field(default_factory=dict)
 
@@ -109,12 +117,13 @@ class Found:
         return list({c.number: c for c in [*ranked[:PRICED], *firsts.values(), *made]}.values())
 
     def pipeline(self, candidate: Candidate) -> Pipeline:
-        """A candidate trained on all training rows, with its calibration and the like."""
+        """A candidate trained on all rows it may learn from, with its calibration and the like."""
         parts = candidate.members or ((candidate, 1.0),)
         self._train([part for part, _ in parts])
         members = tuple(self._members[part.number] for part, _ in parts)
         weights = tuple(weight for _, weight in parts)
-        return Pipeline(self.dataset.schema, members, weights, self._touches(candidate))
+        made = Pipeline(self.dataset.schema, members, weights, self._touches(candidate))
+        return made if self.aside is None else _resized(made, self.aside.table)
 
     def _train(self, candidates: Sequence[Candidate]) -> None:
         """Last fits, side by side; each model once, however many blends it is in."""
@@ -205,6 +214,8 @@ class Found:
         record = msgspec.structs.replace(record, findings=(*record.findings, *left_out))
         ledger.trainer.close()
         answers = pipeline.outputs.calibration.apply(self.out_of_fold(chosen))
+        if self.aside is not None:
+            answers = self.aside.among(pipeline.answer(self.aside.table.feeds), answers)
         return Fit(record, pipeline, baselines, answers, learning, lost)
 
     def trial(self, candidate: Candidate, measured: Mapping[int, Measured]) -> Trial:
@@ -221,6 +232,14 @@ class Found:
             broken=tuple(limit.metric for limit in chooser.broken(candidate)),
             pareto=candidate.number in chooser.pareto(self.contenders()),
         )
+
+
+def _resized(pipeline: Pipeline, aside: Table) -> Pipeline:
+    """With the interval that the rows set aside ask for."""
+    outputs = pipeline.outputs
+    assert outputs.reach is not None
+    reach = outputs.reach.resized(aside.target, pipeline.answer(aside.feeds))
+    return replace(pipeline, outputs=msgspec.structs.replace(outputs, reach=reach))
 
 
 def _more_evidence(

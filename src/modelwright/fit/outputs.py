@@ -4,6 +4,7 @@ threshold of the label, and the interval of a value. All of it ends up inside th
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
@@ -112,19 +113,50 @@ class Calibration(msgspec.Struct, frozen=True):
 class Reach(msgspec.Struct, frozen=True):
     """The interval around a value: ``value -+ amount``, times ``max(|value|, floor)`` if relative.
 
-    `amount` is the quantile of the pooled out-of-fold errors, with the finite-sample correction of
-    conformal prediction (Vovk et al. 2005); kin to CV+ (Barber et al. 2021), without its proof.
+    `amount` is the quantile of errors, with the finite-sample correction of conformal prediction
+    (Vovk et al. 2005): of rows set aside that no model learned from (split conformal), or the
+    pooled ones out of fold, kin to CV+ (Barber et al. 2021) without its proof.
+
+    Attributes:
+        aside: how many rows were set aside; 0: out of fold.
     """
 
     level: float
     amount: float
     relative: bool = False
     floor: float = 0.0
+    aside: int = 0
+
+    def resized(self, y: Array, values: Array) -> Reach:
+        """The same form, as wide as rows ask for that were set aside.
+
+        Args:
+            y, values: their truths, and the answers of the model that goes out.
+        """
+        amount = errors_at(self.level, np.abs(y - values) / self.sizes(values))
+        return msgspec.structs.replace(self, amount=amount, aside=len(y))
+
+    def sizes(self, values: Array) -> Array:
+        """What `amount` is multiplied by."""
+        if self.relative:
+            return np.maximum(np.abs(values), self.floor)
+        return np.ones(len(values))
 
     def around(self, values: Array) -> tuple[Array, Array]:
         """(low, high) of each value."""
-        width = self.amount * (np.maximum(np.abs(values), self.floor) if self.relative else 1.0)
+        width = self.amount * self.sizes(values)
         return values - width, values + width
+
+
+def errors_at(level: float, errors: Array) -> float:
+    """The ``ceil((n + 1) * level)``-th smallest of `n` errors, the largest where there is none.
+
+    Example:
+        >>> errors_at(0.9, np.arange(1.0, 10.0)), errors_at(0.5, np.arange(1.0, 10.0))
+        (9.0, 5.0)
+    """
+    place = min(len(errors), math.ceil(round((len(errors) + 1) * level, 6)))
+    return float(np.sort(errors)[place - 1])
 
 
 class Outputs(msgspec.Struct, frozen=True):

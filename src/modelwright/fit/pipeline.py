@@ -94,7 +94,7 @@ class Fit:
 
     Attributes:
         record: every trial and the choice.
-        best: the chosen pipeline, trained on all training rows.
+        best: the chosen pipeline, trained on all training rows but those set aside.
         baselines: the pipelines that the release compares it with.
         out_of_fold: the chosen one's answers on training rows by models that had not seen them;
             rows without such an answer are NaN.

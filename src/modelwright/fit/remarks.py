@@ -73,8 +73,11 @@ def _touches(found: Found, chosen: Candidate) -> list[Finding]:
     if outputs.reach is not None:
         reach = outputs.reach
         width = f"{reach.amount:.1%} of the value" if reach.relative else f"{reach.amount:,.4g}"
-        lines.append(("interval", f"{reach.level:.0%}", f"value ± {width}",
-                      "quantile of the pooled out-of-fold errors"))  # fmt: skip
+        how = "quantile of the pooled errors out of fold"
+        if reach.aside:
+            how = (f"split conformal: errors of {reach.aside:,} training rows that no model "
+                   "learned from")  # fmt: skip
+        lines.append(("interval", f"{reach.level:.0%}", f"value ± {width}", how))
     return [Finding(a, b, "pass", c, "", d, "", "info") for a, b, c, d in lines]
 
 

@@ -21,6 +21,7 @@ from modelwright.core.progress import Progress
 from modelwright.core.records import Origin
 from modelwright.core.spec import FitSpec, Spec
 from modelwright.data.dataset import Dataset
+from modelwright.fit.aside import set_aside
 from modelwright.fit.budget import Budget
 from modelwright.fit.choose import excess
 from modelwright.fit.family import (
@@ -91,10 +92,11 @@ def search(
         FitError: no candidate finished a fold, or no family of the spec could be trained.
         UsageError: unknown family, or parameters that a library refuses.
     """
+    dataset, aside = set_aside(spec.fit, dataset)
     made = _begin(spec, dataset, progress, pricing, run_folder, since)
     stopped_by = made.run()
     made.ledger.folds.forget()
-    return Found(spec, dataset, made.ledger, stopped_by)
+    return Found(spec, dataset, made.ledger, stopped_by, aside)
 
 
 def _begin(

@@ -47,6 +47,11 @@ def check_settings(spec: Spec, dataset: Dataset) -> None:
             f"fit.interval is for numbers; {schema.target.name!r} has classes.",
             hint="Leave it out: probabilities say how sure a label is.",
         )
+    if spec.fit.interval_method is not None and spec.fit.interval is None:
+        raise UsageError(
+            "fit.interval_method has no interval to size.",
+            hint="Give fit.interval as well, such as 0.9, or leave fit.interval_method out.",
+        )
 
 
 def by_family(

@@ -125,10 +125,21 @@ def _training_data(run: RunRecords) -> list[Block]:
             f"{target.name}: {kinds}. Fingerprint {dataset.fingerprint}."
         ),
         *(Paragraph(f"Retrained: {f.measured}.") for f in run.gates("retrained")),
+        *_set_aside(run),
         Grid(("column", "kind", "missing", "note"), rows),
     ]
     more = len(dataset.schema.columns) - MOST_COLUMNS
     return [*blocks, Paragraph(f"... and {more} more columns.")] if more > 0 else blocks
+
+
+def _set_aside(run: RunRecords) -> list[Block]:
+    aside = (run.fit.outputs.get("reach") or {}).get("aside", 0)
+    if not aside:
+        return []
+    return [Paragraph(
+        f"No model learned from {aside:,} of them: their errors are the width of low and high "
+        "(split conformal)."
+    )]  # fmt: skip
 
 
 def _analyses(run: RunRecords) -> list[Block]:

@@ -1,0 +1,96 @@
+"""Training rows that no model learns from, which say how wide the interval of a value must be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from modelwright.core.errors import UsageError
+from modelwright.core.intake import Array
+from modelwright.core.spec import FitSpec
+from modelwright.core.table import Table
+from modelwright.data.dataset import Dataset
+from modelwright.data.fingerprint import Hashes, row_hashes
+from modelwright.data.split import group_holdout, parted, random_holdout
+
+MOST_ROWS, MOST_SHARE = 1000, 0.2
+"""Rows set aside: the share that their quantile holds is then 1 % off, at one standard error
+(sqrt(.9 * .1 / 1000)); a smaller table loses a fifth."""
+
+
+@dataclass(frozen=True)
+class Aside:
+    """The rows set aside.
+
+    Attributes:
+        table: their columns and targets.
+        mask: which training rows they are.
+    """
+
+    table: Table
+    mask: Array
+
+    def among(self, answers: Array, others: Array) -> Array:
+        """Answers of all training rows, from those set aside and those of the rest."""
+        whole = np.empty((len(self.mask), *others.shape[1:]), others.dtype)
+        whole[self.mask], whole[~self.mask] = answers, others
+        return whole
+
+
+def set_aside(spec: FitSpec, dataset: Dataset) -> tuple[Dataset, Aside | None]:
+    """(what models may learn from, the rows set aside for the interval; None where none is).
+
+    Which rows depends on their content and the seed, as it does for the sealed ones, so that
+    equal rows stay together; whole groups where the split is by group; the newest where it is by
+    time.
+
+    Raises:
+        UsageError: too few rows for the level.
+    """
+    if spec.interval is None:
+        return dataset, None
+    conformal = spec.interval_method == "split_conformal"
+    if spec.interval_method is None:
+        conformal = not dataset.ordered
+    mask = _chosen(dataset) if conformal else np.zeros(dataset.train.rows, bool)
+    _must_be_enough(
+        spec.interval, int(mask.sum()) if conformal else len(mask), len(mask), conformal
+    )
+    if not conformal:
+        return dataset, None
+    rest = dataset.train.take(np.flatnonzero(~mask))
+    aside = dataset.train.take(np.flatnonzero(mask))
+    return replace(dataset, train=rest), Aside(aside, mask)
+
+
+def _chosen(dataset: Dataset) -> Array:
+    """Mask of the training rows set aside."""
+    train = dataset.train
+    share = min(MOST_SHARE, MOST_ROWS / train.rows)
+    if dataset.ordered:
+        return np.asarray(np.arange(train.rows) >= train.rows - round(share * train.rows))
+    salt = f"interval {dataset.record.seed}"
+    if train.groups is not None:
+        return group_holdout(train.groups, _hashes_of(train.groups, salt), share)
+    return random_holdout(parted(row_hashes(train.feeds, salt=salt), train.target), share)
+
+
+def _hashes_of(groups: Array, salt: str) -> Hashes:
+    return row_hashes({"group": groups.astype(np.float64)}, salt=salt)
+
+
+def _must_be_enough(level: float, rows: int, of: int, conformal: bool) -> None:
+    """The quantile of so many errors must exist: ``(rows + 1) * level <= rows``."""
+    wanted = math.ceil(round(level / (1 - level), 6))
+    if rows >= wanted:
+        return
+    of_them = f"{rows:,} of {of:,} training rows would be set aside" if conformal else (
+        f"there are {of:,} training rows"
+    )  # fmt: skip
+    other = ", or fit.interval_method: out_of_fold" if conformal and of >= wanted else ""
+    raise UsageError(
+        f"fit.interval: {level:g} wants at least {wanted:,} rows to find its width, and {of_them}.",
+        hint=f"Give a lower level, more rows{other}.",
+    )
