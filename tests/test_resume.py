@@ -177,7 +177,8 @@ def test_a_blend_with_its_interval_from_table_to_answers(tmp_path: Path) -> None
     assert mw.reproduce(released.run.name, folder=tmp_path).same
     aside = next(f for f in released.fit.findings if f.check == "interval").why
     assert "training rows that no model learned from" in aside
-    assert "of them: their errors are the width of low and high" in (released.run / "card.md").read_text()
+    card = (released.run / "card.md").read_text()
+    assert "of them: their errors are the width of low and high" in card
     page = released.report.read_text()
     assert (
         "class='plot'" in page and "cross-validated rmse" in page and "<th scope='col'>p95" in page
