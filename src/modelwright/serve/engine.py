@@ -15,6 +15,7 @@ from modelwright.pack import golden
 from modelwright.pack.artefact import ORT_ERRORS, ROWS_A_RUN, Answers, session_of
 from modelwright.pack.compiled import CODE, Compiled, compiled
 from modelwright.pack.inputs import NUMBERS, TEXTS, matrices
+from modelwright.serve.bound import BoundRuns
 from modelwright.serve.curve import LEAST_SECONDS, Curve, measured
 from modelwright.serve.dense import Dense
 from modelwright.serve.settings import Seconds
@@ -53,6 +54,7 @@ class Engine:
         self._meaning = None if labels == levels else np.array([levels.index(v) for v in labels])
         self._code_of = {level: code for code, level in enumerate(levels)}
         self._wanted = list(self._names.values())
+        self._small = BoundRuns(self._session, self._wanted)
         self.curve = Curve((LEAST_SECONDS,))
         self._dense: tuple[str, ...] | None = None
 
@@ -82,7 +84,7 @@ class Engine:
         """
         rows = len(next(iter(inputs.values())))
         if rows <= ROWS_A_RUN:
-            return self._answers(self._session.run(self._wanted, inputs))
+            return self._answers(self._small.run(inputs, rows))
         parts = [
             self._session.run(
                 self._wanted, {name: v[at : at + ROWS_A_RUN] for name, v in inputs.items()}

@@ -129,12 +129,24 @@ def _arrays(answers: Answers) -> dict[str, Array]:
     return {name: array for name, array in found.items() if array is not None}
 
 
+def columns_of(answers: Answers) -> list[list[Any]]:
+    """The values of `Answers.columns()`, with labels that are looked up once a schema."""
+    found = [output_values(answers, "prediction")]
+    if answers.low is not None and answers.high is not None:
+        found += [answers.low.tolist(), answers.high.tolist()]
+    if answers.probabilities is not None:
+        found += answers.probabilities.T.tolist()
+    return found
+
+
 def output_values(answers: Answers, name: str) -> list[Any]:
     """One output as JSON writes it, flat; NaN becomes null there."""
     if name == "prediction" and answers.codes is not None:
         labels = _known(answers.schema).predicted
         return [labels[code] for code in answers.codes.tolist()]
-    found: list[Any] = _arrays(answers)[name].ravel().tolist()
+    array = answers.values if name == "prediction" else _arrays(answers)[name]
+    assert array is not None
+    found: list[Any] = array.ravel().tolist()
     return found
 
 
