@@ -15,6 +15,7 @@ import modelwright as mw
 from machine import slowness
 from modelwright.data.sources import open_file
 from projects import EXAMPLES, QUICK, mixed_table
+from serve.test_engine import compiled_alike
 
 CASES = {
     "income": ("binary", ("p_<=50K", "p_>50K")),
@@ -46,6 +47,7 @@ def test_from_the_table_to_the_service(name: str, tmp_path: Path) -> None:
     assert (record.version, record.alias) == ("1", "champion")
     parity = next(f for f in record.evidence if f.check == "parity")
     assert parity.verdict == "pass" and parity.measured.startswith("0 labels differ")
+    compiled_alike(released.run / "artefact")
     model = mw.load(name, folder=folder)
     assert model.digest == record.artefact and model.schema.target.task == task
     source = next(p for p in folder.iterdir() if p.suffix in (".gz", ".parquet"))

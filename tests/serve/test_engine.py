@@ -16,13 +16,21 @@ from modelwright.pack.artefact import verified
 from modelwright.pack.compiled import compiled
 from modelwright.pack.inputs import TEXTS
 from modelwright.serve.engine import Engine, engine_of
-from projects import EXAMPLES, mixed_table
+from projects import mixed_table
 from serve.versions import TRIGGER, graph_of, row_of
 
 
 def both(manifest: Manifest, model: bytes) -> tuple[Engine, Engine | None]:
     cut = compiled(model, manifest.inputs.get(TEXTS, ()))
     return Engine(manifest, model), Engine(manifest, cut.model, cut) if cut else None
+
+
+def compiled_alike(folder: Path) -> None:
+    """Where a model can be compiled, the compiled one says the same of made-up rows."""
+    manifest, _, model = verified(folder)
+    plain, faster = both(manifest, model)
+    if faster is not None:
+        alike(plain, faster, golden.probe_rows(manifest.schema, manifest.baseline, 2000))
 
 
 def alike(plain: Engine, faster: Engine, feeds: Feeds) -> None:
@@ -41,17 +49,6 @@ def test_the_compiled_graph_of_the_shop_is_the_same(released: mw.Released) -> No
     table = mixed_table(3000, seed=9).drop("bought").to_dicts()
     alike(plain, faster, feeds_from_rows(manifest.schema, table))
     alike(plain, faster, golden.probe_rows(manifest.schema, manifest.baseline, 2000))
-
-
-FOLDERS = sorted(EXAMPLES.glob("*/runs/*/artefact"))
-
-
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.parts[-4])
-def test_the_compiled_graph_of_each_example_is_the_same(folder: Path) -> None:
-    manifest, _, model = verified(folder)
-    plain, faster = both(manifest, model)
-    if faster is not None:
-        alike(plain, faster, golden.probe_rows(manifest.schema, manifest.baseline, 2000))
 
 
 def test_the_engine_of_a_folder_is_warm_and_knows_its_costs(released: mw.Released) -> None:
