@@ -16,10 +16,18 @@ import msgspec
 from modelwright.core.schema import Schema
 from modelwright.core.version import __version__
 from modelwright.pack.artefact import Answers
+from modelwright.serve import oip_heads
 from modelwright.serve.datatypes import Raw, Tensor
 from modelwright.serve.messages import ProtocolError, Question, Response
 from modelwright.serve.outputs import output_metadata, outputs_json
-from modelwright.serve.tensors import DATATYPE, MOST_ID, MOST_TENSORS, read_tensors
+from modelwright.serve.tensors import (
+    DATATYPE,
+    MOST_ID,
+    MOST_TENSORS,
+    check_tensors,
+    prepare,
+    read_checked,
+)
 
 HEADER_LENGTH = "inference-header-content-length"
 EXTENSIONS = ("binary_tensor_data", "model_repository")
@@ -115,10 +123,21 @@ def read_infer(schema: Schema, body: bytes, headers: Mapping[str, str], max_rows
         request, behind = _decoded(_INFER, body, _FORM), memoryview(b"")
     else:
         size = _header_length(length, len(body))
-        request, behind = _decoded(_INFER, body[:size], _FORM), memoryview(body)[size:]
-    feeds, rows = read_tensors(schema, request.inputs, _raws(request.inputs, behind), max_rows)
+        head, behind = body[:size], memoryview(body)[size:]
+        known = oip_heads.find(schema, head, len(behind), max_rows)
+        if known is not None:
+            return known.question(behind)
+        request = _decoded(_INFER, head, _FORM)
+    raws = _raws(request.inputs, behind)
+    checked = check_tensors(schema, request.inputs, max_rows)
+    feeds = read_checked(checked, raws)
     outputs, binary = _outputs(schema, request)
-    return Question(feeds, rows, "infer", checked_id(request.id), outputs, binary)
+    identity = checked_id(request.id)
+    sizes = [len(raw) for raw in raws if raw is not None]
+    if length is not None and len(sizes) == len(raws) and identity is None:
+        said = oip_heads.Head(schema, prepare(checked), tuple(sizes), outputs, binary)
+        oip_heads.learn(head, said)
+    return Question(feeds, checked.rows, "infer", identity, outputs, binary)
 
 
 def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes, form: str) -> Any:

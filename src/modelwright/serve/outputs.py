@@ -94,17 +94,19 @@ def outputs_json(
         answers: of these rows.
         wanted, binary: names; for none all outputs, and none as bytes.
     """
-    known, given = _known(answers.schema).json, _arrays(answers)
+    known, given = _known(answers.schema), _arrays(answers)
     parts, raws = [], []
-    for name in wanted or known:
+    for name in wanted or known.json:
         if name not in given:
             continue
-        head, values, size = known[name]
+        array = given[name]
+        codes = array if name == "prediction" and answers.codes is not None else None
+        head, values, size = known.json[name]
         if name in binary:
-            raws.append(output_bytes(answers, name))
+            raws.append(_bytes_of(known, codes, array))
             parts.append(b"%b%d%b%d}}" % (head, rows, size, len(raws[-1])))
         else:
-            data = msgspec.json.encode(output_values(answers, name))
+            data = msgspec.json.encode(_values_of(known, codes, array))
             parts.append(b"%b%d%b%b}" % (head, rows, values, data))
     return b"[%b]" % b",".join(parts), raws
 
@@ -131,7 +133,9 @@ def _arrays(answers: Answers) -> dict[str, Array]:
 
 def columns_of(answers: Answers) -> list[list[Any]]:
     """The values of `Answers.columns()`, with labels that are looked up once a schema."""
-    found = [output_values(answers, "prediction")]
+    known = _known(answers.schema)
+    first = answers.codes if answers.codes is not None else answers.raw
+    found = [_values_of(known, answers.codes, first)]
     if answers.low is not None and answers.high is not None:
         found += [answers.low.tolist(), answers.high.tolist()]
     if answers.probabilities is not None:
@@ -141,21 +145,27 @@ def columns_of(answers: Answers) -> list[list[Any]]:
 
 def output_values(answers: Answers, name: str) -> list[Any]:
     """One output as JSON writes it, flat; NaN becomes null there."""
-    if name == "prediction" and answers.codes is not None:
-        labels = _known(answers.schema).predicted
-        return [labels[code] for code in answers.codes.tolist()]
-    array = answers.values if name == "prediction" else _arrays(answers)[name]
-    assert array is not None
-    found: list[Any] = array.ravel().tolist()
-    return found
+    codes = answers.codes if name == "prediction" else None
+    return _values_of(_known(answers.schema), codes, _arrays(answers)[name])
 
 
 def output_bytes(answers: Answers, name: str) -> bytes:
     """One output as bytes: little-endian, row by row; texts with their length before them."""
-    if name == "prediction" and answers.codes is not None:
-        labels = _known(answers.schema).labels
-        return b"".join([labels[code] for code in answers.codes.tolist()])
-    return _arrays(answers)[name].astype("<f8", copy=False).tobytes()
+    codes = answers.codes if name == "prediction" else None
+    return _bytes_of(_known(answers.schema), codes, _arrays(answers)[name])
+
+
+def _values_of(known: _Known, codes: Array | None, array: Array) -> list[Any]:
+    if codes is not None:
+        return [known.predicted[code] for code in codes.tolist()]
+    found: list[Any] = array.ravel().tolist()
+    return found
+
+
+def _bytes_of(known: _Known, codes: Array | None, array: Array) -> bytes:
+    if codes is not None:
+        return b"".join([known.labels[code] for code in codes.tolist()])
+    return array.astype("<f8", copy=False).tobytes()
 
 
 def _label_bytes(target: Target) -> tuple[bytes, ...]:
