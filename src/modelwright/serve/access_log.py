@@ -196,8 +196,8 @@ def id_of(headers: Mapping[str, str], new_id: Callable[[], str]) -> str:
         >>> id_of({"x-request-id": "a b"}, lambda: "new")
         'new'
     """
-    given = sane_id(headers.get("x-request-id", ""))
-    if given:
+    given = headers.get("x-request-id")
+    if given and sane_id(given):
         return given
     parent = headers.get("traceparent")
     return (parent and trace_of(parent)) or new_id()

@@ -100,8 +100,9 @@ class App:
             exchange.refuse(error)
 
     def _ask(self, exchange: Exchange, route: Route) -> None:
-        if self.shared.in_flight - len(self.models.refusals) > self.settings.queue:
-            raise Overloaded(f"{self.settings.queue} requests are under way; try again.", 1.0)
+        queue, under_way = self.settings.queue, self.shared.in_flight
+        if under_way > queue and under_way - len(self.models.refusals) > queue:
+            raise Overloaded(f"{queue} requests are under way; try again.", 1.0)
         name, model, version = route
         exchange.model = model
         request = exchange.request

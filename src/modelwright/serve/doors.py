@@ -111,13 +111,17 @@ def door_of(name: str, request: Request, settings: Settings) -> Door:
     return predict(request, settings, options)
 
 
+_JSON = ("application/json", "")
+_ANY = ("*/*", "", "application/json")
+
+
 def is_plain(request: Request) -> bool:
     """Whether rows in JSON are asked for and JSON is wanted back: then there is a shorter way."""
     headers = request.headers
     kind = headers.get("content-type", "")
-    if kind not in ("application/json", "") and media_type(kind)[0] != "application/json":
+    if kind not in _JSON and media_type(kind)[0] != "application/json":
         return False
-    return not request.query and headers.get("accept", "*/*") in ("*/*", "application/json", "")
+    return not request.query and headers.get("accept", "") in _ANY
 
 
 def _counted(settings: Settings) -> dict[str, int] | None:

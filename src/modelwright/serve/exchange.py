@@ -72,10 +72,9 @@ class Exchange:
 
     def ran(self, run: Ran) -> None:
         """Mark the steps of a run that has just ended."""
-        if self.trace.id:
-            now = time.perf_counter()
-            self.trace.mark("queue", now - run.seconds)
-            self.trace.mark("run", now)
+        now = time.perf_counter()
+        self.trace.mark("queue", now - run.seconds)
+        self.trace.mark("run", now)
 
     def page(self, response: Response) -> None:
         """Answer with what no version predicted."""
@@ -144,7 +143,8 @@ class Exchange:
         """Answer with the JSON of a champion's prediction that is counted already."""
         response = Response(200, body, lines=self._under_id(live.lines))
         self.reply(response)
-        self._tell(response, None, live.version, rows)
+        if self.trace.id or self.app.log.is_on:
+            self._tell(response, None, live.version, rows)
 
     def _under_id(self, lines: bytes) -> bytes:
         return b"%bx-request-id: %b\r\n" % (lines, self.id.encode("latin-1"))
