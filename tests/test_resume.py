@@ -161,7 +161,8 @@ def test_a_blend_with_its_interval_from_table_to_answers(tmp_path: Path) -> None
     shutil.copy(source, tmp_path / "ames.csv.gz")
     (tmp_path / "modelwright.yaml").write_text(
         "name: ames\ndata: {source: ames.csv.gz, target: SalePrice}\n"
-        "fit: {budget: 6 trials, folds: 2, interval: 0.9, families: [lightgbm, xgboost]}\n"
+        "fit: {budget: 6 trials, folds: 2, interval: 0.9, interval_method: split_conformal,\n"
+        "  families: [lightgbm, xgboost]}\n"
         "pack: {seconds: 0.4}\n"
         "release: {undecided: allow, reason: a test}\n"
     )

@@ -19,6 +19,9 @@ from modelwright.fit.settings import check_settings
 from projects import spec_for
 
 
+ASKED = "interval_method: split_conformal"
+
+
 def numbers(rows: int = 400, seed: int = 0) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
     x = rng.normal(0, 1, (rows, 3)).round(1)
@@ -42,7 +45,7 @@ def rows_of(dataset: Dataset) -> set[int]:
 
 
 def test_no_row_is_lost_and_none_is_on_both_sides(tmp_path: Path) -> None:
-    file, dataset = made(tmp_path, "interval: 0.9")
+    file, dataset = made(tmp_path, f"interval: 0.9, {ASKED}")
     rest, aside = set_aside(file.spec.fit, dataset)
     assert aside is not None and aside.table.rows == round(0.2 * dataset.train.rows)
     assert rest.train.rows + aside.table.rows == dataset.train.rows == len(aside.mask)
@@ -55,10 +58,10 @@ def test_no_row_is_lost_and_none_is_on_both_sides(tmp_path: Path) -> None:
 def test_rows_are_set_aside_by_their_content_and_the_seed(tmp_path: Path) -> None:
     """Whatever the order of the file; and rows that are alike stay on one side."""
     twice = pl.concat([numbers(200), numbers(200)])
-    file, dataset = made(tmp_path, "interval: 0.9", frame=twice)
+    file, dataset = made(tmp_path, f"interval: 0.9, {ASKED}", frame=twice)
     rest, _ = set_aside(file.spec.fit, dataset)
     (tmp_path / "other").mkdir()
-    other, shuffled = made(tmp_path / "other", "interval: 0.9", frame=twice.sample(
+    other, shuffled = made(tmp_path / "other", f"interval: 0.9, {ASKED}", frame=twice.sample(
         fraction=1, shuffle=True, seed=3
     ))  # fmt: skip
     again, aside = set_aside(other.spec.fit, shuffled)
@@ -75,7 +78,7 @@ def test_at_most_a_thousand_rows_are_set_aside(tmp_path: Path) -> None:
 
 
 def test_groups_stay_whole(tmp_path: Path) -> None:
-    file, dataset = made(tmp_path, "interval: 0.9", "method: group, by: shop")
+    file, dataset = made(tmp_path, f"interval: 0.9, {ASKED}", "method: group, by: shop")
     rest, aside = set_aside(file.spec.fit, dataset)
     assert aside is not None and aside.table.rows >= 9
     assert not set(aside.table.groups.tolist()) & set(rest.train.groups.tolist())
@@ -83,11 +86,10 @@ def test_groups_stay_whole(tmp_path: Path) -> None:
 
 def test_time_keeps_all_rows_unless_it_is_asked(tmp_path: Path) -> None:
     """Without them the model would not know the newest rows."""
-    file, dataset = made(tmp_path, "interval: 0.9", "method: time, by: day")
+    file, dataset = made(tmp_path, "interval: 0.9", "method: time, by: day", numbers(20_000))
     same, none = set_aside(file.spec.fit, dataset)
     assert none is None and same is dataset
-    asked = "interval: 0.9, interval_method: split_conformal"
-    file, dataset = made(tmp_path, asked, "method: time, by: day")
+    file, dataset = made(tmp_path, f"interval: 0.9, {ASKED}", "method: time, by: day")
     rest, aside = set_aside(file.spec.fit, dataset)
     assert aside is not None
     older = rest.train.rows
@@ -96,8 +98,8 @@ def test_time_keeps_all_rows_unless_it_is_asked(tmp_path: Path) -> None:
     np.testing.assert_array_equal(aside.table.target, dataset.train.target[older:])
 
 
-def test_without_an_interval_or_by_folds_nothing_is_set_aside(tmp_path: Path) -> None:
-    for fit in ("budget: 1s", "interval: 0.9, interval_method: out_of_fold"):
+def test_without_an_interval_by_folds_or_of_few_rows_nothing_is_set_aside(tmp_path: Path) -> None:
+    for fit in ("budget: 1s", "interval: 0.9, interval_method: out_of_fold", "interval: 0.9"):
         file, dataset = made(tmp_path, fit)
         same, none = set_aside(file.spec.fit, dataset)
         assert none is None and same is dataset
@@ -106,11 +108,11 @@ def test_without_an_interval_or_by_folds_nothing_is_set_aside(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("fit", "said", "hint"),
     [
-        ("interval: 0.99", r"fit.interval: 0.99 wants at least 99 rows.*6\d of 3\d\d training rows",
+        (f"interval: 0.99, {ASKED}", r"fit.interval: 0.99 wants at least 99 rows.*6\d of 3\d\d training rows",
          "or fit.interval_method: out_of_fold"),
         ("interval: 0.999, interval_method: out_of_fold",
          r"wants at least 999 rows.*there are 3\d\d", r"lower level, more rows\."),
-        ("interval: 0.999", "wants at least 999 rows", r"lower level, more rows\."),
+        (f"interval: 0.999, {ASKED}", "wants at least 999 rows", r"lower level, more rows\."),
     ],
 )  # fmt: skip
 def test_too_few_rows_for_a_level(tmp_path: Path, fit: str, said: str, hint: str) -> None:
@@ -126,7 +128,7 @@ def test_a_method_without_an_interval_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_model_that_goes_out_has_not_seen_them_and_is_sized_by_them(tmp_path: Path) -> None:
-    fit = "interval: 0.8, budget: 3 trials, folds: 2, families: [lightgbm]"
+    fit = f"interval: 0.8, {ASKED}, budget: 3 trials, folds: 2, families: [lightgbm]"
     file, dataset = made(tmp_path, fit)
     found = searched(file, dataset)
     rest, aside = set_aside(file.spec.fit, dataset)

@@ -137,8 +137,9 @@ class FitSpec(Strict):
     interval_method: Literal["split_conformal", "out_of_fold"] | None = Field(
         None,
         description="split_conformal: the width comes from training rows that no model learns "
-        "from, 1,000 or a fifth of them (default); out_of_fold: from the errors of the folds, and "
-        "models learn from all rows (default where data.split is by time).",
+        "from, 1,000 or a fifth of them (default from 10,000 training rows on, but where "
+        "data.split is by time); out_of_fold: from the errors of the folds, and models learn from "
+        "all rows (default otherwise).",
     )
 
 
