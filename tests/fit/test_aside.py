@@ -18,7 +18,6 @@ from modelwright.fit.aside import set_aside
 from modelwright.fit.settings import check_settings
 from projects import spec_for
 
-
 ASKED = "interval_method: split_conformal"
 
 
@@ -108,7 +107,8 @@ def test_without_an_interval_by_folds_or_of_few_rows_nothing_is_set_aside(tmp_pa
 @pytest.mark.parametrize(
     ("fit", "said", "hint"),
     [
-        (f"interval: 0.99, {ASKED}", r"fit.interval: 0.99 wants at least 99 rows.*6\d of 3\d\d training rows",
+        (f"interval: 0.99, {ASKED}",
+         r"fit.interval: 0.99 wants at least 99 rows.*6\d of 3\d\d training rows",
          "or fit.interval_method: out_of_fold"),
         ("interval: 0.999, interval_method: out_of_fold",
          r"wants at least 999 rows.*there are 3\d\d", r"lower level, more rows\."),
