@@ -36,6 +36,12 @@ def until(true: Callable[[], Any], what: str = "", seconds: float = PATIENCE) ->
     return found
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @dataclass
 class Reply:
     """What came back."""

@@ -24,7 +24,10 @@ from modelwright.serve.explain import explain
 from modelwright.serve.messages import Answered, ProtocolError
 from modelwright.serve.protocol import error_body, read_predict
 from modelwright.serve.replies import options_of, write_answer
+from modelwright.serve.settings import Source
 from serve.alive import Loaded
+from serve.running import serving
+from serve.versions import Shop, row_of
 
 ODD = Schema(
     (
@@ -131,12 +134,23 @@ def test_python_asks_the_server(released: mw.Released, address: str, tmp_path: P
         with pytest.raises(made.ModelError, match="row 0, column 'big'") as caught:
             asks.predict([{**made.EXAMPLE, "big": "x"}])
         assert caught.value.status == 422 and len(caught.value.problems) == 1
-        asks.predict_one(made.EXAMPLE, version="3")
-        assert Asked.seen[-1][1]["modelwright-version"] == "3"
     with pytest.raises(made.ModelError, match="No answer"):
         made.Client("http://127.0.0.1:1", retries=0).predict([made.EXAMPLE])
     with pytest.raises(ValueError, match="Wanted an address"):
         made.Client("ftp://x")
+
+
+def test_python_asks_one_version(released: mw.Released, project: Path, tmp_path: Path) -> None:
+    shop, made = Shop(project), loaded(written(released, "python", tmp_path))
+    shop.move(shop.add())
+    source = Source(name="shop", project=str(project))
+    with serving(project, source) as running, made.Client(f"http://127.0.0.1:{running.port}") as it:
+        for version, wanted in shop.answers_of("1", "2").items():
+            row = row_of(-40.0)
+            assert it.predict_one(row, version=version) == pytest.approx(wanted[0])
+        assert it.predict_one(row) == it.predict_one(row, version="2")
+        with pytest.raises(made.ModelError, match="No such version '9'"):
+            it.predict_one(row, version="9")
 
 
 @pytest.mark.slow
@@ -196,7 +210,7 @@ def test_typescript_compiles_and_asks_the_server(
         f'import {{ Client, EXAMPLE, ModelError }} from "./{path.stem}.js";\n'
         f'import {{ EXAMPLE as odd }} from "./{odd.stem}.js";\n'
         f'const client = new Client("{address}/");\n'
-        "const answer = await client.predictOne(EXAMPLE);\n"
+        'const answer = await client.predictOne(EXAMPLE, "3");\n'
         "const [top] = await client.top([EXAMPLE], 1);\n"
         "const [why] = await client.explain([EXAMPLE]);\n"
         "let refused: ModelError | null = null;\n"
@@ -216,6 +230,7 @@ def test_typescript_compiles_and_asks_the_server(
     example = mw.load(str(released.run / "artefact")).manifest.example
     [wanted] = mw.load(str(released.run / "artefact")).predict([example])
     assert said["answer"] == wanted and said["status"] == 422
+    assert Asked.seen[0][1]["x-modelwright-version"] == "3"
     assert said["top"][0]["label"] == wanted["prediction"]
     assert set(said["why"]["contributions"]) == set(example)
     (tmp_path / "wrong.ts").write_text(

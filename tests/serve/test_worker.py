@@ -18,7 +18,7 @@ import modelwright as mw
 from modelwright.serve.settings import Source
 from modelwright.serve.worker import FOLLOW_SECONDS, ORPHAN_SECONDS
 from serve.doors import typed
-from serve.running import Hammer, Running, request, same_as, serving, started, until
+from serve.running import Hammer, Running, free_port, request, same_as, serving, started, until
 from serve.versions import TRIGGER, Shop, row_of
 
 ROWS = [row_of(float(size)) for size in range(-40, 60, 5)]
@@ -38,12 +38,6 @@ def shop(project: Path) -> Shop:
     found.add()
     found.add()
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def source(shop: Shop) -> Source:

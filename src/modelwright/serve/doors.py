@@ -30,12 +30,6 @@ class Door:
     explains: bool = False
 
 
-def marks_of(found: Answered) -> dict[str, str]:
-    """What an answer says of who gave it, where that is not the champion."""
-    marks = {"arm": found.arm} if found.arm not in ("champion", "pinned") else {}
-    return marks | ({"fallback": found.fallback} if found.fallback else {})
-
-
 def predict(request: Request, settings: Settings, options: Options) -> Door:
     """`POST /predict`: JSON, CSV, Arrow or Parquet; see docs/predict.md."""
     content_type = request.headers.get("content-type", "")
@@ -62,7 +56,7 @@ def predict(request: Request, settings: Settings, options: Options) -> Door:
             from modelwright.serve.explain import explain
 
             explained = explain(found.live, found.question.feeds, found.answers)
-        return write_answer(found, options, explained, marks_of(found))
+        return write_answer(found, options, explained, found.marks)
 
     return Door(read, write, options.explain)
 
@@ -76,7 +70,7 @@ def infer(request: Request, settings: Settings) -> Door:
     def write(found: Answered) -> Response:
         live = found.live
         return write_infer(
-            live.model, live.version, found.question, found.answers, parameters=marks_of(found)
+            live.model, live.version, found.question, found.answers, parameters=found.marks
         )
 
     return Door(read, write)

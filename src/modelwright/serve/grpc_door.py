@@ -33,7 +33,7 @@ from modelwright.serve.tls import Tls
 Authorize = Callable[[str, str], object]
 """Takes the `authorization` entry, empty where there is none, and the scope (predict, admin) that
 a call needs; raises ProtocolError 401, 403 or 429."""
-KEY, REQUEST_ID = "x-modelwright-key", "x-request-id"
+KEY, VERSION, REQUEST_ID = "x-modelwright-key", "x-modelwright-version", "x-request-id"
 IDLE_SECONDS = 1800.0
 """Clients keep a connection for later calls, and open a new one when they are told goodbye."""
 HANDSHAKE_SECONDS = 10.0
@@ -219,7 +219,7 @@ class _Door:
         self.dispatcher.ask(
             Call(
                 request.model_name,
-                request.model_version or None,
+                request.model_version or entries.get(VERSION),
                 entries.get(KEY),
                 received + (seconds if asked is None else min(seconds, asked)),
                 sane_id(entries.get(REQUEST_ID, "")) or request.id,
@@ -301,8 +301,7 @@ async def _emptily(work: Awaitable[None]) -> bytes:
 
 
 def _written(found: Answered) -> bytes:
-    marks = {"fallback": found.fallback} if found.fallback else None
     live = found.live
     return oip_proto.write_message(
-        live.model, live.version, found.question, found.answers, parameters=marks
+        live.model, live.version, found.question, found.answers, parameters=found.marks
     )

@@ -183,6 +183,12 @@ class Answered:
     fallback: str = ""
     cached: bool = False
 
+    @property
+    def marks(self) -> dict[str, str]:
+        """What is said of who gave the answer, where that is not the champion."""
+        marks = {"arm": self.arm} if self.arm not in ("champion", "pinned") else {}
+        return marks | ({"fallback": self.fallback} if self.fallback else {})
+
 
 Then = Callable[[Answered | BaseException], None]
 """Told the answer, or the error."""

@@ -132,7 +132,7 @@ def write_answer(
         options: from `options_of`.
         explained: from `serve.explain.explain`, where it is wanted.
         marks: what else is said of the answer, such as who stood in; JSON has it beside `model`,
-            the others in headers `modelwright-<mark>`.
+            Arrow and Parquet in their metadata.
 
     Raises:
         ProtocolError: 415 where the form needs pyarrow, which is not installed.
@@ -215,18 +215,17 @@ def flat_columns(
 
 
 def write_table(kind: str, columns: Mapping[str, Any], about: Mapping[str, Any]) -> Response:
-    """Columns as CSV, Arrow or Parquet; `about` becomes headers, and metadata of the table."""
-    headers = tuple(
-        (f"modelwright-{name}".encode(), str(value).encode("ascii", "replace"))
-        for name, value in about.items()
-    )
+    """Columns as CSV, Arrow or Parquet; `about` becomes metadata of the latter two.
+
+    Who answered is told by the headers that every answer has.
+    """
     if kind == CSV:
-        return Response(200, _csv(columns), b"text/csv; charset=utf-8; header=present", headers)
+        return Response(200, _csv(columns), b"text/csv; charset=utf-8; header=present")
     # see read_table: pyarrow is loaded by the first table that needs it
     from modelwright.serve.tables import write_columns
 
     metadata = {name: str(value) for name, value in about.items()}
-    return Response(200, write_columns(kind, dict(columns), metadata), kind.encode(), headers)
+    return Response(200, write_columns(kind, dict(columns), metadata), kind.encode())
 
 
 def _csv(columns: Mapping[str, Any]) -> bytes:
