@@ -170,3 +170,21 @@ def test_a_large_body_of_wrong_values_costs_little() -> None:
     found = refused([*rows, *[5] * 20_000])
     assert len(found) == 101 and found[-1] == "... and 59900 more"
     assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "D", "us", "ns"])
+def test_moments_that_no_microseconds_can_tell_are_refused(unit: str) -> None:
+    when = Schema((Column("when", "datetime", nullable=True),), Target("y", "regression"))
+    good = np.array(["2024-05-01", "NaT", "1969-12-31"], f"datetime64[{unit}]")
+    wanted = good.astype("datetime64[us]").astype(np.int64).tolist()
+    assert feeds_from_columns(when, {"when": good})["when"].tolist() == wanted
+    if unit in ("us", "ns"):
+        return
+    far = good.copy()
+    far[2] = np.datetime64(2**62 if unit != "D" else 2**31, unit)  # 1970, if it is let wrap
+    with pytest.raises(RowsError) as caught:
+        feeds_from_columns(when, {"when": far})
+    [problem] = caught.value.problems
+    assert (
+        problem.startswith("row 2, column 'when': wanted a date-time") and "(datetime64)" in problem
+    )

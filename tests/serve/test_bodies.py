@@ -288,3 +288,18 @@ def test_damaged_bodies_are_read_or_refused(name: str) -> None:
             read(kind, bytes(damaged))
         except ProtocolError as error:
             assert error.status in (400, 413, 422)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_coded_moments_are_those_of_plain_ones(unit: str) -> None:
+    plain = TABLE.set_column(4, "start", TABLE.column("start").cast(pa.timestamp(unit)))
+    coded = plain.set_column(4, "start", plain.column("start").combine_chunks().dictionary_encode())
+    found = read(ARROW_STREAM, stream(coded)).feeds["start"].tolist()
+    assert found == read(ARROW_STREAM, stream(plain)).feeds["start"].tolist()
+
+
+def test_a_moment_that_is_too_far_away_is_no_other_day() -> None:
+    far = pa.array([0, None, 2**62], pa.timestamp("s"))
+    error = refusal(ARROW_STREAM, stream(TABLE.set_column(4, "start", far)))
+    assert error.status == 422
+    assert [p.split(":")[0] for p in error.problems] == ["row 2, column 'start'"]

@@ -144,7 +144,7 @@ def test_texts_three_ways(values: list[str]) -> None:
     assert found == [value.strip() for value in values]
     assert found == by_field(TEXT, "BYTES", [value.encode() for value in values])
     assert found == by_bytes(TEXT, "BYTES", raw, len(values))
-    assert texts_from("x", raw, len(values)) == values
+    assert texts_from("x", raw, len(values), []) == values
 
 
 def test_missing_texts() -> None:

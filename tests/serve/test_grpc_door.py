@@ -25,7 +25,7 @@ from modelwright.serve.grpc_door import serve_grpc
 from modelwright.serve.listening import listen
 from modelwright.serve.messages import ProtocolError
 from modelwright.serve.oip_proto import parsed
-from modelwright.serve.settings import Settings, Source
+from modelwright.serve.settings import Settings
 from serve.doors import (
     SECONDS,
     Desk,
@@ -39,9 +39,6 @@ from serve.doors import (
     serving,
     typed,
 )
-from serve.running import free_port
-from serve.running import serving as real
-from serve.versions import Shop, row_of
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 
@@ -134,32 +131,6 @@ def test_conditions_reach_the_dispatcher(client: triton.InferenceServerClient, d
         assert desk.calls[-1].id == "own"
     marked = client.infer("shop", inputs(rows(1)), request_id="fall back").get_response()
     assert marked.parameters["fallback"].string_param == "previous"
-
-
-def test_a_version_is_pinned_and_an_arm_told_as_over_http(project: Path) -> None:
-    shop, port = Shop(project), free_port()
-    second = shop.add()
-    mw.ab_test("shop", {"1": 0.5, second: 0.5}, folder=project)
-    given = inputs([row_of(10.0, member=True)])
-    with (
-        real(project, Source(name="shop", project=str(project)), grpc_port=port) as running,
-        triton.InferenceServerClient(f"127.0.0.1:{port}") as asks,
-    ):
-        arms = {"1": "a", second: "b"}
-        for key in map(str, range(8)):
-            found = asks.infer("shop", given, headers={"x-modelwright-key": key}).get_response()
-            over_http = running.predict(row_of(10.0), x_modelwright_key=key).json()
-            assert found.model_version == over_http["version"]
-            assert found.parameters["arm"].string_param == over_http["arm"]
-            assert over_http["arm"] == arms[found.model_version]
-        for version in arms:
-            pin = {"x-modelwright-version": version, "x-modelwright-key": "k"}
-            pinned = asks.infer("shop", given, headers=pin).get_response()
-            assert pinned.model_version == version and "arm" not in pinned.parameters
-        with pytest.raises(InferenceServerException, match="No such version '9'"):
-            asks.infer("shop", given, headers={"x-modelwright-version": "9"})
-        named = asks.infer("shop", given, second, headers={"x-modelwright-version": "9"})
-        assert named.get_response().model_version == second
 
 
 FAULTS: dict[str, tuple[Exception, str, str]] = {

@@ -187,12 +187,13 @@ def sized(size: Any, **more: Any) -> dict[str, Any]:
         (head_and_tail({"inputs": [sized(8)]}, bytes(9)), "1 bytes behind the JSON"),
         (head_and_tail({"inputs": [sized(4)]}, bytes(4)), "4 bytes, but FP64"),
         (head_and_tail({"inputs": [sized(-8)]}, bytes(8)), "binary_data_size -8"),
-        (head_and_tail({"inputs": [sized("8")]}, bytes(8)), "binary_data_size 8"),
+        (head_and_tail({"inputs": [sized("8")]}, bytes(8)), "a whole number, found '8'"),
         (head_and_tail({"inputs": [sized(2**70)]}, bytes(8)), "8 bytes are left"),
-        (head_and_tail({"inputs": [sized(True)]}, bytes(8)), "binary_data_size True"),
+        (head_and_tail({"inputs": [sized(True)]}, bytes(8)), "found 'True'"),
         (head_and_tail({"inputs": [sized(8, data=[1])]}, bytes(8)), "both 'data' and"),
         (head_and_tail({"inputs": [X]}, bytes(8)), "8 bytes behind the JSON"),
         ((json.dumps({"inputs": [sized(8)]}).encode(), {}), "0 bytes are left"),
+        ((b'{"inputs": [NaN]}', {}), "it has NaN at byte 12; JSON has no NaN: send null"),
         *[
             (head_and_tail({"inputs": [sized(8)]}, bytes(8), length), "wanted the number of bytes")
             for length in ("abc", "-1", "99999999999", "9" * 5000, "", "1e2", "\u0663", "+5")

@@ -66,3 +66,11 @@ def test_an_answer_is_a_message_however_often_it_is_written(desk: Desk) -> None:
             assert [o.name for o in found.outputs] == ["prediction", "probabilities"]
             assert len(found.raw_output_contents[1]) == 16 * count
             assert ("fallback" in found.parameters) == bool(marks)
+
+
+@pytest.mark.parametrize("kind", ["", "FLOAT", "BF16"])
+def test_a_datatype_that_does_not_exist_is_named(desk: Desk, kind: str) -> None:
+    message = typed(rows(1))
+    message.inputs[0].datatype = kind
+    with pytest.raises(ProtocolError, match=f"datatype '{kind}', wanted a numeric type"):
+        read_message(desk.only.schema, parsed("Infer", message.SerializeToString()), 10)

@@ -14,6 +14,7 @@ from modelwright.core.schema import Column, Expect, Schema, Target
 from modelwright.serve.dense import Dense
 from modelwright.serve.messages import ProtocolError
 from modelwright.serve.oip import read_infer
+from modelwright.serve.outputs import text_bytes
 from modelwright.serve.protocol import read_predict
 from modelwright.serve.tensors import DATATYPE, Tensor, read_tensors
 
@@ -92,9 +93,17 @@ def test_every_problem_of_a_body_is_listed() -> None:
     with pytest.raises(ProtocolError) as caught:
         read_infer(MIXED, infer(columns), {}, 100)
     assert {p.split(":")[0] for p in caught.value.problems} == {
-        "row 1, column 'age'", "row 0, column 'job'", "row 1, column 'member'",
-        "row 0, column 'since'",
+        "row 0, column 'age'", "row 1, column 'age'", "row 0, column 'job'",
+        "row 1, column 'member'", "row 0, column 'since'",
     }  # fmt: skip
+    long, odd = text_bytes("soon"), (2).to_bytes(4, "little") + b"\xff\xfe"
+    tensors = [one(shape=[2], kind="INT8", data=[1, 300]), one("since", [2], "BYTES", None)]
+    tensors[1].data = None
+    with pytest.raises(ProtocolError) as caught:  # `member` is missing besides
+        read_tensors(MIXED, tensors, [None, long + odd], 9)
+    assert [p.split(":")[0] for p in caught.value.problems] == [
+        "column 'member' is missing", "row 1, column 'age'", "row 1, column 'since'",
+    ]  # fmt: skip
 
 
 def test_columns_that_the_model_does_not_read_are_checked_and_dropped() -> None:

@@ -192,6 +192,8 @@ def column_feed(
     """One column's array; what does not fit is added to `problems`, its rows to `wrong`, and left
     missing."""
     if isinstance(values, np.ndarray):
+        if column.kind == "datetime" and values.dtype.kind == "M":
+            return _moments(column, values, problems, wrong)
         fast = _from_array(column, values)
         if fast is not None:
             return fast
@@ -255,9 +257,24 @@ def _from_array(column: Column, values: Array) -> Array | None:
             return _without_sentinels(column, values.astype(np.float64, copy=False))
     elif column.kind == "boolean" and values.dtype.kind == "b":
         return values.astype(np.float64)
-    elif column.kind == "datetime" and values.dtype.kind == "M":
-        return values.astype("datetime64[us]").astype(np.int64)
     return None
+
+
+def _moments(column: Column, values: Array, problems: list[str], wrong: list[int] | None) -> Array:
+    """Microseconds; what is too far away to be counted in them would silently become another day.
+
+    Units that are coarser come back from microseconds as they were, unless they did not fit.
+    """
+    exact = values.astype("datetime64[us]")
+    if np.datetime_data(values.dtype)[0] not in ("us", "ns", "ps", "fs", "as"):
+        far = np.flatnonzero((exact.astype(values.dtype) != values) & ~np.isnat(values))
+        for index in far.tolist():
+            known = len(problems) < MOST_WORDED
+            problems.append(_wrong_value(column, index, values[index]) if known else "")
+        exact[far] = np.datetime64("NaT")
+        if wrong is not None:
+            wrong += far.tolist()
+    return exact.astype(np.int64)
 
 
 def _without_sentinels(column: Column, numbers: Array) -> Array:

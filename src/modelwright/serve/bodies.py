@@ -9,13 +9,15 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from modelwright.core.errors import RowsError
 from modelwright.core.intake import SHOWN_PROBLEMS, feeds_from_columns
-from modelwright.core.schema import Schema
+from modelwright.core.schema import Column, Schema
 from modelwright.core.texts import cell_values
+from modelwright.serve.keys import is_read, key_of
 from modelwright.serve.messages import ProtocolError, Question
 
 CSV = "text/csv"
@@ -56,6 +58,7 @@ def read_table(
     max_rows: int,
     *,
     unknown: dict[str, int] | None = None,
+    key: str | None = None,
     most_decoded: int = MOST_DECODED,
 ) -> Question:
     """Read a table body of any kind in `TABLES`.
@@ -66,6 +69,7 @@ def read_table(
         body: as it came, without content encoding.
         max_rows: most rows.
         unknown: see `core.intake.feeds_from_rows`.
+        key: column whose first value becomes the question's key.
         most_decoded: bytes that Arrow and Parquet may decode to.
 
     Returns:
@@ -76,39 +80,60 @@ def read_table(
             another content type, or pyarrow is not installed; 422 values.
     """
     kind, parameters = media_type(content_type)
-    columns: Mapping[str, Any]
+    columns: dict[str, Any]
     lines: list[int] | None = None
+    wanted = _wanted(schema, key)
     if kind == CSV:
-        names, columns, lines = read_csv(schema, body, parameters, max_rows)
+        names, columns, lines = read_csv(schema, wanted, body, parameters, max_rows)
     elif kind in TABLES:
         # pyarrow takes 40 MB and 0.1 s: it is loaded by the first body that needs it
         from modelwright.serve.tables import read_columns
 
-        names, columns = read_columns(schema, kind, body, max_rows, most_decoded)
+        names, columns = read_columns(schema, wanted, kind, body, max_rows, most_decoded)
     else:
         raise ProtocolError(
             415, f"Content type {kind[:60]!r} is not taken; known: application/json, "
             f"{', '.join(TABLES)}."
         )  # fmt: skip
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(names) < 10_000 else []
-    if twice or len(set(names)) < len(names):
-        shown = ", ".join(repr(name[:60]) for name in twice[:5])
-        raise ProtocolError(400, f"The table has columns more than once: {shown}.")
+    _check_names(names)
     rows = len(next(iter(columns.values()), ()))
     if rows == 0:
         raise ProtocolError(400, "The request has no rows.")
+    caller = None
+    if key is not None and key in columns:
+        caller = key_of(schema, key, columns[key][0] if len(columns[key]) else None)
+        if key in schema.tolerated:
+            del columns[key]
     try:
         feeds = feeds_from_columns(schema, columns, unknown=unknown)
     except RowsError as error:
         problems = error.problems if lines is None else _by_line(error.problems, lines)
         raise ProtocolError(422, error.message, tuple(problems)) from error
-    return Question(feeds, rows, "columns")
+    return Question(feeds, rows, "columns", key=caller)
+
+
+def _wanted(schema: Schema, key: str | None) -> list[Column]:
+    """The model's columns, and that of the key, whose text is enough."""
+    more = key is not None and not is_read(schema, key)
+    return [*schema.features, *([Column(str(key), "category")] if more else ())]
+
+
+def _check_names(names: Sequence[str]) -> None:
+    if len(set(names)) == len(names):
+        return
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    shown = ", ".join(repr(name[:60]) for name in twice[:5])
+    raise ProtocolError(400, f"The table has columns more than once: {shown}.")
 
 
 def read_csv(
-    schema: Schema, body: bytes, parameters: Mapping[str, str], max_rows: int
+    schema: Schema,
+    wanted: Sequence[Column],
+    body: bytes,
+    parameters: Mapping[str, str],
+    max_rows: int,
 ) -> tuple[list[str], dict[str, Sequence[Any]], list[int]]:
-    """Header, values by column (those that the model reads, and unknown ones), and each row's line.
+    """Header, values by column (wanted ones, and unknown ones), and each row's line.
 
     The delimiter is the one of comma, semicolon and tab that finds most of the model's columns in
     the header.
@@ -119,9 +144,9 @@ def read_csv(
     if parameters.get("header", "present") != "present":
         raise ProtocolError(400, "The CSV must begin with a header row that names its columns.")
     text = text_of(body, parameters.get("charset", "utf-8"))
-    known = {column.name for column in schema.features}
+    columns = {column.name: column for column in wanted}
     try:
-        delimiter = _delimiter(text, known)
+        delimiter = _delimiter(text, set(columns))
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         names = [name.strip() for name in next(reader, [])]
         rows, lines = _rows(reader, len(names), max_rows)
@@ -130,7 +155,6 @@ def read_csv(
     skipped = schema.tolerated
     found: dict[str, Sequence[Any]] = {}
     cells = list(zip(*rows, strict=True)) if rows else [()] * len(names)
-    columns = {column.name: column for column in schema.features}
     for name, texts in zip(names, cells, strict=True):
         if name in columns:
             found[name] = cell_values(columns[name], texts)

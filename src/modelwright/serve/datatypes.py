@@ -59,8 +59,7 @@ def values_of(
         JSON type the list as it came, for the intake to name it.
 
     Raises:
-        ProtocolError: 400 when data or bytes do not have the shape; 422 for a text that is not
-            UTF-8.
+        ProtocolError: 400 when data or bytes do not have the shape.
 
     Example:
         >>> values_of(Tensor("age", [2], "INT8"), bytes([39, 255]), [])
@@ -71,7 +70,7 @@ def values_of(
         ["row 0, column 'age': wanted INT8, found '128' (int)"]
     """
     if raw is not None:
-        return _from_bytes(tensor, raw)
+        return _from_bytes(tensor, raw, problems)
     values = flat(tensor)
     datatype = tensor.datatype
     if datatype == "BYTES":
@@ -119,6 +118,8 @@ def _only(
 
 
 def _problem(row: int, name: str, said: str, value: Any) -> str:
+    if isinstance(value, bytes):  # a text of gRPC that could not be decoded
+        return _no_text(row, name)
     return f"row {row}, column {name!r}: {said}, found {str(value)[:60]!r} ({type(value).__name__})"
 
 
@@ -172,10 +173,10 @@ def _rounded(tensor: Tensor, numbers: Array, problems: list[str]) -> Array:
     return short
 
 
-def _from_bytes(tensor: Tensor, raw: Raw) -> list[Any] | Array:
+def _from_bytes(tensor: Tensor, raw: Raw, problems: list[str]) -> list[Any] | Array:
     """Values out of bytes; the type's own array, or texts."""
     if tensor.datatype == "BYTES":
-        return texts_from(tensor.name, raw, prod(tensor.shape))
+        return texts_from(tensor.name, raw, prod(tensor.shape), problems)
     dtype = DTYPE[tensor.datatype]
     wanted = prod(tensor.shape) * dtype.itemsize
     if len(raw) != wanted:
@@ -192,25 +193,28 @@ def _from_bytes(tensor: Tensor, raw: Raw) -> list[Any] | Array:
     return values
 
 
-def texts_from(name: str, raw: Raw, count: int) -> list[str]:
+def texts_from(name: str, raw: Raw, count: int, problems: list[str]) -> list[str | None]:
     """Texts out of BYTES: before each its length in 4 bytes, little-endian.
 
+    Args:
+        problems: gets a line for each value that is not UTF-8, which is None.
+
     Raises:
-        ProtocolError: 400 when lengths and count do not fit, 422 for what is not UTF-8.
+        ProtocolError: 400 when lengths and count do not fit.
 
     Example:
-        >>> texts_from("colour", b"\\x03\\x00\\x00\\x00red", 1)
+        >>> texts_from("colour", b"\\x03\\x00\\x00\\x00red", 1, [])
         ['red']
     """
     at, size = 0, len(raw)
     if count == 1 and size >= 4 and int.from_bytes(raw[:4], "little") == size - 4:
-        return [text_of(name, 0, raw[4:])]
-    texts: list[str] = []
+        return [_text(name, 0, raw[4:], problems)]
+    texts: list[str | None] = []
     while at < size and len(texts) <= count:
         end = at + 4 + int.from_bytes(raw[at : at + 4], "little")
         if at + 4 > size or end > size:
             raise ProtocolError(400, f"input {name[:80]!r}: the bytes of BYTES are cut off.")
-        texts.append(text_of(name, len(texts), raw[at + 4 : end]))
+        texts.append(_text(name, len(texts), raw[at + 4 : end], problems))
         at = end
     if len(texts) != count:
         found = "more" if len(texts) > count else str(len(texts))
@@ -220,14 +224,21 @@ def texts_from(name: str, raw: Raw, count: int) -> list[str]:
     return texts
 
 
-def text_of(name: str, row: int, raw: Raw) -> str:
-    """One text of BYTES.
-
-    Raises:
-        ProtocolError: 422 when it is not UTF-8, with its row.
-    """
+def _text(name: str, row: int, raw: Raw, problems: list[str]) -> str | None:
     try:
         return str(raw, "utf-8")
-    except UnicodeDecodeError as error:
-        problem = f"row {row}, column {name[:80]!r}: wanted text in UTF-8, found other bytes"
-        raise ProtocolError(422, "The input has 1 problem(s):", (problem,)) from error
+    except UnicodeDecodeError:
+        problems.append(_no_text(row, name))
+        return None
+
+
+def _no_text(row: int, name: str) -> str:
+    return f"row {row}, column {name[:80]!r}: wanted text in UTF-8, found other bytes"
+
+
+def text_or_bytes(raw: bytes) -> str | bytes:
+    """One text of typed BYTES; as it came where it is not UTF-8, for `values_of` to name it."""
+    try:
+        return str(raw, "utf-8")
+    except UnicodeDecodeError:
+        return raw

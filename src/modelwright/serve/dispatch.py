@@ -16,6 +16,7 @@ from modelwright.serve.access_log import new_ids
 from modelwright.serve.catalogue import Catalogue
 from modelwright.serve.journal import OFF, Journal
 from modelwright.serve.journal_segment import SHADOW
+from modelwright.serve.keys import key_in
 from modelwright.serve.lanes import Lane, Served
 from modelwright.serve.messages import (
     Answered,
@@ -173,13 +174,11 @@ class Models(Catalogue):
         return read(lane.live)
 
     def _key(self, question: Question) -> str | None:
-        if question.key is not None:
-            return question.key
         name = self._settings.key
-        values = question.feeds.get(name) if name is not None else None
-        if values is None or not len(values):
+        if name is None:
             return None
-        return str(values[0]) or None
+        # a feed is the same whichever door its value came by
+        return key_in(question.feeds, name) if name in question.feeds else question.key
 
     async def _ask(
         self,

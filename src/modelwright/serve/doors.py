@@ -43,8 +43,9 @@ def predict(request: Request, settings: Settings, options: Options) -> Door:
             )
         else:
             found = read_table(
-                live.schema, content_type, request.body, settings.max_rows, unknown=unknown
-            )
+                live.schema, content_type, request.body, settings.max_rows,
+                unknown=unknown, key=settings.key,
+            )  # fmt: skip
         check_options(live.schema, options, found.rows)
         found.unknown = unknown or {}
         return found
@@ -65,7 +66,9 @@ def infer(request: Request, settings: Settings) -> Door:
     """`POST /v2/models/NAME/infer` of the Open Inference Protocol."""
 
     def read(live: Live) -> Question:
-        return read_infer(live.schema, request.body, request.headers, settings.max_rows)
+        return read_infer(
+            live.schema, request.body, request.headers, settings.max_rows, settings.key
+        )
 
     def write(found: Answered) -> Response:
         live = found.live
@@ -83,8 +86,9 @@ def invocations(request: Request, settings: Settings) -> Door:
     def read(live: Live) -> Question:
         unknown = _counted(settings)
         found = read_invocations(
-            live.schema, content_type, request.body, settings.max_rows, unknown=unknown
-        )
+            live.schema, content_type, request.body, settings.max_rows,
+            unknown=unknown, key=settings.key,
+        )  # fmt: skip
         found.unknown = unknown or {}
         return found
 

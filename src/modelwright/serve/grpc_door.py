@@ -201,10 +201,10 @@ class _Door:
     def _infer(self, call: GrpcCall, body: bytes) -> None:
         request = oip_proto.parsed("Infer", body)
         call.model = request.model_name
-        most, entries, received = self._settings.max_rows, call.head.entries, call.received_at
+        settings, entries, received = self._settings, call.head.entries, call.received_at
 
         def read(live: Live) -> Question:
-            return oip_proto.read_message(live.schema, request, most)
+            return oip_proto.read_message(live.schema, request, settings.max_rows, settings.key)
 
         def then(outcome: Answered | BaseException) -> None:
             if not isinstance(outcome, Answered):
@@ -215,7 +215,7 @@ class _Door:
             except Exception as error:  # noqa: BLE001  refuse() logs and answers
                 call.refuse(error)
 
-        seconds, asked = self._settings.deadline, call.head.seconds
+        seconds, asked = settings.deadline, call.head.seconds
         self.dispatcher.ask(
             Call(
                 request.model_name,

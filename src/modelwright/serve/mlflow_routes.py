@@ -19,6 +19,7 @@ from modelwright.core.schema import Schema
 from modelwright.core.version import __version__
 from modelwright.serve.bodies import media_type, read_table
 from modelwright.serve.faults import not_json
+from modelwright.serve.keys import key_of
 from modelwright.serve.messages import Answered, ProtocolError, Question, Response
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
@@ -38,6 +39,7 @@ def read_invocations(
     max_rows: int,
     *,
     unknown: dict[str, int] | None = None,
+    key: str | None = None,
 ) -> Question:
     """Read a body of `/invocations`.
 
@@ -47,7 +49,7 @@ def read_invocations(
     Args:
         schema: of the version that answers.
         content_type: the header; empty means JSON.
-        body, max_rows, unknown: see `serve.bodies.read_table`.
+        body, max_rows, unknown, key: see `serve.bodies.read_table`.
 
     Raises:
         ProtocolError: 400 another form, 413 too many rows, 415 another content type, 422 values.
@@ -61,7 +63,7 @@ def read_invocations(
     """
     kind, _ = media_type(content_type)
     if kind not in ("application/json", ""):
-        return read_table(schema, content_type, body, max_rows, unknown=unknown)
+        return read_table(schema, content_type, body, max_rows, unknown=unknown, key=key)
     content = _json(body)
     form = _form(content)
     given = content[form]
@@ -72,16 +74,16 @@ def read_invocations(
         columns = {n: v if isinstance(v, list) else [v] for n, v in given.items()}
     if columns is not None:
         rows = max(map(len, columns.values()), default=0)
-        return Question(
-            _checked(feeds_from_columns, schema, columns, rows, max_rows, unknown), rows, "columns"
-        )
+        feeds = _checked(feeds_from_columns, schema, columns, rows, max_rows, unknown)
+        found = columns.get(key) if key is not None else None
+        return Question(feeds, rows, "columns", key=key_of(schema, key, found and found[0]))
     if not isinstance(given, list) or not all(isinstance(row, dict) for row in given):
         raise ProtocolError(
             400, f"{form} must be a list of objects, a column's name on each value: this model "
             "does not take rows without names."
         )  # fmt: skip
     feeds = _checked(feeds_from_rows, schema, given, len(given), max_rows, unknown)
-    return Question(feeds, len(given))
+    return Question(feeds, len(given), key=key_of(schema, key, given[0].get(key)))
 
 
 def write_invocations(answered: Answered) -> Response:

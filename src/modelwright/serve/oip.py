@@ -18,6 +18,7 @@ from modelwright.core.version import __version__
 from modelwright.pack.artefact import Answers
 from modelwright.serve import oip_heads
 from modelwright.serve.datatypes import Raw, Tensor
+from modelwright.serve.faults import not_json
 from modelwright.serve.messages import ProtocolError, Question, Response
 from modelwright.serve.outputs import output_metadata, outputs_json
 from modelwright.serve.tensors import (
@@ -25,6 +26,7 @@ from modelwright.serve.tensors import (
     MOST_ID,
     MOST_TENSORS,
     check_tensors,
+    key_from,
     prepare,
     read_checked,
 )
@@ -99,7 +101,13 @@ _FORMS = {
 }
 
 
-def read_infer(schema: Schema, body: bytes, headers: Mapping[str, str], max_rows: int) -> Question:
+def read_infer(
+    schema: Schema,
+    body: bytes,
+    headers: Mapping[str, str],
+    max_rows: int,
+    key: str | None = None,
+) -> Question:
     """Read an inference request, JSON alone or JSON with tensors behind it.
 
     Args:
@@ -107,6 +115,7 @@ def read_infer(schema: Schema, body: bytes, headers: Mapping[str, str], max_rows
         body: whole, and no longer compressed.
         headers: names in lower case; only `inference-header-content-length` is looked at.
         max_rows: most rows that are taken.
+        key: column whose first value becomes the question's key.
 
     Raises:
         ProtocolError: 400 for what the protocol forbids, 413 for too many rows, 422 for values.
@@ -126,7 +135,7 @@ def read_infer(schema: Schema, body: bytes, headers: Mapping[str, str], max_rows
         head, behind = body[:size], memoryview(body)[size:]
         known = oip_heads.find(schema, head, len(behind), max_rows)
         if known is not None:
-            return known.question(behind)
+            return known.question(behind, key)
         request = _decoded(_INFER, head, _FORM)
     raws = _raws(request.inputs, behind)
     checked = check_tensors(schema, request.inputs, max_rows)
@@ -137,7 +146,8 @@ def read_infer(schema: Schema, body: bytes, headers: Mapping[str, str], max_rows
     if length is not None and len(sizes) == len(raws) and identity is None:
         said = oip_heads.Head(schema, prepare(checked), tuple(sizes), outputs, binary)
         oip_heads.learn(head, said)
-    return Question(feeds, checked.rows, "infer", identity, outputs, binary)
+    caller = key_from(schema, key, request.inputs, raws)
+    return Question(feeds, checked.rows, "infer", identity, outputs, binary, key=caller)
 
 
 def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes, form: str) -> Any:
@@ -151,7 +161,7 @@ def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes, form: str) -> Any:
     except msgspec.ValidationError as error:
         raise ProtocolError(400, _said(str(error), form)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(400, f"The body is not JSON: {error}.") from error
+        raise not_json(body, error) from error
 
 
 def _said(error: str, form: str) -> str:
@@ -185,12 +195,16 @@ def _raws(inputs: Sequence[Tensor], behind: memoryview) -> list[Raw | None]:
         if size is None:
             raws.append(None)
             continue
-        if type(size) is not int or not 0 <= size <= whole - at:
+        if type(size) is not int:
             raise ProtocolError(
-                400,
-                f"input {tensor.name[:80]!r}: binary_data_size {str(size)[:40]}, but "
-                f"{whole - at:,} bytes are left behind the JSON.",
-            )
+                400, f"input {tensor.name[:80]!r}: binary_data_size must be a whole number, "
+                f"found {str(size)[:40]!r}."
+            )  # fmt: skip
+        if not 0 <= size <= whole - at:
+            raise ProtocolError(
+                400, f"input {tensor.name[:80]!r}: binary_data_size {str(size)[:40]}, but "
+                f"{whole - at:,} bytes are left behind the JSON."
+            )  # fmt: skip
         if tensor.data is not None:
             raise ProtocolError(
                 400, f"input {tensor.name[:80]!r}: both 'data' and binary_data_size are given."

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from modelwright.core.schema import Schema
 from modelwright.serve.datatypes import Raw
 from modelwright.serve.messages import Question
-from modelwright.serve.tensors import Prepared, read_prepared
+from modelwright.serve.tensors import Prepared, key_from, read_prepared
 
 MOST_HEADS, LONGEST_HEAD = 256, 4096
 """Heads that are remembered, and bytes of each: callers choose them."""
@@ -32,8 +32,12 @@ class Head(NamedTuple):
     outputs: tuple[str, ...]
     binary: frozenset[str]
 
-    def question(self, behind: memoryview) -> Question:
+    def question(self, behind: memoryview, key: str | None = None) -> Question:
         """The request whose tensors these bytes are.
+
+        Args:
+            behind: the bytes.
+            key: column whose first value becomes the question's key.
 
         Raises:
             ProtocolError: 422 for values, as `tensors.read_tensors`.
@@ -43,8 +47,10 @@ class Head(NamedTuple):
         for size in self.sizes:
             raws.append(behind[at : at + size])
             at += size
-        feeds, rows = read_prepared(self.prepared, raws), self.prepared.checked.rows
-        return Question(feeds, rows, "infer", None, self.outputs, self.binary)
+        checked = self.prepared.checked
+        feeds = read_prepared(self.prepared, raws)
+        caller = key_from(self.schema, key, checked.tensors, raws)
+        return Question(feeds, checked.rows, "infer", None, self.outputs, self.binary, key=caller)
 
 
 _KNOWN: dict[tuple[int, bytes], Head] = {}

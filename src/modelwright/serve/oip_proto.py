@@ -11,7 +11,7 @@ from typing import Any
 
 from modelwright.core.schema import Schema
 from modelwright.pack.artefact import Answers
-from modelwright.serve.datatypes import Tensor, text_of
+from modelwright.serve.datatypes import DTYPE, Tensor, text_or_bytes
 from modelwright.serve.messages import ProtocolError, Question
 from modelwright.serve.oip import checked_id, wanted_outputs
 from modelwright.serve.outputs import given_outputs, output_bytes
@@ -19,6 +19,7 @@ from modelwright.serve.protos import DecodeError, file_of, messages_of, new_pool
 from modelwright.serve.tensors import (
     Prepared,
     check_tensors,
+    key_from,
     prepare,
     read_prepared,
     read_tensors,
@@ -149,13 +150,14 @@ def parsed(kind: str, data: bytes) -> Any:
         raise ProtocolError(400, f"The message is not a {kind}.") from error
 
 
-def read_message(schema: Schema, request: Any, max_rows: int) -> Question:
+def read_message(schema: Schema, request: Any, max_rows: int, key: str | None = None) -> Question:
     """Read an inference request; `oip.read_infer` for gRPC.
 
     Args:
         request: `parsed("Infer", ...)`, with its tensors as bytes in `raw_input_contents`, or each
             in its own `contents`.
         max_rows: most rows that are taken.
+        key: column whose first value becomes the question's key.
 
     Raises:
         ProtocolError: 400 for what the protocol forbids, 413 for too many rows, 422 for values.
@@ -166,14 +168,18 @@ def read_message(schema: Schema, request: Any, max_rows: int) -> Question:
             raise ProtocolError(400, f"{len(inputs)} inputs, but {len(raws)} raw_input_contents.")
         prepared = _prepared(schema, inputs, max_rows)
         feeds, rows = read_prepared(prepared, raws), prepared.checked.rows
+        caller = key_from(schema, key, prepared.checked.tensors, raws)
     else:
         tensors = [_typed(parsed("ModelInferRequest.InferInputTensor", data)) for data in inputs]
-        feeds, rows = read_tensors(schema, tensors, [None] * len(tensors), max_rows)
+        none = [None] * len(tensors)
+        feeds, rows = read_tensors(schema, tensors, none, max_rows)
+        caller = key_from(schema, key, tensors, none)
     outputs: tuple[str, ...] = ()
     if request.outputs:
         kind = "ModelInferRequest.InferRequestedOutputTensor"
         outputs = wanted_outputs(schema, [parsed(kind, data).name for data in request.outputs])
-    return Question(feeds, rows, "infer", checked_id(request.id) or None, outputs)
+    identity = checked_id(request.id) or None
+    return Question(feeds, rows, "infer", identity, outputs, key=caller)
 
 
 def _prepared(schema: Schema, inputs: tuple[bytes, ...], max_rows: int) -> Prepared:
@@ -202,14 +208,15 @@ def _typed(tensor: Any) -> Tensor:
     name, datatype, contents = tensor.name, tensor.datatype, tensor.contents
     field = _CONTENTS.get(datatype)
     given = [described.name for described, _ in contents.ListFields()]
-    if given and given != [field]:
+    known = field is not None or datatype in DTYPE  # else `check_tensors` names it
+    if given and given != [field] and known:
         wanted = field or "raw_input_contents"
         raise ProtocolError(
             400, f"input {name[:80]!r}: {datatype[:20]} in {', '.join(given)}, wanted {wanted}."
         )
     values: list[Any] = list(getattr(contents, field)) if field else []
     if datatype == "BYTES":
-        values = [text_of(name, row, value) for row, value in enumerate(values)]
+        values = list(map(text_or_bytes, values))
     return Tensor(name, list(tensor.shape), datatype, values)
 
 

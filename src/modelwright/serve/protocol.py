@@ -6,7 +6,6 @@ a 500 means a fault of ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -15,6 +14,7 @@ from modelwright.core.errors import RowsError
 from modelwright.core.intake import Feeds, feeds_from_columns, feeds_from_rows
 from modelwright.core.schema import Column, Schema
 from modelwright.serve.faults import not_json
+from modelwright.serve.keys import key_of
 from modelwright.serve.messages import ProtocolError, Question, Response
 
 
@@ -56,8 +56,8 @@ def read_predict(
         count = max((len(v) for v in columns.values() if isinstance(v, list)), default=0)
         _check_count(count, max_rows)
         feeds = _checked(feeds_from_columns, schema, columns, unknown)
-        first = {name: values[0] for name, values in columns.items()}
-        return Question(feeds, count, "columns", key=key_of(first, key))
+        found = columns.get(key)
+        return Question(feeds, count, "columns", key=key_of(schema, key, found and found[0]))
     rows = content
     if isinstance(content, dict):
         bare = not (len(content) == 1 and isinstance(content.get("rows"), list))
@@ -67,20 +67,8 @@ def read_predict(
             400, 'Wanted a list of rows, {"rows": [...]}, {"columns": {...}} or one row.'
         )
     _check_count(len(rows), max_rows)
-    return Question(
-        _checked(feeds_from_rows, schema, rows, unknown), len(rows), key=key_of(rows[0], key)
-    )
-
-
-def key_of(row: Mapping[str, Any], column: str | None) -> str | None:
-    """What keeps a caller with one arm, as text; None where the row does not say.
-
-    Example:
-        >>> key_of({"customer": 17}, "customer"), key_of({}, "customer")
-        ('17', None)
-    """
-    value = row.get(column) if column is not None else None
-    return None if value is None or value == "" else str(value)
+    feeds = _checked(feeds_from_rows, schema, rows, unknown)
+    return Question(feeds, len(rows), key=key_of(schema, key, rows[0].get(key)))
 
 
 def error_body(message: str, problems: tuple[str, ...] = ()) -> bytes:

@@ -7,7 +7,7 @@ lie can take more memory than the limit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,21 +32,27 @@ _UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError, KeyError, 
 
 
 def read_columns(
-    schema: Schema, kind: str, body: bytes, max_rows: int, most_decoded: int
+    schema: Schema,
+    wanted: Sequence[Column],
+    kind: str,
+    body: bytes,
+    max_rows: int,
+    most_decoded: int,
 ) -> tuple[list[str], dict[str, Sequence[Any] | Array]]:
-    """Names in the table, and values of the columns that the intake has a say on.
+    """Names in the table, and values of the wanted columns; unknown ones have none.
 
     Numbers without gaps are views of the body where Arrow has them as the graph wants them.
 
     Raises:
         ProtocolError: 400 no such table, 413 too many rows or too large, 422 a column's type.
     """
+    columns = {column.name: column for column in wanted}
     try:
         if kind == PARQUET:
-            table = _parquet(schema, body, max_rows, most_decoded)
+            table = _parquet(columns, body, max_rows, most_decoded)
         else:
             table = _ipc(kind, body, max_rows, most_decoded)
-        return list(table.schema.names), _columns(schema, table, most_decoded)
+        return list(table.schema.names), _columns(schema, columns, table, most_decoded)
     except _UNREADABLE as error:
         raise ProtocolError(400, f"The body cannot be read as {kind}: {_first(error)}.") from error
 
@@ -90,7 +96,7 @@ def _ipc(kind: str, body: bytes, max_rows: int, most_decoded: int) -> Any:
     return pa.Table.from_batches(batches, schema)
 
 
-def _parquet(schema: Schema, body: bytes, max_rows: int, most_decoded: int) -> Any:
+def _parquet(wanted: Mapping[str, Column], body: bytes, max_rows: int, most_decoded: int) -> Any:
     footer = check_parquet(body, max_rows, most_decoded)
     # text stays coded: a dictionary of one long text and many rows would otherwise be multiplied
     file = pq.ParquetFile(
@@ -100,7 +106,6 @@ def _parquet(schema: Schema, body: bytes, max_rows: int, most_decoded: int) -> A
         thrift_string_size_limit=2**24,
         thrift_container_size_limit=2**20,
     )
-    wanted = {column.name: column for column in schema.features}
     for field in file.schema_arrow:
         if field.name in wanted:
             _check_type(wanted[field.name], field.type)
@@ -122,8 +127,9 @@ def _parquet(schema: Schema, body: bytes, max_rows: int, most_decoded: int) -> A
     return table
 
 
-def _columns(schema: Schema, table: Any, most_decoded: int) -> dict[str, Sequence[Any] | Array]:
-    wanted = {column.name: column for column in schema.features}
+def _columns(
+    schema: Schema, wanted: Mapping[str, Column], table: Any, most_decoded: int
+) -> dict[str, Sequence[Any] | Array]:
     found: dict[str, Sequence[Any] | Array] = {}
     for number, name in enumerate(table.schema.names):
         if name in wanted:
@@ -207,6 +213,8 @@ def _values(column: Column, chunk: Any, most_decoded: int) -> Array | list[Any]:
 def _plain(values: Array | list[Any]) -> list[Any]:
     if not isinstance(values, np.ndarray):
         return list(values)
+    if values.dtype == "datetime64[ns]":
+        values = values.astype("datetime64[us]")  # which Python has an object for
     numbers = values.tolist()
     if values.dtype.kind == "f":
         return [None if number != number else number for number in numbers]

@@ -19,13 +19,13 @@ from modelwright.core.intake import (
     Array,
     Feeds,
     column_feed,
-    feeds_from_columns,
     refuse,
     sentinels_of,
 )
 from modelwright.core.schema import Column, Schema
 from modelwright.serve.datatypes import DTYPE, NUMERIC, Raw, Tensor, flat, values_of
 from modelwright.serve.dense import Dense
+from modelwright.serve.keys import is_read, key_of
 from modelwright.serve.messages import ProtocolError
 
 DENSE = "numbers"
@@ -183,6 +183,19 @@ def read_checked(checked: Checked, raws: Sequence[Raw | None]) -> Feeds:
     return _feeds(plan, values, rows, problems)
 
 
+def key_from(
+    schema: Schema, key: str | None, tensors: Sequence[Tensor], raws: Sequence[Raw | None]
+) -> str | None:
+    """The caller's key, where it is a tensor that the model does not read; see `keys.key_of`."""
+    if key is None or is_read(schema, key):
+        return None
+    for tensor, raw in zip(tensors, raws, strict=True):
+        if tensor.name == key:
+            values = flat(tensor) if raw is None else values_of(tensor, raw, [])
+            return key_of(schema, key, values[0])
+    return None
+
+
 class _Way(NamedTuple):
     """How one column's bytes become a feed: by its dtype, or by those that were seen before."""
 
@@ -288,21 +301,18 @@ def _feeds(
 
     A column that is None has its `problems` already.
     """
-    try:
-        if not plan.required <= values.keys():
-            known = {name: [] if found is None else found for name, found in values.items()}
-            return feeds_from_columns(plan.schema, known)  # it says which are missing
-        feeds: Feeds = {}
-        for column in plan.features:
-            found = values.get(column.name, plan)
-            if found is not None:
-                given = [None] * rows if found is plan else found
-                feeds[column.name] = _feed(plan, column, given, problems)
-        if problems:
-            refuse(problems)
-        return feeds
-    except RowsError as error:
-        raise ProtocolError(422, error.message, error.problems) from error
+    feeds: Feeds = {}
+    for column in plan.features:
+        name = column.name
+        found = values.get(name, plan)
+        if found is plan and name in plan.required:
+            problems.append(f"column {name!r} is missing")
+        elif found is not None:
+            given = [None] * rows if found is plan else found
+            feeds[name] = _feed(plan, column, given, problems)
+    if problems:
+        _refuse(problems)
+    return feeds
 
 
 def _feed(plan: _Plan, column: Column, values: Any, problems: list[str]) -> Array:
@@ -311,10 +321,10 @@ def _feed(plan: _Plan, column: Column, values: Any, problems: list[str]) -> Arra
     key = values[0] if single is not None and values[0].__hash__ else None
     if single is not None and key is not None and key in single:
         return single[key]
-    before = len(problems)
-    feed = column_feed(column, values, problems)
-    if column.expect is not None and len(problems) == before:
-        problems += row_breaches(column, feed)
+    before, wrong = len(problems), list[int]()
+    feed = column_feed(column, values, problems, wrong)
+    if column.expect is not None:
+        problems += row_breaches(column, feed, set(wrong))
     if single is not None and key is not None and len(problems) == before:
         if len(single) >= MOST_SEEN:
             single.clear()
