@@ -103,7 +103,7 @@ def written(released: mw.Released, language: str, folder: Path) -> Path:
 
 def odd_client(released: mw.Released, language: str, folder: Path) -> Path:
     manifest = mw.load(str(released.run / "artefact")).manifest
-    example = {ODD.columns[0].name: 1.5, "class": None, "\u540d\u524d": ["a"], "when": "2020-01-01",
+    example = {ODD.columns[0].name: 1.5, "class": None, "\u540d\u524d": "a|b", "when": "2020-01-01",
                "secret": 1.0, "flag": True}  # fmt: skip
     name, text = client(
         msgspec.structs.replace(manifest, schema=ODD, example=example), language, name="odd-1"

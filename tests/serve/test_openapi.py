@@ -6,12 +6,14 @@ import json
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 import schemathesis
 
 import modelwright as mw
 from modelwright.core.intake import feeds_from_rows
 from modelwright.core.records import Manifest
+from modelwright.core.schema import Column
 from modelwright.serve.bodies import CSV, read_table
 from modelwright.serve.explain import explain
 from modelwright.serve.messages import Answered, Question
@@ -61,6 +63,26 @@ def test_examples_are_what_the_readers_take(found: dict[str, Any], live: Loaded)
     assert fits(asked["example"], schema_in(found, "/invocations"))
     body = json.dumps(asked["example"]).encode()
     assert read_invocations(live.schema, "application/json", body, 10).rows == 1
+
+
+def test_a_list_is_described_as_the_readers_take_it(live: Loaded) -> None:
+    tags = Column("tags", "list", format=";")
+    schema = msgspec.structs.replace(live.schema, columns=(*live.schema.columns, tags))
+    example = {**live.manifest.example, "tags": "a;b"}
+    manifest = msgspec.structs.replace(live.manifest, schema=schema, example=example)
+    found = document([Described("shop", ("3",), manifest)])
+    wanted = schema_in(found, "/predict")
+    content = found["paths"]["/predict"]["post"]["requestBody"]["content"]
+    given = content["application/json"]["example"]
+    assert given["rows"][0]["tags"] == ["a", "b"] and fits(given, wanted)
+    assert fits(example, wanted) and fits({**example, "tags": None}, wanted)
+    assert not fits({**example, "tags": 5}, wanted) and not fits({**example, "tags": [5]}, wanted)
+    feeds = [read_predict(schema, json.dumps(b).encode(), 9).feeds for b in (given, example)]
+    table = read_table(schema, CSV, content[CSV]["example"].encode(), 9).feeds
+    assert [f["tags"].tolist() for f in (*feeds, table)] == [["a;b"]] * 3
+    for name in ("Row", "Columns"):
+        part = found["components"]["schemas"][name]
+        assert fits(part["example"], {**part, "components": found["components"]})
 
 
 @pytest.mark.parametrize("options", [Options(), Options(top_k=1), Options(explain=True)])

@@ -13,6 +13,7 @@ from pathlib import Path
 from modelwright.core.records import Manifest
 from modelwright.core.schema import Column, Schema
 from modelwright.core.version import __version__
+from modelwright.serve.protocol import example_in_json
 
 LANGUAGES = {"python": "py", "typescript": "ts"}
 """Language -> ending of its file."""
@@ -71,7 +72,7 @@ def _python(manifest: Manifest, name: str) -> str:
     answer = ['        "prediction": Label,']
     answer += [f"        {_quoted('p_' + level)}: float," for level in schema.target.levels]
     answer += [f'        "{end}": float,' for end in _ends(schema)]
-    example = {n: v for n, v in manifest.example.items() if n in _names(schema)}
+    example = _example(manifest)
     return _filled(
         "python.txt",
         model=_quoted(name),
@@ -109,7 +110,7 @@ def _typescript(manifest: Manifest, name: str) -> str:
     answer += [f"  {_quoted('p_' + level)}: number;" for level in schema.target.levels]
     answer += [f'  "{end}": number;' for end in _ends(schema)]
     columns = " | ".join(_quoted(column.name) for column in schema.features)
-    example = {n: v for n, v in manifest.example.items() if n in _names(schema)}
+    example = _example(manifest)
     return _filled(
         "typescript.txt",
         model=_quoted(name),
@@ -132,8 +133,10 @@ def _typescript_label(schema: Schema) -> str:
     return " | ".join(labels)
 
 
-def _names(schema: Schema) -> set[str]:
-    return {column.name for column in schema.features}
+def _example(manifest: Manifest) -> dict[str, object]:
+    names = {column.name for column in manifest.schema.features}
+    found = example_in_json(manifest.schema, manifest.example)
+    return {name: value for name, value in found.items() if name in names}
 
 
 def _ends(schema: Schema) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from modelwright.serve.openapi_routes import (
     oip_paths,
     plain_paths,
 )
+from modelwright.serve.protocol import example_in_json
 
 JSON = "application/json"
 
@@ -140,13 +141,13 @@ def _predict(model: Described, prefix: str, max_rows: int) -> Json:
             row,
         ]
     }  # fmt: skip
-    example = dict(model.manifest.example)
+    example = example_in_json(model.manifest.schema, model.manifest.example)
     content: Json = {
         JSON: {
             "schema": body,
             "example": {"rows": [example]},
         },
-        **_tables(example),
+        **_tables(dict(model.manifest.example)),
     }
     return {
         "operationId": "predict",
@@ -221,8 +222,8 @@ def _invocations(model: Described, max_rows: int) -> Json:
     row = {"$ref": "#/components/schemas/Row"}
     rows = {"type": "array", "items": row, "minItems": 1, "maxItems": max_rows}
     columns = {"$ref": "#/components/schemas/Columns"}
-    names = list(model.manifest.example)
-    values = list(model.manifest.example.values())
+    example = example_in_json(model.manifest.schema, model.manifest.example)
+    names, values = list(example), list(example.values())
     split: Json = {
         "type": "object",
         "required": ["columns", "data"],

@@ -7,7 +7,7 @@ from typing import Any
 
 from modelwright.core.records import Manifest
 from modelwright.core.schema import Column, moment_text
-from modelwright.serve.protocol import column_type
+from modelwright.serve.protocol import column_type, example_in_json
 
 Json = dict[str, Any]
 LEVELS_SHOWN = 200
@@ -35,7 +35,7 @@ def row_schema(
         found["required"] = wanted
     if refuse_unknown:
         found["additionalProperties"] = False
-    return {**found, "example": dict(manifest.example)}
+    return {**found, "example": example_in_json(manifest.schema, manifest.example)}
 
 
 def columns_schema(
@@ -45,7 +45,7 @@ def columns_schema(
     row = row_schema(manifest, refuse_unknown=refuse_unknown, refused=refused)
     lists = {n: {"type": "array", "items": _bare(about)} for n, about in row["properties"].items()}
     kept = {name: about for name, about in row.items() if name not in ("properties", "example")}
-    example = {name: [value] for name, value in manifest.example.items()}
+    example = {name: [value] for name, value in row["example"].items()}
     return {**kept, "properties": lists, "example": example}
 
 

@@ -6,6 +6,7 @@ a 500 means a fault of ours.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -107,12 +108,30 @@ def _check_count(count: int, max_rows: int) -> None:
         raise ProtocolError(400, "The request has no rows.")
 
 
+def example_in_json(schema: Schema, example: Mapping[str, Any]) -> dict[str, Any]:
+    """An example row as `column_type` describes it: lists are lists there, not text of a cell.
+
+    Example:
+        >>> from modelwright.core.schema import Target
+        >>> schema = Schema((Column("tags", "list", format=";"),), Target("y", "regression"))
+        >>> example_in_json(schema, {"tags": "a;b"}), example_in_json(schema, {"tags": ""})
+        ({'tags': ['a', 'b']}, {'tags': []})
+    """
+    lists = {c.name: c.format or "|" for c in schema.features if c.kind == "list"}
+    return {
+        name: [item for item in value.split(lists[name]) if item]
+        if name in lists and isinstance(value, str)
+        else value
+        for name, value in example.items()
+    }
+
+
 def column_type(column: Column) -> dict[str, Any]:
     """JSON Schema of one column's values."""
     types: dict[str, dict[str, Any]] = {
         "number": {"type": "number"},
         "category": {"type": "string"},
-        "list": {"type": "array", "items": {"type": "string"}},
+        "list": {"type": ["array", "string"], "items": {"type": "string"}},
         "boolean": {"type": "boolean"},
         "datetime": {"type": "string", "format": "date-time"},
     }
@@ -131,7 +150,8 @@ def column_type(column: Column) -> dict[str, Any]:
     if wanted is not None and wanted.regex and column.kind == "category":
         described["pattern"] = f"^(?:{wanted.regex})$"
     if wanted is None or not wanted.required:  # null is missing, wherever a value is not a must
-        described["type"] = [base["type"], "null"]
+        types_of = base["type"] if isinstance(base["type"], list) else [base["type"]]
+        described["type"] = [*types_of, "null"]
         if "enum" in described:
             described["enum"].append(None)
     return described
