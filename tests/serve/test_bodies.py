@@ -101,6 +101,7 @@ def csv_cells(delimiter: str) -> bytes:
 BODIES = {
     "comma": (CSV, csv_cells(",")),
     "semicolon": ("text/csv; charset=utf-8; header=present", csv_cells(";")),
+    "bar": ("text/csv", csv_cells("|")),
     "tab and a mark": ("TEXT/CSV", b"\xef\xbb\xbf" + csv_cells("\t")),
     "latin": ("text/csv; charset=ISO-8859-1", csv_cells(",").decode().encode("latin-1")),
     "stream": (ARROW_STREAM, stream(TABLE)),

@@ -63,8 +63,8 @@ def test_options(query: str, accept: str, wanted: Options) -> None:
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("top_k=0", "from 1 on"), ("top_k=-1", "from 1 on"), ("top_k=\u0663", "from 1 on"),
-        ("top_k=99999999999", "from 1 on"), ("explain=maybe", "true or false"),
+        ("top_k=0", "from 1 to"), ("top_k=-1", "from 1 to"), ("top_k=\u0663", "from 1 to"),
+        ("top_k=99999999999", "from 1 to"), ("explain=maybe", "true or false"),
         ("topk=3", "did you mean 'top_k'?"), ("zzz=3", "known: top_k, explain"),
         ("top_k=1&top_k=2", "twice"), ("&".join(["a=1"] * 99), "cannot be read"),
         ("top_k=%ff", "cannot be read"),

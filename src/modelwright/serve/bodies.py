@@ -31,7 +31,7 @@ CHARSETS = {
     "iso-8859-1": "latin-1", "latin-1": "latin-1", "latin1": "latin-1",
     "windows-1252": "cp1252", "cp1252": "cp1252", "utf-16": "utf-16",
 }  # fmt: skip
-DELIMITERS = ",;\t"
+DELIMITERS = ",;\t|"
 MOST_DECODED = 2**28
 """Bytes that a body may decode to: a small Parquet file can hold a large table."""
 _ROW = re.compile(r"^row (\d+)")
@@ -135,8 +135,8 @@ def read_csv(
 ) -> tuple[list[str], dict[str, Sequence[Any]], list[int]]:
     """Header, values by column (wanted ones, and unknown ones), and each row's line.
 
-    The delimiter is the one of comma, semicolon and tab that finds most of the model's columns in
-    the header.
+    The delimiter is the one of comma, semicolon, tab and bar that finds most of the model's
+    columns in the header.
 
     Raises:
         ProtocolError: 400 for what is no CSV with a header, 413 for too many rows.
@@ -149,7 +149,7 @@ def read_csv(
         delimiter = _delimiter(text, set(columns))
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         names = [name.strip() for name in next(reader, [])]
-        rows, lines = _rows(reader, len(names), max_rows)
+        rows, lines = _rows(reader, len(names), delimiter, max_rows)
     except csv.Error as error:
         raise ProtocolError(400, f"The body is not CSV: {error}.") from error
     skipped = schema.tolerated
@@ -198,7 +198,9 @@ def _delimiter(text: str, known: set[str]) -> str:
     return max(DELIMITERS, key=score)
 
 
-def _rows(reader: Any, width: int, max_rows: int) -> tuple[list[list[str]], list[int]]:
+def _rows(
+    reader: Any, width: int, delimiter: str, max_rows: int
+) -> tuple[list[list[str]], list[int]]:
     """Rows that are not empty, and the line on which each begins."""
     rows: list[list[str]] = []
     lines: list[int] = []
@@ -222,7 +224,10 @@ def _rows(reader: Any, width: int, max_rows: int) -> tuple[list[list[str]], list
     if odd:
         if odd > len(ragged):
             ragged.append(f"... and {odd - len(ragged)} more")
-        raise ProtocolError(400, "The CSV's rows are not as long as its header.", tuple(ragged))
+        raise ProtocolError(
+            400, f"The CSV's rows are not as long as its header, with {delimiter!r} between cells.",
+            tuple(ragged),
+        )  # fmt: skip
     return rows, lines
 
 

@@ -18,6 +18,15 @@ from modelwright.serve.faults import not_json
 from modelwright.serve.keys import key_of
 from modelwright.serve.messages import ProtocolError, Question, Response
 
+_MLFLOW = "is MLflow's form: send it to /invocations"
+_FORMS = {
+    "rows": "must be a list of objects, a row each, and stand alone",
+    "columns": "must be an object of lists, one a column, and stand alone",
+    "dataframe_split": _MLFLOW, "dataframe_records": _MLFLOW, "instances": _MLFLOW,
+    "inputs": "is a form of /v2/models/NAME/infer and of /invocations: send it there",
+}  # fmt: skip
+"""What may be meant by an object that has none of the model's columns."""
+
 
 def parse_json(body: bytes) -> Any:
     """Decode JSON.
@@ -62,6 +71,8 @@ def read_predict(
     rows = content
     if isinstance(content, dict):
         bare = not (len(content) == 1 and isinstance(content.get("rows"), list))
+        if bare:
+            _check_form(schema, content)
         rows = [content] if bare else content["rows"]
     if not isinstance(rows, list):
         raise ProtocolError(
@@ -106,6 +117,19 @@ def _check_count(count: int, max_rows: int) -> None:
         raise ProtocolError(413, f"{count:,} rows in one request, at most {max_rows:,} are taken.")
     if count == 0:
         raise ProtocolError(400, "The request has no rows.")
+
+
+def _check_form(schema: Schema, content: Mapping[str, Any]) -> None:
+    """Tell a body of another form, or of another protocol, from a row with wrong columns.
+
+    Raises:
+        ProtocolError: 400 with what to do.
+    """
+    if any(column.name in content for column in schema.columns):
+        return
+    found = next((name for name in _FORMS if name in content), None)
+    if found is not None:
+        raise ProtocolError(400, f"{found!r} {_FORMS[found]}.")
 
 
 def example_in_json(schema: Schema, example: Mapping[str, Any]) -> dict[str, Any]:

@@ -78,7 +78,9 @@ def options_of(query: str, accept: str = "") -> Options:
 
 def _top(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 7 and int(text) > 0):
-        raise ProtocolError(400, f"top_k must be a whole number from 1 on, found {text[:40]!r}.")
+        raise ProtocolError(
+            400, f"top_k must be a whole number from 1 to 999,999, found {text[:40]!r}."
+        )
     return int(text)
 
 
