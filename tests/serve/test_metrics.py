@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import timeit
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
+import tritonclient.grpc as triton
 
 from modelwright.core.limits import Limit
 from modelwright.core.schema import Schema, Target
@@ -14,7 +17,11 @@ from modelwright.pack.artefact import Answers
 from modelwright.serve import metrics
 from modelwright.serve.metric_names import FAMILIES
 from modelwright.serve.metrics import Counts, Timing, score_edges
+from modelwright.serve.settings import Source
+from serve.doors import inputs, request
 from serve.made import answers, manifest, served, traffic
+from serve.running import free_port, serving
+from serve.versions import row_of
 
 
 def test_an_edge_lies_at_the_limit_and_at_the_deadline() -> None:
@@ -153,3 +160,36 @@ def test_counting_is_cheap() -> None:
     rounds = 20_000
     best = min(timeit.repeat(lambda: version.answered("predict", 0.001), number=rounds, repeat=7))
     assert best / rounds < 4e-6
+
+
+def test_a_server_says_where_the_time_of_each_door_went(project: Path) -> None:
+    row, port = row_of(1.0), free_port()
+    many = {"rows": [row] * 4000}  # read in a thread
+    doors: dict[str, tuple[str, Any]] = {
+        "typed": ("/predict", row), "careful": ("/predict?top_k=1", row),
+        "large": ("/predict", many), "explained": ("/predict?explain=true", row),
+        "invocations": ("/invocations", {"inputs": row}),
+        "infer": ("/v2/models/shop/infer", request([row], model="shop")),
+    }  # fmt: skip
+    with (
+        serving(project, Source(name="shop", project=str(project)), grpc_port=port) as running,
+        triton.InferenceServerClient(f"127.0.0.1:{port}") as client,
+    ):
+
+        def spent() -> list[float]:
+            names = ("read", "write")
+            return [running.metric(f"modelwright_{name}_seconds_total") for name in names]
+
+        before = spent()
+        for name in (*doors, "grpc"):
+            if name == "grpc":
+                client.infer("shop", inputs([row]))
+            else:
+                reply = running.ask(*doors[name])
+                assert reply.status == 200, reply.body
+            now = spent()
+            for seconds, was in zip(now, before, strict=True):
+                assert 0 < seconds - was < 10, name
+            before = now
+        wrong = running.predict({**row, "big": "x"})
+        assert wrong.status == 422 and spent()[0] > before[0] and spent()[1] == before[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -156,9 +157,11 @@ class App:
         headers = request.headers
         if lane is None or len(request.body) > INLINE_BYTES or "x-modelwright-version" in headers:
             return False
+        began = time.perf_counter()
         rows = lane.live.reader.decode(request.body)
         if not rows or len(rows) > self.settings.max_rows:
             return False
+        lane.counts.spent(reading=time.perf_counter() - began)
         exchange.trace.mark("read")
         deadline = request.received + self._seconds(headers)
         lane.batcher.submit(TypedRows(self, exchange, lane, rows, deadline))
@@ -171,7 +174,10 @@ class App:
             try:
                 if not isinstance(outcome, Answered):
                     raise outcome
-                exchange.answered(self.models.counts_of(outcome), outcome, door.write(outcome))
+                response, seconds = _written(door, outcome)
+                counts = self.models.counts_of(outcome)
+                counts.spent(writing=seconds)
+                exchange.answered(counts, outcome, response)
             except Exception as error:  # noqa: BLE001  refuse() logs and answers
                 exchange.refuse(error)
 
@@ -181,10 +187,18 @@ class App:
         """What takes long to write, explanations and thousands of rows: in a thread."""
         try:
             found = await self.models.answer(call, door.read)
-            response = await self.models.in_thread(lambda: door.write(found))
-            exchange.answered(self.models.counts_of(found), found, response)
+            response, seconds = await self.models.in_thread(lambda: _written(door, found))
+            counts = self.models.counts_of(found)
+            counts.spent(writing=seconds)
+            exchange.answered(counts, found, response)
         except Exception as error:  # noqa: BLE001  refuse() logs and answers
             exchange.refuse(error)
+
+
+def _written(door: Door, found: Answered) -> tuple[Response, float]:
+    """The answer, and the seconds that writing it took."""
+    began = time.perf_counter()
+    return door.write(found), time.perf_counter() - began
 
 
 def _milliseconds(text: str) -> float:

@@ -115,8 +115,12 @@ class Models(Catalogue):
             self.start(call, read, then)
             return
         try:
-            question = read(lane.live)
-            lane.judge(question)
+            began = time.perf_counter()
+            try:
+                question = read(lane.live)
+                lane.judge(question)
+            finally:
+                lane.counts.spent(reading=time.perf_counter() - began)
             self._submit(lane, question, call, read, then)
         except ProtocolError as error:
             then(error)
@@ -169,9 +173,22 @@ class Models(Catalogue):
         return question
 
     async def _with_schema_of(self, lane: Lane, read: Reader, size: int) -> Question:
-        if size > INLINE_BYTES:
-            return await self._loop.run_in_executor(None, read, lane.live)
-        return read(lane.live)
+        took = 0.0
+
+        def timed() -> Question:
+            nonlocal took
+            began = time.perf_counter()
+            try:
+                return read(lane.live)
+            finally:
+                took = time.perf_counter() - began
+
+        try:
+            if size > INLINE_BYTES:
+                return await self._loop.run_in_executor(None, timed)
+            return timed()
+        finally:
+            lane.counts.spent(reading=took)
 
     def _key(self, question: Question) -> str | None:
         name = self._settings.key
@@ -278,7 +295,10 @@ class CountedCalls:
         def counted(outcome: Answered | BaseException) -> None:
             if isinstance(outcome, Answered):
                 self._answered(call, outcome)
-            if isinstance(outcome, Overloaded):
+                began = time.perf_counter()
+                then(outcome)
+                self._models.counts_of(outcome).spent(writing=time.perf_counter() - began)
+            elif isinstance(outcome, Overloaded):
                 self._refusals.tell(lambda: then(outcome), call.deadline)
             else:
                 then(outcome)

@@ -287,8 +287,8 @@ class Served:
         batch.total += rows
         self._queue[0] += waited
 
-    def spent(self, reading: float, writing: float) -> None:
-        """Add seconds of reading and writing; for those who take these times anyway."""
+    def spent(self, reading: float = 0.0, writing: float = 0.0) -> None:
+        """Add seconds of reading requests, also refused ones, and of writing answers."""
         self._read[0] += reading
         self._write[0] += writing
 

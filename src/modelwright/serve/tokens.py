@@ -247,8 +247,10 @@ class Gate:
             for wanted, place, token in self._tokens
             if hmac.compare_digest(digest, wanted)
         ]
-        if not right or header[: len(_BEARER)].lower() != _BEARER:
+        if header[: len(_BEARER)].lower() != _BEARER:
             raise ProtocolError(401, "Wanted the header 'Authorization: Bearer <token>'.")
+        if not right:
+            raise ProtocolError(401, "The token in 'Authorization' is none of this server's.")
         if len(self._known) < _REMEMBERED:
             self._known[header] = right[0]
         return right[0]

@@ -45,12 +45,14 @@ class TypedRows(Waiting):
         try:
             if exchange.trace.id:
                 exchange.ran(outcome)
+            began = time.perf_counter()
             body = live.writer.rows(live.model, live.version, outcome.columns, start, stop)
         except Exception as error:  # noqa: BLE001  the request handler
             exchange.refuse(error)
             return
-        received = exchange.request.received
-        seconds = time.perf_counter() - received
+        received, now = exchange.request.received, time.perf_counter()
+        seconds = now - received
+        self._lane.counts.spent(writing=now - began)
         self._lane.counts.answered(PREDICT, seconds, count, trace=exchange.trace.id)
         journal = self._app.journal
         if journal.is_on:
