@@ -30,7 +30,8 @@ from modelwright.serve import oip
 from modelwright.serve.grpc_door import GrpcHandle, serve_grpc
 from modelwright.serve.listening import listen
 from modelwright.serve.messages import Answered, Call, Live, ProtocolError, Reader, Then
-from modelwright.serve.settings import Settings
+from modelwright.serve.settings import Settings, Token
+from modelwright.serve.tokens import Gate
 from projects import mixed_table
 
 SECONDS = 20.0
@@ -212,13 +213,21 @@ def certificate(folder: Path, name: str) -> tuple[str, str]:
     return str(folder / "cert.pem"), str(folder / "key.pem")
 
 
-def authorize(given_entry: str, scope: str) -> str:
-    """As a server with two tokens: one asks, one may do everything."""
-    if given_entry not in ("Bearer ask", "Bearer all"):
-        raise ProtocolError(401, "Wanted the header 'Authorization: Bearer <token>'.")
-    if scope == "admin" and given_entry != "Bearer all":
-        raise ProtocolError(403, "The token lacks the scope admin.")
-    return given_entry.removeprefix("Bearer ")
+GATE = Gate(
+    Settings(
+        models=(),
+        tokens=(
+            Token("ask", "ask", frozenset({"predict"})),
+            Token("ops", "ops", frozenset({"admin"})),
+            Token("truth", "truth", frozenset({"labels"})),
+        ),
+    )
+)
+
+
+def authorize(given_entry: str, method: str) -> str:
+    """As a server with a token of each scope, each its own secret."""
+    return GATE.admit_call(method, {"authorization": given_entry}, 0.0)
 
 
 class Store:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -279,7 +280,7 @@ def test_tokens_and_the_repository(desk: Desk) -> None:
         grpc.insecure_channel(f"127.0.0.1:{handle.port}") as channel,
     ):
         assert client.is_server_live() and client.is_server_ready()
-        ask, everything = {"authorization": "Bearer ask"}, {"authorization": "Bearer all"}
+        ask, ops = {"authorization": "Bearer ask"}, {"authorization": "Bearer ops"}
         for call in (
             lambda: client.infer("shop", inputs(rows(1))),
             lambda: client.get_model_metadata("shop"),
@@ -294,17 +295,26 @@ def test_tokens_and_the_repository(desk: Desk) -> None:
             with pytest.raises(Exception, match="UNAUTHENTICATED"):
                 call()
         assert client.infer("shop", inputs(rows(1)), headers=ask).as_numpy("prediction").size == 1
-        with pytest.raises(InferenceServerException, match="PERMISSION_DENIED"):
-            client.unload_model("shop", headers=ask)
-        index = client.get_model_repository_index(headers=ask).models
+        for headers, calls in (
+            (ask, (client.get_model_repository_index, partial(client.unload_model, "shop"))),
+            (ops, (partial(client.infer, "shop", inputs(rows(1))),)),
+            ({"authorization": "Bearer truth"}, (client.get_server_metadata,)),
+        ):
+            for refused in calls:
+                with pytest.raises(InferenceServerException, match="PERMISSION_DENIED"):
+                    refused(headers=headers)
+        for headers in (ask, ops):  # as over HTTP
+            assert client.get_model_metadata("shop", headers=headers).name == "shop"
+            assert client.is_model_ready("shop", headers=headers)
+        index = client.get_model_repository_index(headers=ops).models
         assert [(e.version, e.state) for e in index] == [("3", "READY"), ("4", "UNAVAILABLE")]
-        client.load_model("shop", headers=everything)
-        client.unload_model("shop", headers=everything)
-        assert store.done == [("load", "shop", "all"), ("unload", "shop", "all")]
+        client.load_model("shop", headers=ops)
+        client.unload_model("shop", headers=ops)
+        assert store.done == [("load", "shop", "ops"), ("unload", "shop", "ops")]
         with pytest.raises(InferenceServerException, match="No model 'other'"):
-            client.load_model("other", headers=everything)
+            client.load_model("other", headers=ops)
         with pytest.raises(InferenceServerException, match="'config' is refused"):
-            client.load_model("shop", headers=everything, config="{}")
+            client.load_model("shop", headers=ops, config="{}")
 
 
 def test_without_a_repository_nothing_is_loaded(client: triton.InferenceServerClient) -> None:

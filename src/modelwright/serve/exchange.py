@@ -22,6 +22,7 @@ from modelwright.serve.messages import (
     Request,
     Response,
 )
+from modelwright.serve.metric_names import REASONS
 from modelwright.serve.metrics import Counts
 from modelwright.serve.metrics import Served as VersionCounts
 from modelwright.serve.protocol import error_response
@@ -170,6 +171,8 @@ class Exchange:
             model=self.model, version=version, rows=rows, bytes_in=len(request.body),
             bytes_out=len(response.body), peer=request.peer, token=self.token, trace=self.trace.id,
         )  # fmt: skip
+        if response.status >= 400:
+            line.reason = REASONS.get(response.status, "other")
         if found is not None:
             line.arm, line.fallback, line.cached = found.arm, found.fallback, found.cached
         return line

@@ -51,17 +51,17 @@ class Method:
     Attributes:
         answer: the bytes of the answer to a message; None where it will be given later, by
             `GrpcCall.reply`, `say` or `refuse`. Raises ProtocolError.
-        scope: that a token needs; empty for everybody, with messages of `MOST_OPEN` bytes.
+        is_open: it asks for no token, and takes messages of `MOST_OPEN` bytes.
         streams: each message of the caller's, of at most `INLINE` bytes, is answered, until it
             sends no more.
     """
 
     answer: Answer
-    scope: str = ""
+    is_open: bool = False
     streams: bool = False
 
 
-ABSENT = Method(lambda _call, _message: None)
+ABSENT = Method(lambda _call, _message: None, is_open=True)
 """Stands for a method that is not there."""
 
 
@@ -71,8 +71,8 @@ class GrpcService:
 
     Args:
         methods: by full name.
-        authorize: takes the `authorization` entry and a scope, and gives the name of the token, if
-            there is one; raises ProtocolError.
+        authorize: takes the `authorization` entry and the method's full name, and gives the name
+            of the token, if there is one; raises ProtocolError.
         max_body: bytes of a message.
         queue: calls that may be under way at once.
         failed: told the HTTP code and the model of each call that ends with an error.
@@ -142,7 +142,7 @@ class GrpcCall(Stream):
         self.received_at = self._waits_since = time.perf_counter()
         self._service, self._connection, self._out = service, connection, connection.out
         self._method = service.methods.get(head.path, ABSENT)
-        most = service.max_body if self._method.scope else min(MOST_OPEN, service.max_body)
+        most = min(MOST_OPEN, service.max_body) if self._method.is_open else service.max_body
         if self._method.streams:  # messages in their order: none waits for a thread
             most = min(most, INLINE)
         self._reader = MessageReader(head.encoding, most, service.bodies)
@@ -172,8 +172,8 @@ class GrpcCall(Stream):
         try:
             if method is ABSENT:
                 raise Refusal(UNIMPLEMENTED, f"No method {head.path[:80]!r}.", status=404)
-            if method.scope:
-                found = service.authorize(head.entries.get("authorization", ""), method.scope)
+            if not method.is_open:
+                found = service.authorize(head.entries.get("authorization", ""), head.path)
                 self.token = found if isinstance(found, str) else ""
             service.check_queue()
             if self.ended:

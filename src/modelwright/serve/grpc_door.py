@@ -31,8 +31,8 @@ from modelwright.serve.settings import Settings
 from modelwright.serve.tls import Tls
 
 Authorize = Callable[[str, str], object]
-"""Takes the `authorization` entry, empty where there is none, and the scope (predict, admin) that
-a call needs; raises ProtocolError 401, 403 or 429."""
+"""Takes the `authorization` entry, empty where there is none, and the full name of the method that
+is called; raises ProtocolError 401, 403 or 429."""
 KEY, VERSION, REQUEST_ID = "x-modelwright-key", "x-modelwright-version", "x-request-id"
 IDLE_SECONDS = 1800.0
 """Clients keep a connection for later calls, and open a new one when they are told goodbye."""
@@ -174,20 +174,20 @@ class _Door:
     def methods(self) -> dict[str, Method]:
         """Everything that can be called, by full names."""
         own = {
-            "ServerLive": Method(self._server_live),
-            "ServerReady": Method(self._server_ready),
-            "ModelReady": Method(self._model_ready, "predict"),
-            "ServerMetadata": Method(self._server_metadata, "predict"),
-            "ModelMetadata": Method(self._model_metadata, "predict"),
-            "ModelInfer": Method(self._infer, "predict"),
-            "RepositoryIndex": Method(self._index, "predict"),
-            "RepositoryModelLoad": Method(self._load, "admin"),
-            "RepositoryModelUnload": Method(self._unload, "admin"),
+            "ServerLive": Method(self._server_live, is_open=True),
+            "ServerReady": Method(self._server_ready, is_open=True),
+            "ModelReady": Method(self._model_ready),
+            "ServerMetadata": Method(self._server_metadata),
+            "ModelMetadata": Method(self._model_metadata),
+            "ModelInfer": Method(self._infer),
+            "RepositoryIndex": Method(self._index),
+            "RepositoryModelLoad": Method(self._load),
+            "RepositoryModelUnload": Method(self._unload),
         }
         return {
             **{f"/{oip_proto.SERVICE}/{name}": method for name, method in own.items()},
             **grpc_health.health_methods(self, oip_proto.SERVICE),
-            **reflection_methods((oip_proto.DESCRIBED, grpc_health.FILE), "predict"),
+            **reflection_methods((oip_proto.DESCRIBED, grpc_health.FILE)),
         }
 
     def models(self) -> tuple[str, ...]:

@@ -64,7 +64,8 @@ def health_methods(served: Served, also: str) -> dict[str, Method]:
         also: a service whose health is that of everything.
     """
     health = _Health(served, also)
-    return {f"/{SERVICE}/Check": Method(health.check), f"/{SERVICE}/Watch": Method(health.watch)}
+    calls = {"Check": health.check, "Watch": health.watch}
+    return {f"/{SERVICE}/{name}": Method(answer, is_open=True) for name, answer in calls.items()}
 
 
 class _Health:

@@ -51,19 +51,18 @@ def _file(version: str) -> Any:
     )
 
 
-def reflection_methods(files: Sequence[Any], scope: str) -> dict[str, Method]:
+def reflection_methods(files: Sequence[Any]) -> dict[str, Method]:
     """The methods by their full names.
 
     Args:
         files: what is described beside reflection itself, as `protos.file_of` makes it.
-        scope: that a token needs.
     """
     own = [_file(version) for version in _VERSIONS]
     pool = new_pool(*files, *own)
     names = [f"{f.package}.{s.name}" for f in (*files, *own) for s in f.service]
     return {
         f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo": Method(
-            _answers(pool, names, f"grpc.reflection.{version}"), scope, streams=True
+            _answers(pool, names, f"grpc.reflection.{version}"), streams=True
         )
         for version in _VERSIONS
     }

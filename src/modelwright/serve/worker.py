@@ -42,11 +42,6 @@ from modelwright.serve.tracing import tracing
 if TYPE_CHECKING:
     from modelwright.serve.grpc_door import GrpcHandle
 
-CALL_OF = {
-    "predict": "/inference.GRPCInferenceService/ModelInfer",
-    "admin": "/inference.GRPCInferenceService/RepositoryModelLoad",
-}
-"""A call of each scope, whose need is that of all others."""
 LAME_DUCK_SECONDS = 1.0
 """After SIGTERM, how long callers on open connections still get answers that end them."""
 ORPHAN_SECONDS = 0.4
@@ -194,8 +189,8 @@ class Worker:
         return await serve_grpc(
             calls,
             self._settings,
-            authorize=lambda token, scope: gate.admit_call(
-                CALL_OF[scope], {"authorization": token}, time.perf_counter()
+            authorize=lambda token, method: gate.admit_call(
+                method, {"authorization": token}, time.perf_counter()
             ),
             listener=self._setup.grpc,
             most=max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // GRPC_SHARE),
