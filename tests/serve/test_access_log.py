@@ -8,8 +8,12 @@ import os
 import time
 import timeit
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
 
 from modelwright.serve.access_log import (
     AccessLog,
@@ -22,6 +26,10 @@ from modelwright.serve.access_log import (
     trace_of,
 )
 from modelwright.serve.metrics import Cell
+from modelwright.serve.settings import Source
+from serve.doors import inputs
+from serve.running import free_port, serving, until
+from serve.versions import row_of
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -150,3 +158,38 @@ def test_it_is_cheap() -> None:
     new_id = new_ids()
     assert min(timeit.repeat(lambda: id_of({}, new_id), number=20_000, repeat=5)) / 20_000 < 4e-6
     assert min(timeit.repeat(lambda: log.write(line()), number=20_000, repeat=5)) / 20_000 < 8e-6
+
+
+def test_a_server_writes_a_line_for_each_request_of_each_protocol(project: Path) -> None:
+    port, row = free_port(), row_of(1.0)
+    source = Source(name="shop", project=str(project))
+    with (
+        serving(project, source, grpc_port=port, access_log=True) as running,
+        triton.InferenceServerClient(f"127.0.0.1:{port}") as client,
+    ):
+        running.predict(row, x_request_id="good")
+        running.predict({**row, "big": "secret"}, x_request_id="wrong")
+        client.infer("shop", inputs([row, row]), headers={"x-request-id": "call"})
+        for named in ("shop", "none"):
+            with pytest.raises(InferenceServerException):
+                client.infer(named, inputs([row])[:1], headers={"x-request-id": f"bad {named}"})
+
+        def lines() -> list[dict[str, Any]]:
+            text = running.errors.read_text()
+            return [json.loads(one) for one in text.splitlines() if one.startswith("{")]
+
+        def asked() -> list[dict[str, Any]]:
+            found = [one for one in lines() if one["path"].endswith(("predict", "ModelInfer"))]
+            return found if len(found) == 5 else []
+
+        good, wrong, call, few, none = until(asked)
+        assert (good["id"], good["status"], good["rows"], good["version"]) == ("good", 200, 1, "1")
+        assert "reason" not in good
+        assert (wrong["id"], wrong["status"], wrong["reason"]) == ("wrong", 422, "values")
+        assert (call["id"], call["status"], call["rows"], call["version"]) == ("call", 200, 2, "1")
+        assert call["path"] == "/inference.GRPCInferenceService/ModelInfer" and call["ms"] > 0
+        assert call["arm"] == "champion" and call["bytes_in"] > 50 and call["bytes_out"] > 50
+        assert call["peer"].startswith("127.0.0.1:") and call["model"] == "shop"
+        assert (few["status"], few["reason"], few["model"]) == (422, "values", "shop")
+        assert (none["status"], none["reason"], none["model"]) == (404, "not_found", "none")
+        assert "secret" not in running.errors.read_text()

@@ -29,7 +29,7 @@ from modelwright.serve.http2_headers import Fields
 from modelwright.serve.http2_in import STREAM_WINDOW
 from modelwright.serve.http2_out import Stream
 from modelwright.serve.incoming import Bodies
-from modelwright.serve.messages import ProtocolError
+from modelwright.serve.messages import Answered, ProtocolError
 from modelwright.serve.patience import Patience
 
 MOST_BACKLOG = 2**20
@@ -77,6 +77,8 @@ class GrpcService:
         queue: calls that may be under way at once.
         failed: told the HTTP code and the model of each call that ends with an error.
         held: how many calls only wait to be told that it is too busy, and so take no place.
+        told: told each call that has an answer, its HTTP code and the bytes of the answer; None
+            where nobody keeps a log.
     """
 
     methods: Mapping[str, Method]
@@ -87,6 +89,7 @@ class GrpcService:
     patience: Patience
     failed: Callable[[int, str], None] = lambda _status, _model: None
     held: Callable[[], int] = lambda: 0
+    told: Callable[[GrpcCall, int, int], None] | None = None
     in_flight: int = 0
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -127,11 +130,14 @@ class GrpcCall(Stream):
         received_at: `time.perf_counter()` of its beginning.
         token: name of the token that it came with.
         model: that it asks, as soon as that is known.
+        found: the prediction that it is answered with.
+        size: bytes of its message.
     """
 
     __slots__ = (
         "_asked", "_connection", "_held", "_inflates", "_is_told", "_message", "_method", "_out",
-        "_reader", "_service", "_started", "_waits_since", "head", "model", "received_at", "token",
+        "_reader", "_service", "_started", "_waits_since", "found", "head", "model", "received_at",
+        "size", "token",
     )  # fmt: skip
 
     def __init__(
@@ -139,6 +145,8 @@ class GrpcCall(Stream):
     ) -> None:
         super().__init__(number, STREAM_WINDOW, connection.out.first_room)
         self.head, self.token, self.model = head, "", ""
+        self.found: Answered | None = None
+        self.size = 0
         self.received_at = self._waits_since = time.perf_counter()
         self._service, self._connection, self._out = service, connection, connection.out
         self._method = service.methods.get(head.path, ABSENT)
@@ -164,6 +172,7 @@ class GrpcCall(Stream):
             raise StreamError(PROTOCOL_ERROR)
         if head.status != 200:
             service.failed(head.status, "")
+            self._tell(head.status)
             self._out.end(self, http_frame(self.number, head.status))
             return
         if head.refusal is not None:  # not raised: it is kept with the head, call after call
@@ -251,7 +260,7 @@ class GrpcCall(Stream):
             self.refuse(error)
 
     def _ask(self, message: bytes) -> None:
-        method = self._method
+        method, self.size = self._method, len(message)
         if not method.streams:
             self._service.check_queue()
             self._asked = True
@@ -270,6 +279,7 @@ class GrpcCall(Stream):
         """Give the answer."""
         self._is_answered()
         self._is_told = True
+        self._tell(200, len(message))
         if self.over or self.tail:
             return
         number = self.number
@@ -293,6 +303,7 @@ class GrpcCall(Stream):
     def finish(self) -> None:
         """No more answers."""
         if not (self.over or self.tail):
+            self._tell(200)
             start = b"" if self._started else start_frame(self.number)
             self._out.end(self, start + end_frame(self.number))
 
@@ -304,6 +315,7 @@ class GrpcCall(Stream):
         if not self._is_told:
             self._is_told = True
             self._service.failed(getattr(error, "status", 500), self.model)
+            self._tell(getattr(error, "status", 500))
         if self.over or self.tail:
             return
         if isinstance(error, ProtocolError):
@@ -311,6 +323,10 @@ class GrpcCall(Stream):
         elif not isinstance(error, Refusal):
             error = Refusal(INTERNAL, "The server met a fault of its own; see its log.")
         self._out.end(self, refusal_frame(self.number, error, started=self._started))
+
+    def _tell(self, status: int, size: int = 0) -> None:
+        if self._service.told is not None:
+            self._service.told(self, status, size)
 
     def later(self, work: Coroutine[Any, Any, bytes | None]) -> None:
         """Answer with what a coroutine gives, unless that is None."""

@@ -13,12 +13,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from modelwright.serve import grpc_health, oip_proto
-from modelwright.serve.access_log import sane_id
+from modelwright.serve.access_log import Line, Log, Off, id_of, new_ids, sane_id, shown
 from modelwright.serve.grpc_calls import GrpcCall, GrpcService, Method
 from modelwright.serve.grpc_reflection import reflection_methods
 from modelwright.serve.http2 import Http2Connection, Http2Connections
 from modelwright.serve.listening import BACKLOG, shut
 from modelwright.serve.messages import Answered, Call, Dispatcher, Live, ProtocolError, Question
+from modelwright.serve.metric_names import REASONS
 from modelwright.serve.oip import (
     Entry,
     Repository,
@@ -34,6 +35,7 @@ Authorize = Callable[[str, str], object]
 """Takes the `authorization` entry, empty where there is none, and the full name of the method that
 is called; raises ProtocolError 401, 403 or 429."""
 KEY, VERSION, REQUEST_ID = "x-modelwright-key", "x-modelwright-version", "x-request-id"
+NO_LOG = Off()
 IDLE_SECONDS = 1800.0
 """Clients keep a connection for later calls, and open a new one when they are told goodbye."""
 HANDSHAKE_SECONDS = 10.0
@@ -130,6 +132,7 @@ async def serve_grpc(
     most: int = 10_000,
     failed: Callable[[int, str], None] = lambda _status, _model: None,
     held: Callable[[], int] = lambda: 0,
+    log: Log = NO_LOG,
 ) -> GrpcHandle:
     """Answer gRPC in this loop until the handle is stopped.
 
@@ -141,6 +144,7 @@ async def serve_grpc(
         repository: what may be loaded and unloaded; without it the index lists what is served.
         most: connections at once; those that idle longest make room.
         failed, held: see `grpc_calls.GrpcService`.
+        log: gets a line for each call that has an answer.
 
     Raises:
         UsageError: the certificate cannot be read.
@@ -153,11 +157,35 @@ async def serve_grpc(
     door = _Door(dispatcher, settings, repository)
     service = GrpcService(
         door.methods(), authorize, settings.max_body, settings.queue,
-        asyncio.get_running_loop(), patience, failed, held,
+        asyncio.get_running_loop(), patience, failed, held, _teller(log),
     )  # fmt: skip
     handle = GrpcHandle(door, service, Http2Connections(service, most, patience))
     await handle.listen(listener, tls)
     return handle
+
+
+def _teller(log: Log) -> Callable[[GrpcCall, int, int], None] | None:
+    """Writes lines of the access log, if there is one."""
+    if not log.is_on:
+        return None
+    new_id = new_ids()
+
+    def tell(call: GrpcCall, status: int, size: int) -> None:
+        line = Line(
+            time=time.time(), id=id_of(call.head.entries, new_id), method="POST",
+            path=call.head.path, status=status, ms=(time.perf_counter() - call.received_at) * 1e3,
+            model=shown(call.model[:80]), bytes_in=call.size, bytes_out=size,
+            peer=call.connection.peer, token=call.token,
+        )  # fmt: skip
+        found = call.found
+        if found is not None:
+            line.version, line.rows = found.live.version, found.question.rows
+            line.arm, line.fallback, line.cached = found.arm, found.fallback, found.cached
+        if status >= 400:
+            line.reason = REASONS.get(status, "other")
+        log.write(line)
+
+    return tell
 
 
 class _Door:
@@ -211,6 +239,7 @@ class _Door:
                 call.refuse(outcome)
                 return
             try:
+                call.found = outcome
                 call.reply(_written(outcome))
             except Exception as error:  # noqa: BLE001  refuse() logs and answers
                 call.refuse(error)

@@ -120,12 +120,15 @@ class Http2Connection(asyncio.Protocol):
         self.last = time.perf_counter()
         self._in = Inbound(self, shared.service.head)
         self._transport: asyncio.Transport | None = None
+        self.peer = ""
         self._goodbye_at = self._ends_at = 0.0
         self._leaving = self._ended = self._heard_all = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet."""
         self._transport = self.out.transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self.peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else ""
         has_room = self.shared.has_room()
         self.shared.open.add(self)
         self.out.put(_GREETING)

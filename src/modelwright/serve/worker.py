@@ -197,6 +197,7 @@ class Worker:
             repository=self._repository,
             failed=calls.failed,
             held=calls.held,
+            log=self._log,
         )
 
     def _renew_secrets(self) -> None:
