@@ -80,6 +80,14 @@ def asked(key: str) -> dict[str, Question]:
         raw.raw_input_contents.append(
             text_bytes(value) if text else pa.array([value], kind).to_numpy().tobytes()
         )
+    sized = [
+        {"name": t["name"], "datatype": t["datatype"], "shape": [1],
+         "parameters": {"binary_data_size": len(content)}}
+        for t, content in zip(tensors, raw.raw_input_contents, strict=True)
+    ]  # fmt: skip
+    head = json.dumps({"inputs": sized}).encode()
+    binary = head + b"".join(raw.raw_input_contents)
+    length = {"inference-header-content-length": str(len(head))}
     split = {"columns": list(ROW), "data": [list(ROW.values())]}
     return {
         "row": predict(ROW), "rows": predict({"rows": [ROW]}),
@@ -87,6 +95,8 @@ def asked(key: str) -> dict[str, Question]:
         "records": invoke({"dataframe_records": [ROW]}), "inputs": invoke({"inputs": ROW}),
         "csv": table(CSV), "arrow": table(ARROW_STREAM), "parquet": table(PARQUET),
         "infer": read_infer(schema, json.dumps({"inputs": tensors}).encode(), {}, 9, key),
+        "bytes": read_infer(schema, binary, length, 9, key),
+        "bytes again": read_infer(schema, binary, length, 9, key),  # its head is remembered
         "grpc": read_message(schema, parsed("Infer", message.SerializeToString()), 9, key),
         "raw": read_message(schema, parsed("Infer", raw.SerializeToString()), 9, key),
     }  # fmt: skip
