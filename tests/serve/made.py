@@ -52,7 +52,8 @@ def traffic(counts: Counts) -> Served:
         found.failed(door, 422)
     found.answered("predict", 0.02, arm="canary", fallback="previous", trace="4bf92f3577b34da6")
     found.ran(4, 1e-4, waited=0.001)
-    found.spent(1e-5, 2e-5)
+    found.reading[0] += 1e-5
+    found.writing[0] += 2e-5
     found.scored(answers(0.2, 0.9))
     found.hits[0] += 1
     found.misses[0] += 2

@@ -161,7 +161,7 @@ class App:
         rows = lane.live.reader.decode(request.body)
         if not rows or len(rows) > self.settings.max_rows:
             return False
-        lane.counts.spent(reading=time.perf_counter() - began)
+        lane.counts.reading[0] += time.perf_counter() - began
         exchange.trace.mark("read")
         deadline = request.received + self._seconds(headers)
         lane.batcher.submit(TypedRows(self, exchange, lane, rows, deadline))
@@ -176,7 +176,7 @@ class App:
                     raise outcome
                 response, seconds = _written(door, outcome)
                 counts = self.models.counts_of(outcome)
-                counts.spent(writing=seconds)
+                counts.writing[0] += seconds
                 exchange.answered(counts, outcome, response)
             except Exception as error:  # noqa: BLE001  refuse() logs and answers
                 exchange.refuse(error)
@@ -189,7 +189,7 @@ class App:
             found = await self.models.answer(call, door.read)
             response, seconds = await self.models.in_thread(lambda: _written(door, found))
             counts = self.models.counts_of(found)
-            counts.spent(writing=seconds)
+            counts.writing[0] += seconds
             exchange.answered(counts, found, response)
         except Exception as error:  # noqa: BLE001  refuse() logs and answers
             exchange.refuse(error)

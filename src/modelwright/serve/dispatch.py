@@ -120,7 +120,7 @@ class Models(Catalogue):
                 question = read(lane.live)
                 lane.judge(question)
             finally:
-                lane.counts.spent(reading=time.perf_counter() - began)
+                lane.counts.reading[0] += time.perf_counter() - began
             self._submit(lane, question, call, read, then)
         except ProtocolError as error:
             then(error)
@@ -188,7 +188,7 @@ class Models(Catalogue):
                 return await self._loop.run_in_executor(None, timed)
             return timed()
         finally:
-            lane.counts.spent(reading=took)
+            lane.counts.reading[0] += took
 
     def _key(self, question: Question) -> str | None:
         name = self._settings.key
@@ -297,7 +297,7 @@ class CountedCalls:
                 self._answered(call, outcome)
                 began = time.perf_counter()
                 then(outcome)
-                self._models.counts_of(outcome).spent(writing=time.perf_counter() - began)
+                self._models.counts_of(outcome).writing[0] += time.perf_counter() - began
             elif isinstance(outcome, Overloaded):
                 self._refusals.tell(lambda: then(outcome), call.deadline)
             else:

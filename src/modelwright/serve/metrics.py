@@ -201,6 +201,7 @@ class Served:
     Attributes:
         breaker: `served.breaker[0] = STATES["open"]`.
         hits, misses: of the cache.
+        reading, writing: seconds spent on requests and on answers.
     """
 
     def __init__(
@@ -218,7 +219,7 @@ class Served:
         self._run = counts.histogram("modelwright_inference_seconds", RUN_EDGES, *key)
         self._batch = counts.histogram("modelwright_batch_rows", BATCH_EDGES, *key)
         self._score = counts.histogram("modelwright_score", score_edges(schema.target), *key)
-        self._rows, self._queue, self._read, self._write, self.hits, self.misses = (
+        self._rows, self._queue, self.reading, self.writing, self.hits, self.misses = (
             counts.counter(f"modelwright_{name}_total", *key)
             for name in ("rows", "queue_seconds", "read_seconds", "write_seconds", "cache_hits",
                          "cache_misses")
@@ -286,11 +287,6 @@ class Served:
         batch.counts[bisect_left(BATCH_EDGES, rows)] += 1
         batch.total += rows
         self._queue[0] += waited
-
-    def spent(self, reading: float = 0.0, writing: float = 0.0) -> None:
-        """Add seconds of reading requests, also refused ones, and of writing answers."""
-        self._read[0] += reading
-        self._write[0] += writing
 
     def scored(self, answers: Answers) -> None:
         """Count scores and predicted classes: once a batch."""

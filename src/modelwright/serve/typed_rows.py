@@ -52,7 +52,7 @@ class TypedRows(Waiting):
             return
         received, now = exchange.request.received, time.perf_counter()
         seconds = now - received
-        self._lane.counts.spent(writing=now - began)
+        self._lane.counts.writing[0] += now - began
         self._lane.counts.answered(PREDICT, seconds, count, trace=exchange.trace.id)
         journal = self._app.journal
         if journal.is_on:
