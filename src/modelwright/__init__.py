@@ -38,6 +38,7 @@ _WHERE = {
     "TrafficState": "modelwright.release.traffic",
     "ab_test": "modelwright.released",
     "alert_rules": "modelwright.released",
+    "as_released": "modelwright.serve.from_spec",
     "canary": "modelwright.released",
     "check": "modelwright.data.check",
     "check_against": "modelwright.released",
@@ -90,6 +91,7 @@ __all__ = [
     "TrafficState",
     "ab_test",
     "alert_rules",
+    "as_released",
     "canary",
     "check",
     "check_against",
@@ -169,7 +171,7 @@ if TYPE_CHECKING:
         write_client,
     )
     from modelwright.retraining import Retrained, retrain
-    from modelwright.serve.from_spec import server_settings
+    from modelwright.serve.from_spec import as_released, server_settings
     from modelwright.watching import send_labels, watch_findings, watch_page, watcher
 
 

@@ -65,6 +65,20 @@ def test_one_look_as_json_has_lines(live: Path) -> None:
     assert shown.returncode == 0 and "no new challenger" in shown.stdout
 
 
+def test_where_file_and_champion_disagree_is_told_and_stands_in_json(live: Path) -> None:
+    spec = live / "modelwright.yaml"
+    spec.write_text(spec.read_text().replace("serve: {", "serve: {port: 9000, "))
+    done = cli(live, "watch", "--once")
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stderr.splitlines() if line.startswith("! serve.")]
+    assert len(told) == 1, "and nothing of the journal, into which the version does answer"
+    assert told[0].startswith("! serve.port: version 1: 8000, file: 9000; the watcher looks for")
+    said = " ".join(done.stderr.split())
+    assert "What to do: serve with --port 9000, or release what the file says" in said
+    found = json.loads(cli(live, "watch", "--once", "--json").stdout)["look"]["unlike"]
+    assert [one["subject"] for one in found] == ["serve.port"]
+
+
 def test_an_alert_to_the_log_is_heard_when_it_is_over_too(project: Path) -> None:
     found = Live.of(project)
     spec = project / "modelwright.yaml"

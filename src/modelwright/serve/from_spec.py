@@ -9,13 +9,23 @@ from typing import Any
 
 import msgspec
 
-from modelwright.core.errors import ModelwrightError, NoSuchModel, UsageError
+from modelwright.core.errors import ModelwrightError, NoSuchModel, SpecError, UsageError
+from modelwright.core.records import Finding
+from modelwright.core.spec_file import DEFAULT_NAME, read_spec
 from modelwright.core.spec_serve import JournalSpec, ServeSpec
 from modelwright.core.store import from_json
 from modelwright.pack.artefact import MANIFEST
 from modelwright.release import trust
+from modelwright.serve.as_released import unlike
 from modelwright.serve.follow import Follower
-from modelwright.serve.settings import Breaking, Caching, Journaling, Settings, Source
+from modelwright.serve.settings import (
+    Breaking,
+    Caching,
+    Journaling,
+    Settings,
+    Source,
+    journal_place,
+)
 from modelwright.serve.tokens import tokens_from
 
 CHAMPION = "champion"
@@ -43,7 +53,7 @@ def server_settings(
     """
     project = Path(folder)
     found = [_source(reference, project) for reference in references]
-    names = [source.name for source, _ in found]
+    names = [source.name for source, *_ in found]
     if len(set(names)) < len(names):
         raise UsageError(
             f"Two models of one name: {', '.join(names)}.",
@@ -51,22 +61,46 @@ def server_settings(
         )
     saved = from_json((found[0][1] / "spec.json").read_bytes(), dict, where="spec.json")
     spec = ServeSpec.model_validate(saved.get("serve", {}))
-    sources = tuple(source for source, _ in found)
+    sources = tuple(source for source, *_ in found)
     return settings_from(spec, sources, os.environ, folder=project, **said)
 
 
-def _source(reference: str, project: Path) -> tuple[Source, Path]:
-    """What is served, and the model folder that it has now."""
+def as_released(reference: str, *, folder: str | Path = ".", **said: Any) -> tuple[Finding, ...]:
+    """Where `modelwright.yaml` says what is not in force, since a version goes by what it was
+    released with; see `serve.as_released.unlike`.
+
+    Args:
+        reference: as for `server_settings`.
+        folder: the project folder; its file counts where it is about this model.
+        said: for a server that begins: what its command line gave, as for `server_settings`.
+
+    Raises:
+        RegistryError, ArtefactError: as for `server_settings`.
+    """
+    project = Path(folder)
+    try:
+        spec = read_spec(project / DEFAULT_NAME).spec
+    except SpecError:  # none, or a broken one: neither keeps a server from serving
+        return ()
+    source, place, number = _source(reference, project)
+    if source.name != spec.name:
+        return ()
+    named = f"version {number}" if number else "the model folder"
+    return unlike(place, named, spec, project, said)
+
+
+def _source(reference: str, project: Path) -> tuple[Source, Path, str]:
+    """What is served, the model folder that it has now, and its version where one is known."""
     if len(reference) < 4096 and (Path(reference) / MANIFEST).is_file():
         place = Path(reference)
         artefact = trust.load_trusted(place)
         source = Source(name=artefact.manifest.model, folder=str(place), digest=artefact.digest)
-        return source, place
+        return source, place, ""
     found = _followed(reference, project)
     return found if found is not None else _looked_up(reference, project)
 
 
-def _followed(reference: str, project: Path) -> tuple[Source, Path] | None:
+def _followed(reference: str, project: Path) -> tuple[Source, Path, str] | None:
     """The usual case without MLflow, which takes seconds to import and is not on every server.
 
     None where more is to be done or said: another kind of reference, a change that a kill cut off,
@@ -87,10 +121,10 @@ def _followed(reference: str, project: Path) -> tuple[Source, Path] | None:
     if place is None:
         return None
     trust.load_trusted(Path(place.folder), digest=place.digest, model=name)
-    return source, Path(place.folder)
+    return source, Path(place.folder), known.champion
 
 
-def _looked_up(reference: str, project: Path) -> tuple[Source, Path]:
+def _looked_up(reference: str, project: Path) -> tuple[Source, Path, str]:
     """The same with all that the registry knows, and can say when there is no such model."""
     from modelwright.release.registry import Registry
     from modelwright.release.unfinished import finish
@@ -106,11 +140,16 @@ def _looked_up(reference: str, project: Path) -> tuple[Source, Path]:
     place = registry.fetch(version)
     trust.load_trusted(place, digest=version.digest, model=version.model)
     if "/" in reference:
-        return Source(
-            name=version.model, folder=str(place), version=version.number, digest=version.digest
-        ), place
+        return (
+            Source(
+                name=version.model, folder=str(place), version=version.number, digest=version.digest
+            ),
+            place,
+            version.number,
+        )
     alias = reference.partition("@")[2] or CHAMPION
-    return Source(name=version.model, project=str(project.resolve()), alias=alias), place
+    source = Source(name=version.model, project=str(project.resolve()), alias=alias)
+    return source, place, version.number
 
 
 def settings_from(
@@ -174,12 +213,8 @@ def settings_from(
 def _journal(spec: ServeSpec, folder: Path, place: str | None) -> Journaling:
     told = spec.journal
     if place is not None:
-        if not place.strip():
-            raise UsageError("The journal has no place.", hint="Such as: --journal journal")
-        told = (told or JournalSpec(to=place)).model_copy(update={"to": place})
+        to = journal_place(place, folder)
+        told = told.model_copy(update={"to": to}) if told is not None else JournalSpec(to=to)
     if told is None:
         return Journaling()
-    said = told.model_dump()
-    if "://" not in told.to:
-        said["to"] = str(folder.absolute() / told.to)
-    return Journaling(**said)
+    return Journaling(**{**told.model_dump(), "to": journal_place(told.to, folder)})

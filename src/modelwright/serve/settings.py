@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
+from modelwright.core.errors import UsageError
 from modelwright.release.calls import Call
 
 Seconds = float
@@ -106,3 +109,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = None
     quiet: bool = False
     called: Call | None = None
+
+
+def journal_place(to: str, folder: Path) -> str:
+    """Where a journal is kept: a URL as it is, a folder below `folder`.
+
+    Raises:
+        UsageError: it is blank.
+    """
+    if not to.strip():
+        raise UsageError("The journal has no place.", hint="Such as: --journal journal")
+    return to if "://" in to else str(folder.absolute() / to)

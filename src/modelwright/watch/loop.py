@@ -20,6 +20,7 @@ from modelwright.watch.state import Memory, Said
 from modelwright.watch.subject import Subject
 from modelwright.watch.summary_store import count_journal
 from modelwright.watch.times import iso, unix
+from modelwright.watch.unlike import unlike_now
 
 EPISODES = "episodes"
 
@@ -48,6 +49,7 @@ class Look(msgspec.Struct, frozen=True):
         events: episodes that began or ended now.
         advice: what should be done now, the most urgent first.
         done: what was done about it, in words.
+        unlike: what the spec file says that the champion does not go by.
     """
 
     model: str
@@ -58,6 +60,7 @@ class Look(msgspec.Struct, frozen=True):
     events: tuple[Event, ...] = ()
     advice: tuple[Advice, ...] = ()
     done: tuple[str, ...] = ()
+    unlike: tuple[Finding, ...] = ()
 
     @property
     def open(self) -> dict[str, Episode]:
@@ -93,7 +96,10 @@ def look(subject: Subject, parts: Sequence[Part], memory: Memory, outbox: Tellin
     events = (*told, *(event for _, some, _ in found for event in some))
     advice = sorted((a for _, _, a in found if a is not None), key=lambda a: URGENT.index(a.act))
     version = subject.champion.version.number
-    return Look(subject.name, version, subject.now, files, statuses, events, tuple(advice))
+    return Look(
+        subject.name, version, subject.now, files, statuses, events, tuple(advice),
+        unlike=unlike_now(subject),
+    )  # fmt: skip
 
 
 URGENT = ("roll back", "promote", "canary", "retrain")

@@ -9,11 +9,12 @@ from pathlib import Path
 from modelwright.core.errors import ModelwrightError, UsageError
 from modelwright.core.records import Manifest
 from modelwright.core.spec import Spec
-from modelwright.core.spec_serve import JournalSpec
+from modelwright.core.spec_serve import JournalSpec, ServeSpec
 from modelwright.core.traffic import Traffic, read_traffic
 from modelwright.pack.artefact import Artefact
 from modelwright.release.registry import CHAMPION, Registry, Version
 from modelwright.release.trust import load_trusted
+from modelwright.serve.as_released import released_serve
 from modelwright.serve.journal_store import folder_name
 from modelwright.watch.reference import Live, fetch_reference
 from modelwright.watch.summaries import Plan
@@ -41,6 +42,11 @@ class Known:
     def digest(self) -> str:
         """sha256 of the manifest, by which the journal names who answered."""
         return self.artefact.digest
+
+    @cached_property
+    def served(self) -> ServeSpec:
+        """How it is served: by the spec that it was released with."""
+        return released_serve(self.artefact.folder)
 
     @cached_property
     def plan(self) -> Plan:
@@ -120,8 +126,11 @@ class Subject:
 
     @property
     def settled(self) -> float:
-        """Unix time before which every answer is in the journal: open files are closed by then."""
-        return self.now - self.journaling.every - LATE_SECONDS
+        """Unix time before which every answer is in the journal: open files are closed by then,
+        whether the server goes by the file at hand or by the version's own."""
+        served = self.champion.served.journal
+        every = max(one.every for one in (self.journaling, served) if one is not None)
+        return self.now - every - LATE_SECONDS
 
 
 LATE_SECONDS = 5.0

@@ -26,6 +26,7 @@ from modelwright.ways_in.lines import (
     change,
     column_line,
     figure,
+    in_a_line,
     lines,
     moment,
     near,
@@ -230,11 +231,10 @@ def reproduce(given: arguments.ReproduceArguments, progress: Progress) -> result
 
 def serve(given: arguments.ServeArguments, progress: Progress) -> results.ServeResult:
     """Find the models, then become the thin server: this process is replaced."""
-    settings = mw.server_settings(
-        given.models, folder=given.project, host=given.host, port=given.port,
-        grpc_port=given.grpc_port, metrics_port=given.metrics_port, workers=given.workers,
-        journal=given.journal,
-    )  # fmt: skip
+    said = given.model_dump(exclude={"models", "project"})
+    settings = mw.server_settings(given.models, folder=given.project, **said)
+    for finding in mw.as_released(given.models[0], folder=given.project, **said):
+        progress.say(f"! {in_a_line(finding)}")
     settings = msgspec.structs.replace(settings, called=present_call())
     reading, writing = os.pipe()  # tokens are in it: no file, and no command line that ps shows
     os.set_inheritable(reading, True)

@@ -76,6 +76,7 @@ def _models(folder: Path) -> list[Finding]:
             findings.append(
                 _finding("champion", name, True, f"version {champion.number}, whole", "")
             )
+            findings += mw.as_released(name, folder=folder)
         except ModelwrightError as error:
             advice = f"modelwright rollback {name}"
             findings.append(_finding("champion", name, False, str(error), advice))

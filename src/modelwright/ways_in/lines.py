@@ -113,6 +113,17 @@ def lines(findings: Iterable[Finding]) -> list[results.FindingLine]:
     ]
 
 
+def in_a_line(found: Finding) -> str:
+    """A finding where lines pass by: a log, a watcher at a terminal.
+
+    Example:
+        >>> in_a_line(Finding("disk", "free", "fail", "1 GB", "2 GB", advice="make room"))
+        'free: 1 GB, 2 GB. What to do: make room'
+    """
+    why = f"; {found.why}" if found.why else ""
+    return f"{found.subject}: {found.measured}, {found.wanted}{why}. What to do: {found.advice}"
+
+
 def column_line(record: DatasetRecord, column: Column) -> results.ColumnLine:
     """A column of a table; values of private ones are left out."""
     base = record.baseline.get(column.name)

@@ -18,6 +18,7 @@ from modelwright.core.progress import Progress
 from modelwright.watch.lines import as_plain
 from modelwright.watch.loop import Look
 from modelwright.ways_in import arguments, results
+from modelwright.ways_in.lines import in_a_line
 from modelwright.ways_in.named_files import write_named
 
 
@@ -60,15 +61,24 @@ def _live(given: arguments.WatchArguments, progress: Progress) -> results.WatchR
         progress.stage("watch", model)
         if given.once:
             last, looks = made.look(time.time()), 1
+            _say_unlike(None, last, progress)
             made.outbox.deliver()
         else:
             with _until_told() as stop:
                 for found in made.looks(stop):
                     if isinstance(found, Look):
+                        _say_unlike(last, found, progress)
                         last, looks = found, looks + 1
                     _tell(found, progress)
     shown = dict(as_plain(last)) if last else None
     return results.WatchResult(model=model, looks=looks, look=shown)
+
+
+def _say_unlike(before: Look | None, now: Look, progress: Progress) -> None:
+    """Where file and champion disagree: at the first look, and when that changed."""
+    if before is None or before.unlike != now.unlike:
+        for finding in now.unlike:
+            progress.say(f"! {in_a_line(finding)}")
 
 
 def _hear_alerts() -> None:
