@@ -13,7 +13,7 @@ import msgspec
 from modelwright.core.errors import ModelwrightError, UsageError
 from modelwright.core.store import from_json
 from modelwright.serve.server import serve
-from modelwright.serve.settings import Breaking, Settings, Source
+from modelwright.serve.settings import Breaking, Settings, Source, journal_place
 from modelwright.serve.tokens import everything_from
 
 
@@ -36,6 +36,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int)
     parser.add_argument("--max-body", type=int)
     parser.add_argument("--max-rows", type=int)
+    parser.add_argument("--journal", help="folder or URL that answers are recorded in")
     parser.add_argument("--token-env", default="MODELWRIGHT_TOKEN")
     parser.add_argument("--quiet", action="store_true")
     parser.add_argument(
@@ -75,6 +76,9 @@ def _settings(given: argparse.Namespace) -> Settings:
     said = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
     if given.measured:
         said["breaker"] = Breaking(slower_than=math.inf)
+    if given.journal is not None:
+        place = journal_place(given.journal, Path())
+        said["journal"] = msgspec.structs.replace(found.journal, to=place)
     if not found.tokens:
         said["tokens"] = everything_from(given.token_env, os.environ)
     return msgspec.structs.replace(found, quiet=found.quiet or given.quiet, **said)
