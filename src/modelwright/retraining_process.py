@@ -15,41 +15,37 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 import polars as pl
 
 from modelwright.core.intake import Array
-from modelwright.core.records import Finding
+from modelwright.core.records import Finding, ReleaseRecord
+from modelwright.core.runs import RELEASE, has_ended
 from modelwright.core.spec_file import SpecFile
-from modelwright.core.store import is_in_use, write_atomic
+from modelwright.core.store import from_json, held_file, is_held, is_in_use, write_atomic
 from modelwright.core.writer import present_writer
 from modelwright.release.audit import AuditLog
-from modelwright.release.registry import HOME, Version
-from modelwright.retraining import goes_on, past_retrainings, unfinished
+from modelwright.release.registry import Version
+from modelwright.release.verdict import headline
+from modelwright.retraining import FOLDER, goes_on, past_retrainings, unfinished
 from modelwright.serve.journal_store import place_of
 from modelwright.serve.labels import files, read_one
 from modelwright.watch.episodes import Episode
 from modelwright.watch.look import Advice
 from modelwright.watch.loop import Look
+from modelwright.watch.state import Memory, Said
 from modelwright.watch.times import unix
 from modelwright.watch.triggers import Facts, Past, Plan, plan
 
-LOG = HOME / "retrain" / "watch.log"
+TOLD = "retraining"
+"""Under which a watcher remembers of which start it has told the outcome."""
 REST_SECONDS = 3600.0
 _ARRIVED = ("request_id", "row", "arrived")
 CAUSES = {"quality": "quality", "quality alarm": "quality", "score drift": "score drift"}
 """Cause of an episode -> trigger that it is."""
-
-
-@dataclass
-class Training:
-    """The retraining that this watcher began, while it goes on."""
-
-    process: subprocess.Popen[bytes]
-    output: IO[bytes]
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -60,12 +56,16 @@ class Tried(msgspec.Struct, frozen=True):
         resumed: runs that were gone on with: one that fails again is left to people.
         ended: whether that one ended by itself, so that it would end so again.
         again: whether it was begun in the place of one that was killed before it was on the list.
+        started: Unix time at which the last process was started; 0 for none.
+        resumes: whether that one goes on with the last of `resumed`.
     """
 
     begun: float = 0.0
     resumed: tuple[str, ...] = ()
     ended: bool = False
     again: bool = False
+    started: float = 0.0
+    resumes: bool = False
 
 
 @dataclass
@@ -73,13 +73,19 @@ class Trainings:
     """Retrainings of one model.
 
     Attributes:
-        running: the present one of this watcher; None for none.
+        running: the process of this watcher while it goes on; None for none. Under cron the watcher
+            that started one is gone when it ends.
         arrivals: of labels.
     """
 
     spec_file: SpecFile
-    running: Training | None = None
+    running: subprocess.Popen[bytes] | None = None
     arrivals: Arrivals = field(default_factory=lambda: Arrivals())
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether a process that a watcher started goes on, whichever watcher that was."""
+        return self.running is not None or is_held(self._log)
 
     def due(self, look: Look, champion: Version, journal: str) -> Plan:
         """Whether to train anew, from what a look found."""
@@ -125,44 +131,71 @@ class Trainings:
     def go_on(self, run: Path) -> str:
         """Start a process for one that was cut off; says what was done."""
         tried = self._tried()
-        self._keep(msgspec.structs.replace(tried, resumed=(*tried.resumed, run.name)))
-        self._start(["--resume"])
+        resumed = (*tried.resumed, run.name)
+        self._start(["--resume"], msgspec.structs.replace(tried, resumed=resumed, resumes=True))
         return f"went on with retraining {run.name}, which was cut off"
 
     def begin(self, why: str) -> str:
         """Start a process; says what was done."""
         tried, now = self._tried(), time.time()
         again = _rests(tried.begun, self._past(), now)
-        self._keep(msgspec.structs.replace(tried, begun=now, ended=False, again=again))
-        self._start(["--why", why])
+        begun = Tried(begun=now, resumed=tried.resumed, again=again)
+        self._start(["--why", why], begun)
         return f"began to retrain: {why}"
 
-    def _start(self, arguments: list[str]) -> None:
-        log = self.spec_file.folder / LOG
-        log.parent.mkdir(parents=True, exist_ok=True)
+    def _start(self, arguments: list[str], tried: Tried) -> None:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._log.unlink(missing_ok=True)  # whoever has the old one open holds up nobody
         command = [sys.executable, "-m", "modelwright", "retrain", str(self.spec_file.path)]
         command += ["--json", *arguments]
         for key, text in self.spec_file.overrides.items():
             command += ["--set", f"{key}={text}"]
-        output = log.open("w+b")
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
-        self.running = Training(process, output)
+        with held_file(self._log) as output:  # held on by the process, as long as it lives
+            self._keep(msgspec.structs.replace(tried, started=time.time()))
+            self.running = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
 
     def ended(self) -> str:
-        """What became of the one that ended since the last call; empty for none."""
-        if self.running is None or self.running.process.poll() is None:
+        """What became of the last one that a watcher started; empty while it goes on."""
+        code = None
+        if self.running is not None:
+            code = self.running.poll()
+            if code is None:
+                return ""
+            self.running = None
+        tried = self._tried()
+        if not tried.started or (code is None and is_held(self._log)):
             return ""
-        code, output = self.running.process.returncode, self.running.output
-        self.running = None
-        if code >= 0:  # else somebody killed it
-            self._keep(msgspec.structs.replace(self._tried(), ended=True))
-        with output:
-            output.seek(0)
-            text = output.read().decode("utf-8", "replace")
-        return f"retraining ended: {_in_words(text, code)}"
+        text = self._log.read_text("utf-8", "replace") if self._log.exists() else ""
+        said = _said(text)
+        if (said or (code or -1) >= 0) and not tried.ended:  # else somebody killed it
+            self._keep(msgspec.structs.replace(tried, ended=True))
+        return f"retraining ended: {_in_words(said) or self._left(tried) or _killed(code)}"
+
+    def tell(self, memory: Memory, now: float) -> str:
+        """The same once, over all watchers of the model: it is remembered with the event."""
+        model, start = self.spec_file.spec.name, repr(self._tried().started).encode()
+        if memory.state(model, TOLD) == start:
+            return ""
+        ended = self.ended()
+        if ended:
+            with memory.change() as connection:
+                memory.remember(connection, model, TOLD, now, start)
+                memory.say(connection, [Said(now, model, done=ended)])
+        return ended
+
+    def _left(self, tried: Tried) -> str:
+        """What the folder of its run says, where the process did not; empty where it was not
+        judged."""
+        runs = [past.run for past in self._past() if past.at >= tried.begun]
+        run = tried.resumed[-1] if tried.resumes else runs[-1] if runs else ""
+        folder = self.spec_file.folder / "runs" / run
+        if not run or not has_ended(folder):
+            return ""
+        record = from_json((folder / RELEASE).read_bytes(), ReleaseRecord)
+        return _of_version(record.version, record.alias) if record.version else headline(record)
 
     def _tried(self) -> Tried:
         try:
@@ -176,7 +209,11 @@ class Trainings:
 
     @property
     def _path(self) -> Path:
-        return self.spec_file.folder / HOME / "retrain" / f"{self.spec_file.spec.name}.tried.json"
+        return self.spec_file.folder / FOLDER / f"{self.spec_file.spec.name}.tried.json"
+
+    @property
+    def _log(self) -> Path:
+        return self.spec_file.folder / FOLDER / f"{self.spec_file.spec.name}.log"
 
     def _past(self) -> tuple[Past, ...]:
         return past_retrainings(self.spec_file.folder, self.spec_file.spec.name)
@@ -240,16 +277,31 @@ def _broken(look: Look) -> tuple[str, ...]:
     return tuple(f.subject for f in findings if f.check == "limit" and f.verdict == "fail")
 
 
-def _in_words(text: str, code: int) -> str:
+def _said(text: str) -> dict[str, Any]:
+    """The result that a process wrote; libraries may say something around it."""
     said: dict[str, Any] = {}
-    for line in re.finditer("^{", text, re.MULTILINE):  # libraries may say something around it
+    for line in re.finditer("^{", text, re.MULTILINE):
         with suppress(json.JSONDecodeError):
             said, _ = json.JSONDecoder().raw_decode(text, line.start())
+    return said
+
+
+def _in_words(said: dict[str, Any]) -> str:
+    """A result in one line; empty where there is none."""
     if "error" in said:
         return str(said["error"].get("message", ""))[:500]
     run = said.get("run") or {}
     if run.get("version"):
-        return f"version {run['version']} is {run.get('alias') or 'registered'}"
+        return _of_version(run["version"], run.get("alias"))
     if "verdict" in run:
         return str(run.get("headline") or f"verdict {run['verdict']}")[:500]
-    return f"exit code {code}"
+    return ""
+
+
+def _of_version(version: str, alias: str | None) -> str:
+    return f"version {version} is {alias or 'registered'}"
+
+
+def _killed(code: int | None) -> str:
+    """How one ended that left no word."""
+    return "it was killed, or the machine went down" if code is None else f"exit code {code}"

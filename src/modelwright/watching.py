@@ -164,14 +164,13 @@ class Watcher:
     def _training(self, found: Look, seen: Subject) -> tuple[Look, list[str]]:
         """What became of a retraining, and whether one is due."""
         champion, done = seen.champion.version, list[str]()
-        if ended := self.trainings.ended():
+        if ended := self.trainings.tell(self.memory, seen.now):
             done.append(ended)
         left = self.trainings.cut_off(champion)
         if left is not None and "retrain" in self.spec.watch.act:
             done.append(self.trainings.go_on(left))
-        for one in done:
-            self._remember(one, seen.now)
-        if self.trainings.running is None and not self._on_trial(found, seen):
+            self._remember(done[-1], seen.now)
+        if not self.trainings.is_alive and not self._on_trial(found, seen):
             advice = advised(self.trainings.due(found, champion, seen.journal))
             if advice is not None:
                 found = msgspec.structs.replace(found, advice=(*found.advice, advice))

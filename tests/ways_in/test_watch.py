@@ -79,6 +79,15 @@ def test_where_file_and_champion_disagree_is_told_and_stands_in_json(live: Path)
     assert [one["subject"] for one in found] == ["serve.port"]
 
 
+def test_what_was_done_is_shown_once_under_cron(live: Path) -> None:
+    place = live / ".modelwright" / "retrain" / "shop.tried.json"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text('{"begun": 1.0, "started": 1.0}')
+    said = "→ done: retraining ended: it was killed, or the machine went down"
+    first, second = (cli(live, "watch", "--once").stdout for _ in range(2))
+    assert said in first and "done" not in second
+
+
 def test_an_alert_to_the_log_is_heard_when_it_is_over_too(project: Path) -> None:
     found = Live.of(project)
     spec = project / "modelwright.yaml"

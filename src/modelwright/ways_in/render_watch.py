@@ -59,6 +59,8 @@ def show_watch(look: Mapping[str, Any], console: Console) -> None:
     for line in lines:
         if line["kind"] == "advice":
             console.print(f"[bold]→ advised: {escape(line['name'])}[/]: {escape(line['says'])}")
+    for done in look["done"]:
+        console.print(f"[bold]→ done[/]: {escape(done)}")
     count = sum(line["kind"] == "episode" for line in lines)
     failed = sum(line["state"] == "failed" for line in lines)
     how = "[green]no open episode[/]" if not count else f"[red]{count} open episode(s)[/]"
