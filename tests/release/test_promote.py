@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -16,6 +18,7 @@ from modelwright.core.records import ReleaseRecord
 from modelwright.core.store import from_json, sha256
 from modelwright.release.audit import AuditLog
 from modelwright.release.registry import Version
+from modelwright.release.smoke import try_out
 from projects import QUICK
 
 
@@ -168,3 +171,30 @@ def test_a_rollback_needs_nothing_of_a_newest_version_that_is_broken(project: Pa
     assert took < 5, "mostly the child process that answers with version 1 before the alias moves"
     live = mw.load("shop", folder=project)
     assert live.digest != newest.digest and live.predict([live.manifest.example])
+
+
+def spent(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds that passed, and seconds of CPU of this process and its children."""
+    began, before = time.perf_counter(), os.times()
+    work()
+    after = os.times()
+    return time.perf_counter() - began, sum(after[:4]) - sum(before[:4])
+
+
+@pytest.mark.alone
+def test_a_rollback_costs_the_trial_of_its_version_and_next_to_nothing_else(project: Path) -> None:
+    newest, registry = another_version(project), mw.Registry(project)
+    one = registry.version("shop", "1")
+    folder = registry.fetch(one)
+    trials, rollbacks = [], []
+    for _ in range(3):  # the trial is the yardstick: a child process, on this machine, just now
+        mw.promote("shop", newest.number, why="looks good", folder=project)
+        trials.append(spent(lambda: try_out(folder, one.digest)))
+        rollbacks.append(spent(lambda: mw.rollback("shop", why="it is worse", folder=project)))
+        assert champion(project) == "1"
+    least, whole = (
+        [min(column) for column in zip(*rows, strict=True)] for rows in (trials, rollbacks)
+    )
+    print(f"trial {least[0]:.2f} s, CPU {least[1]:.2f} s; rollback {whole[0]:.2f}, {whole[1]:.2f}")
+    assert whole[0] < 2.5 * least[0], "nothing waits before the alias moves"
+    assert whole[1] < 1.75 * least[1], "and nothing else is loaded, trained or tried"
