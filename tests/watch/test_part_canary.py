@@ -308,6 +308,20 @@ def test_labels_that_come_one_by_one_tell_as_much(live: Live, values: bool) -> N
         assert cell.counts == Arms(28, 28, 8, 8)
 
 
+def test_of_a_caller_one_label_counts_over_the_whole_canary(live: Live) -> None:
+    _say(live, MINIMUM.replace("{minimum", "{key: colour, minimum"))
+    for number in range(2):
+        minute(live, number, errors=(0, 0), callers=[f"caller {n % 50}" for n in range(1000)])
+    labels(live, {f"0-{n}": "yes" if n < 50 else "no" for n in range(1000)}, BEGIN + 65)
+    first = look(live, 1.5)
+    assert counted(first)["label errors"] == Arms(40, 0, 10, 0), (
+        "the first of each, which was right"
+    )
+    labels(live, {f"1-{n}": "no" for n in range(1000)}, BEGIN + 125)
+    again = look(live, 2.5, first.state)
+    assert counted(again)["label errors"] == Arms(40, 0, 10, 0), "nobody counts twice"
+
+
 def test_labels_of_a_ramp_are_counted_for_each_share(live: Live) -> None:
     """All answers of the second half are wrong, on both arms, when the canary has more of them:
     put together, that looks like harm."""

@@ -157,7 +157,8 @@ class CanaryWatchSpec(Strict):
     key: str | None = Field(
         None,
         description="Column by which callers are counted in the place of requests, where errors "
-        "of one caller come in bursts.",
+        "of one caller come in bursts; of each caller one label counts. Default for labels: "
+        "`serve.key`.",
     )
 
     @model_validator(mode="after")

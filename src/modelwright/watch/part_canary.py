@@ -4,10 +4,11 @@ An error is an answer that somebody else had to give, or nobody: the version fai
 or its breaker was open.
 Slow answers are those beyond the champion's own p50, p95 and p99 of the hour before the canary
 began, each with `watch.canary.slower` on top: a tenth of a millisecond is no reason to go back.
-Wrong labels are counted as they arrive; where values are predicted, their absolute errors are bet
-on, divided by the champion's p99 in training and cut there. Of a minute in which the canary's share
-changed only the time counts, and labels are counted for each share by itself: else an incident in a
-ramp would look like harm.
+Wrong labels are counted as they arrive, one of each caller that keeps to an arm, else one of each
+request: what comes in clumps is no evidence by the piece. Where values are predicted, their
+absolute errors are bet on, divided by the champion's p99 in training and cut there. Of a minute in
+which the canary's share changed only the time counts, and labels are counted for each share by
+itself: else an incident in a ramp would look like harm.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from modelwright.serve import journal_files, unanswered
 from modelwright.serve.journal_segment import FEATURE
 from modelwright.serve.journal_store import folder_name, place_of
 from modelwright.watch import canary as verdict
+from modelwright.watch.callers import first_of_each
 from modelwright.watch.canary import Arms, Decision, Plan, Rule, State, Stratum
 from modelwright.watch.episodes import Window
 from modelwright.watch.labels import Cursor, arrived_since
@@ -59,6 +61,7 @@ class CanaryState(msgspec.Struct, frozen=True):
         decision: the last one.
         waiting: share of the canary -> errors of the champion and of the canary by labels that came
             while the other had none: one arm alone tells nothing, so they are put to the next.
+        callers: whose label was counted; see `watch.callers`.
     """
 
     version: str = ""
@@ -71,6 +74,7 @@ class CanaryState(msgspec.Struct, frozen=True):
     decision: Decision | None = None
     champion: str = ""
     waiting: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {}
+    callers: bytes = b""
 
 
 class CanaryPart:
@@ -149,6 +153,16 @@ def _key_column(key: str | None, subject: Subject) -> str:
             hint="Name a column of the model that is not private.",
         )
     return FEATURE + key
+
+
+def _caller_column(subject: Subject) -> str:
+    """Who is to count once by labels: `watch.canary.key`, else whom `serve.key` keeps with an arm;
+    empty where there is neither, or none that the journal has."""
+    if subject.spec.watch.canary.key is not None:
+        return _key_column(subject.spec.watch.canary.key, subject)
+    key = subject.champion.served.key
+    known = {c.name for c in subject.champion.manifest.schema.features if not c.private}
+    return FEATURE + key if key in known else ""
 
 
 def _answers(subject: Subject, begin: float, end: float, columns: list[str]) -> dict[str, Array]:
@@ -251,9 +265,11 @@ def _with_labels(before: CanaryState, rule: Canary, subject: Subject, plan: Plan
     known = subject.champion.live
     if not has_classes and known is None:
         return before  # nothing says what a large error is
+    caller = _caller_column(subject)
+    columns = ["fallback", caller] if caller else ["fallback"]
     table, after = arrived_since(
         subject.journal, subject.name, before.cursor,
-        columns=["fallback"], sample=subject.journaling.sample, now=subject.now,
+        columns=columns, sample=subject.journaling.sample, now=subject.now,
         remembered=subject.remembered,
     )  # fmt: skip
     if not table.num_rows:
@@ -264,6 +280,7 @@ def _with_labels(before: CanaryState, rule: Canary, subject: Subject, plan: Plan
     kept &= np.array([one is None for one in table["label_before"].to_pylist()])
     times = table["time"].cast("int64").to_numpy() / 1e6
     kept &= times >= before.since
+    kept[kept], callers = first_of_each(table, caller, kept, before.callers)
     weights = np.array([rule.weight_at(at) for at in times.tolist()])
     new, scale = arms == CANARY, 1.0 if known is None else known.scale
     found = _wrong(table) if has_classes else np.minimum(_errors(table) / scale, 1.0)
@@ -283,7 +300,9 @@ def _with_labels(before: CanaryState, rule: Canary, subject: Subject, plan: Plan
         else:
             stratum.losses[LABELS] = Losses(old, fresh, scale)
         state = verdict.look(state, stratum, plan)
-    return msgspec.structs.replace(before, state=state, cursor=after, waiting=waiting)
+    return msgspec.structs.replace(
+        before, state=state, cursor=after, waiting=waiting, callers=callers
+    )
 
 
 def _newest(values: Array) -> tuple[float, ...]:
