@@ -6,14 +6,17 @@ import json
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from modelwright.core.errors import ModelwrightError
 from modelwright.core.progress import Silent
 from modelwright.serve.journal_store import place_of
 from modelwright.serve.labels import read
+from modelwright.watch.look import Advice
+from modelwright.watch.loop import Look, Status
 from modelwright.ways_in.arguments import WatchArguments
-from modelwright.ways_in.watch import watch
+from modelwright.ways_in.watch import _tell, watch
 from watch.live import BEGIN, Live, drifted, usual
 from ways_in.test_cli import cli, refused
 
@@ -77,6 +80,33 @@ def test_where_file_and_champion_disagree_is_told_and_stands_in_json(live: Path)
     assert "What to do: serve with --port 9000, or release what the file says" in said
     found = json.loads(cli(live, "watch", "--once", "--json").stdout)["look"]["unlike"]
     assert [one["subject"] for one in found] == ["serve.port"]
+
+
+class Heard(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def test_a_watcher_says_what_goes_on_when_it_begins_and_not_at_each_look() -> None:
+    advice = Advice("retrain", "", "quality: episode open", ())
+    away = Look("shop", "1", 1.0, 0, (Status("limits", failed="no server"),), advice=(advice,))
+    well = Look("shop", "1", 2.0, 0, (Status("limits"),))
+    both = ["! limits: no server", "-> retrain : quality: episode open"]
+    for looks, said in (([away], both), ([away, away], both), ([away, well, away], both * 2)):
+        heard, before = Heard(), None
+        for found in looks:
+            _tell(found, before, heard)
+            before = found
+        assert heard.lines == said
+    heard = Heard()
+    for done in ("began to retrain", "began to retrain"):
+        _tell(msgspec.structs.replace(well, done=(done,)), well, heard)
+    assert heard.lines == ["done: began to retrain"] * 2
 
 
 def test_what_was_done_is_shown_once_under_cron(live: Path) -> None:

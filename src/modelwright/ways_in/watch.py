@@ -66,12 +66,18 @@ def _live(given: arguments.WatchArguments, progress: Progress) -> results.WatchR
         else:
             with _until_told() as stop:
                 for found in made.looks(stop):
+                    _tell(found, last, progress)
                     if isinstance(found, Look):
                         _say_unlike(last, found, progress)
                         last, looks = found, looks + 1
-                    _tell(found, progress)
     shown = dict(as_plain(last)) if last else None
     return results.WatchResult(model=model, looks=looks, look=shown)
+
+
+def _going_on(found: Look) -> list[str]:
+    """What is so at each look until somebody does something about it."""
+    failed = [f"! {part.part}: {part.failed}" for part in found.parts if part.failed]
+    return failed + [f"-> {a.act} {a.version}: {a.why}" for a in found.advice]
 
 
 def _say_unlike(before: Look | None, now: Look, progress: Progress) -> None:
@@ -90,19 +96,18 @@ def _hear_alerts() -> None:
         log.setLevel(logging.INFO)
 
 
-def _tell(found: Look | ModelwrightError, progress: Progress) -> None:
-    """A line for whatever is new."""
+def _tell(found: Look | ModelwrightError, before: Look | None, progress: Progress) -> None:
+    """A line for whatever is new since the look before."""
     if isinstance(found, ModelwrightError):
         progress.say(f"! could not look: {found}")
         return
-    for part in found.parts:
-        if part.failed:
-            progress.say(f"! {part.part}: {part.failed}")
+    known = set(_going_on(before)) if before else set()
+    for line in _going_on(found):
+        if line not in known:
+            progress.say(line)
     for event in found.events:
         worst = event.episode.worst
         progress.say(f"{event.what} {event.cause}: {worst.subject} {worst.measured}")
-    for advice in found.advice:
-        progress.say(f"-> {advice.act} {advice.version}: {advice.why}")
     for done in found.done:
         progress.say(f"done: {done}")
     files = f"{found.files} new files, {len(found.open)} open episodes"
