@@ -107,6 +107,15 @@ def test_a_canary_is_ended_and_the_audit_says_why(three: Path) -> None:
     assert remembered(spec) == ["ended canary 2"]
 
 
+def test_a_champion_moved_by_hand_is_recorded(three: Path) -> None:
+    spec = spec_of(three)
+    Registry(three).set_alias("shop", "champion", "2")
+    looked(spec, Says("promote"), times=2)
+    assert audit(three) == [
+        "moved 2: champion of shop found moved from v1 to v2 outside modelwright"
+    ]
+
+
 def test_a_canary_becomes_champion(three: Path) -> None:
     mw.canary("shop", "2", folder=three)
     found = looked(spec_of(three, "act: [promote]"), Says("promote"))

@@ -42,7 +42,7 @@ from modelwright.release.recent import Recent
 from modelwright.release.registry import Registry
 from modelwright.release.release import Judged, judge_and_register
 from modelwright.release.tracking import end_abandoned
-from modelwright.release.unfinished import finish
+from modelwright.release.unfinished import settle
 from modelwright.watch.reference import keep_reference
 
 
@@ -136,7 +136,7 @@ def ready_registry(spec_file: SpecFile) -> Registry:
     registry = Registry(spec_file.folder)
     registry.models()
     trust.check_keys()
-    finish(registry, spec_file.folder)
+    settle(registry, spec_file.folder, spec_file.spec.name)
     end_abandoned(registry, spec_file.spec.name, spec_file.folder / "runs")
     return registry
 

@@ -33,7 +33,7 @@ from modelwright.release.release import Judged, release_anyway
 from modelwright.release.run_records import RunRecords
 from modelwright.release.standings import STANDINGS
 from modelwright.release.traffic import TrafficState
-from modelwright.release.unfinished import finish
+from modelwright.release.unfinished import finish, settle
 from modelwright.release.unsealed import refuse_sealed_file, refuse_sealed_rows
 from modelwright.serve import grafana
 from modelwright.serve.clients import client
@@ -259,6 +259,7 @@ def history(model: str, *, folder: str | Path = ".") -> tuple[list[Version], lis
         RegistryError: there is no such model.
     """
     registry = _registry(folder, model)
+    settle(registry, Path(folder), model)
     versions = registry.versions(model)
     if not versions:
         registry.resolve(model)

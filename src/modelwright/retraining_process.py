@@ -27,7 +27,7 @@ from modelwright.core.runs import RELEASE, has_ended
 from modelwright.core.spec_file import SpecFile
 from modelwright.core.store import from_json, held_file, is_held, is_in_use, write_atomic
 from modelwright.core.writer import present_writer
-from modelwright.release.audit import AuditLog
+from modelwright.release.audit import MOVES, AuditLog
 from modelwright.release.registry import Version
 from modelwright.release.verdict import headline
 from modelwright.retraining import FOLDER, goes_on, past_retrainings, unfinished
@@ -113,7 +113,7 @@ class Trainings:
     def _promoted(self, champion: Version) -> float:
         """When it became champion; what went on before is the fault of the one before."""
         lines = AuditLog(self.spec_file.folder).lines(champion.model)
-        moves = [one for one in lines if one.action in ("promote", "rollback")]
+        moves = [one for one in lines if one.action in MOVES]
         mine = [unix(one.at) for one in moves if one.version == champion.number]
         return max(mine, default=0.0)
 

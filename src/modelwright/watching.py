@@ -25,6 +25,7 @@ from modelwright.core.store import locked_now
 from modelwright.release import traffic
 from modelwright.release.promote import promote
 from modelwright.release.registry import CHALLENGER, CHAMPION, Registry
+from modelwright.release.unfinished import settle
 from modelwright.retraining_process import Trainings, advised
 from modelwright.serve.journal_store import place_of
 from modelwright.serve.labels import compact, sweep
@@ -114,6 +115,7 @@ class Watcher:
             OSError: the journal cannot be read.
         """
         self.sole.check()
+        settle(self.library.registry, self.folder, self.spec.name)
         seen = self.subject(now)
         found = look(seen, self.parts, self.memory, self.outbox)
         found, trained = self._training(found, seen)

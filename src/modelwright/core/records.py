@@ -367,7 +367,8 @@ class AuditLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """One change of production, or what led to it; `previous` chains it to the line before.
 
     `action`: promote, rollback or override; canary, ab, shadow or stop for traffic beside the
-    champion; void for a change that never came about; gc; request, approve, reject, applied and
+    champion; void for a change that never came about; moved for a champion that was found moved
+    outside modelwright; gc; request, approve, reject, applied and
     failed for what an agent asked for; call for a call of a tool. `subject`: the gate, for an
     override; for traffic the shares; for a request what is asked for; for a call the tool.
     `detail`: what else is known, such as the request that a change was approved by.

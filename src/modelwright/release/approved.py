@@ -11,9 +11,10 @@ from modelwright.core.records import ReleaseRecord
 from modelwright.core.runs import RELEASE
 from modelwright.core.store import from_json
 from modelwright.release.audit import AuditLog
+from modelwright.release.moved import PENDING
 from modelwright.release.registry import CHAMPION, Registry
 from modelwright.release.requests import Request
-from modelwright.release.unfinished import PENDING, finish
+from modelwright.release.unfinished import finish
 
 
 def champion_of(folder: Path, model: str) -> str:

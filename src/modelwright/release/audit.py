@@ -7,6 +7,7 @@ tools. Only changes count for what is in production.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,15 @@ from modelwright.core.redaction import redacted
 from modelwright.core.store import append_line, locked, sha256, timestamp, write_atomic
 
 FILE = Path(".modelwright") / "audit.jsonl"
-CALL = "call"
+CALL, MOVED = "call", "moved"
+UNKNOWN = "unknown"
+"""Who moved a champion outside modelwright: MLflow does not keep it."""
 _AS_CALL = b'","action":"call","model":"'  # quotes within a text are escaped
 CHANGES = frozenset(
-    {"promote", "rollback", "override", "canary", "ab", "shadow", "stop", "void"}
+    {"promote", "rollback", "override", "canary", "ab", "shadow", "stop", "void", MOVED}
 )  # fmt: skip
 """Actions that say what is in production, and on whose word."""
+MOVES = frozenset({"promote", "rollback", MOVED})
 BLOCK = 65_536
 LONGEST_ARGUMENTS = 4_000
 
@@ -63,6 +67,17 @@ class AuditLog:
         """As `lines`, with requests and what became of them; with `calls` all that is there."""
         return self._parsed(self._whole_lines(), model, calls=calls)
 
+    def champion(self, model: str) -> str | None:
+        """Who is champion in the registry in use by what stands here; empty for none, None where
+        nothing tells: a server's may be older than this project."""
+        place = registry_in_use()
+        mine = [
+            line.version
+            for line in in_force(self.lines(model))
+            if line.action in MOVES and line.detail.get("registry", "") == place
+        ]
+        return mine[-1] if mine else None if place else ""
+
     @staticmethod
     def _parsed(lines: Iterable[bytes], model: str | None, *, calls: bool) -> list[AuditLine]:
         found = []
@@ -93,11 +108,24 @@ class AuditLog:
         What is done under an approval names the request, what an agent does its program.
         """
         who = acting()
-        known = {"request": who.approved, "client": who.client, **(detail or {})}
+        known = {
+            "request": who.approved, "client": who.client, "registry": registry_in_use(),
+            **(detail or {}),
+        }  # fmt: skip
         return self._append(
             AuditLine(
                 timestamp(), who.name, action, model, version, replaces, why, "", subject,
                 {name: text for name, text in known.items() if text},
+            )
+        )  # fmt: skip
+
+    def found_moved(self, model: str, version: str, *, replaces: str, why: str) -> AuditLine:
+        """Append that the champion was found moved; nobody knows by whom, only who found it."""
+        known = {"found by": acting().name, "registry": registry_in_use()}
+        return self._append(
+            AuditLine(
+                timestamp(), UNKNOWN, MOVED, model, version, replaces, why, "",
+                detail={name: text for name, text in known.items() if text},
             )
         )  # fmt: skip
 
@@ -205,6 +233,11 @@ class AuditLog:
         return data[:whole].split(b"\n")[-2] if whole else b""
 
 
+def registry_in_use() -> str:
+    """Where the registry is, without a password; empty for the project's own."""
+    return re.sub(r"//[^/@\s]*@", "//", os.environ.get("MLFLOW_TRACKING_URI", ""))
+
+
 def previous(lines: Iterable[AuditLine], champion: str) -> str:
     """The champion before the present one, as far as rollbacks left it; empty when there is none.
 
@@ -221,13 +254,14 @@ def previous(lines: Iterable[AuditLine], champion: str) -> str:
 
 
 def _stack(lines: Iterable[AuditLine]) -> list[str]:
-    """Champions that a rollback can go back through: a rollback takes the last one off."""
+    """Champions that a rollback can go back through: a rollback takes the last one off, and so
+    does a move by other hands to one of them."""
     stack: list[str] = []
     for line in in_force(lines):
-        if line.action == "rollback":
+        if line.action == "rollback" or (line.action == MOVED and line.version in stack):
             while stack and stack[-1] != line.version:
                 stack.pop()
-        elif line.action == "promote":
+        elif line.action == "promote" or (line.action == MOVED and line.version):
             stack.append(line.version)
     return stack
 

@@ -18,17 +18,17 @@ from modelwright.release import trust
 from modelwright.release.approvals import gate, waits_for_a_person
 from modelwright.release.audit import AuditLog, previous
 from modelwright.release.grounds import grounds
+from modelwright.release.moved import LOCK
 from modelwright.release.ready import must_be_ready
 from modelwright.release.registry import CHALLENGER, CHAMPION, Registry, Version
 from modelwright.release.requests import STANDS
 from modelwright.release.smoke import try_out
 from modelwright.release.unfinished import (
-    LOCK,
     Intent,
     begin,
     done,
-    finish_locked,
     move,
+    settle_locked,
     settle_release,
 )
 
@@ -66,7 +66,7 @@ def promote(
             or they cannot answer.
     """
     with locked(folder / LOCK):
-        finish_locked(registry, folder)
+        settle_locked(registry, folder, model)
         champion = registry.aliased(model, CHAMPION)
         wanted = (
             registry.version(model, version) if version else registry.aliased(model, CHALLENGER)
@@ -108,7 +108,7 @@ def rollback(registry: Registry, folder: Path, model: str, *, why: str = "") -> 
         Refused, ArtefactError: as for `promote`.
     """
     with locked(folder / LOCK):
-        finish_locked(registry, folder)
+        settle_locked(registry, folder, model)
         champion = registry.aliased(model, CHAMPION)
         if champion is None:
             registry.resolve(model)
@@ -149,7 +149,7 @@ def register(
     trust.verify(artefact.folder, artefact.digest, release.model)
     try_out(artefact.folder, artefact.digest)
     with locked(folder / LOCK):
-        finish_locked(registry, folder)
+        settle_locked(registry, folder, release.model)
         if any(v.run == release.run for v in registry.versions(release.model)):
             raise UsageError(f"Run {release.run} is released already.")
         must_still_hold(folder)

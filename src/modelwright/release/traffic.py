@@ -22,10 +22,11 @@ from modelwright.core.traffic import ABTest, Canary, Step, Traffic, read_traffic
 from modelwright.release.approvals import gate
 from modelwright.release.audit import AuditLog
 from modelwright.release.grounds import grounds
+from modelwright.release.moved import LOCK
 from modelwright.release.registry import CHAMPION, Registry, Version
 from modelwright.release.requests import STANDS
 from modelwright.release.smoke import try_out
-from modelwright.release.unfinished import LOCK, Intent, begin, done, finish_locked
+from modelwright.release.unfinished import Intent, begin, done, settle_locked
 
 PARTS = ("canary", "ab", "shadow")
 Part = TypeVar("Part", Canary, ABTest)
@@ -294,7 +295,7 @@ def _change(
 ) -> TrafficState:
     """The one way to another rule; `changed` says which, and which versions must be able to."""
     with locked(folder / LOCK):
-        finish_locked(registry, folder)
+        settle_locked(registry, folder, model)
         now = show(registry, folder, model)
         rule, versions = changed(now)
         if rule == now.traffic:

@@ -21,11 +21,11 @@ from modelwright.core.runs import RELEASE
 from modelwright.core.store import from_json, locked, to_json, write_atomic
 from modelwright.core.traffic import Traffic, read_traffic, write_traffic
 from modelwright.release.audit import AuditLog
+from modelwright.release.moved import LOCK, PENDING, differs, note_locked
 from modelwright.release.pages import write_pages
-from modelwright.release.registry import CHALLENGER, CHAMPION, HOME, Registry
+from modelwright.release.registry import CHALLENGER, CHAMPION, Registry
 from modelwright.release.run_records import RunRecords
 
-LOCK, PENDING = HOME / "promote.lock", HOME / "pending.json"
 FIRST = "first release"
 
 
@@ -91,6 +91,24 @@ def finish_locked(registry: Registry, folder: Path) -> None:
     done(folder)
 
 
+def settle(registry: Registry, folder: Path, model: str) -> None:
+    """As `finish`, and record a champion that was moved outside modelwright; see `release.moved`.
+
+    Raises:
+        RegistryError: as for `finish`.
+    """
+    finish(registry, folder)
+    if differs(folder, model, _champion(registry, model)):
+        with contextlib.suppress(OSError), locked(folder / LOCK):  # one may only read here
+            settle_locked(registry, folder, model)
+
+
+def settle_locked(registry: Registry, folder: Path, model: str) -> None:
+    """As `settle`, for those who hold the lock."""
+    finish_locked(registry, folder)
+    note_locked(folder, model, _champion(registry, model))
+
+
 def move(registry: Registry, folder: Path, intent: Intent) -> None:
     """Point champion at the version; it is no challenger, canary or shadow any more."""
     registry.set_alias(intent.model, CHAMPION, intent.version)
@@ -136,13 +154,17 @@ def is_recorded(folder: Path, intent: Intent) -> bool:
 
 def _finish_move(registry: Registry, folder: Path, intent: Intent) -> None:
     """The line is on disk, so the alias moves, unless it was moved elsewhere since."""
-    champion = registry.aliased(intent.model, CHAMPION)
-    now = champion.number if champion else ""
+    now = _champion(registry, intent.model)
     if now in (intent.replaces, intent.version) and _is_there(registry, intent):
         move(registry, folder, intent)
         return
     why = f"{intent.action} was cut off, and the champion is now {now or 'none'}"
     AuditLog(folder).record("void", intent.model, intent.version, replaces=now, why=why)
+
+
+def _champion(registry: Registry, model: str) -> str:
+    found = registry.aliased(model, CHAMPION)
+    return found.number if found else ""
 
 
 def _is_there(registry: Registry, intent: Intent) -> bool:

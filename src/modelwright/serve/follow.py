@@ -18,7 +18,9 @@ from modelwright.core.records import AuditLine
 from modelwright.core.store import from_json, to_json, write_atomic
 from modelwright.core.traffic import Traffic
 from modelwright.release.audit import FILE, AuditLog, previous
+from modelwright.release.moved import differs, note_unless_busy
 from modelwright.serve.aliases import BASELINE, DIGEST, RUN, Aliases, Known, Place
+from modelwright.serve.fallback import CHAMPION
 from modelwright.serve.local_registry import LocalRegistry
 from modelwright.serve.places import Places
 from modelwright.serve.remote_registry import RemoteRegistry
@@ -60,13 +62,14 @@ class Follower:
         self._read = 0
         self._champions: list[str] = []
         self._last: Aliases | None = None
+        self._again = False
 
     def changed(self) -> bool:
         """Whether `state` may be another than before."""
         # each is asked, since each remembers that it was
         return any(
             [
-                self._last is None,
+                self._last is None or self._again,
                 self._registry.changed(),
                 self._file.changed(),
                 self._audit_stat() != self._audit,
@@ -85,6 +88,7 @@ class Follower:
         named = traffic.versions if traffic else ()
         try:
             known = self._registry.read(named)
+            self._again = self._noted(known)
             champion = known.aliases.get(self._source.alias, "")
             before = self._previous(champion)
             if before and before not in known.tags:
@@ -120,6 +124,19 @@ class Follower:
             traffic=traffic,
             problem=self._file.problem,
         )
+
+    def _noted(self, known: Known) -> bool:
+        """Record a champion that was moved outside modelwright; whether to look again, since
+        another change is being made. A tracking server's last answer may be older than the audit
+        log, so that there the next command records it."""
+        name, registry = self._source.name, self._registry
+
+        def champion() -> str:
+            return registry.read(()).aliases.get(CHAMPION, "")
+
+        if self._keeps or not differs(self._folder, name, known.aliases.get(CHAMPION, "")):
+            return False
+        return note_unless_busy(self._folder, name, champion)
 
     def _place(self, version: str, digest: str, run: str, what: str = "artefact") -> Place:
         folder, problem = self._places.find(version, digest, run, what)

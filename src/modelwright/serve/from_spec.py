@@ -127,7 +127,7 @@ def _followed(reference: str, project: Path) -> tuple[Source, Path, str] | None:
 def _looked_up(reference: str, project: Path) -> tuple[Source, Path, str]:
     """The same with all that the registry knows, and can say when there is no such model."""
     from modelwright.release.registry import Registry
-    from modelwright.release.unfinished import finish
+    from modelwright.release.unfinished import settle
 
     if not Registry.exists(project):
         raise NoSuchModel(
@@ -135,7 +135,7 @@ def _looked_up(reference: str, project: Path) -> tuple[Source, Path, str]:
             hint="Begin with modelwright run, or name the project's folder (--project).",
         )
     registry = Registry(project)
-    finish(registry, project)  # what a kill cut off
+    settle(registry, project, reference.partition("@")[0].partition("/")[0])  # what a kill cut off
     version = registry.resolve(reference)
     place = registry.fetch(version)
     trust.load_trusted(place, digest=version.digest, model=version.model)

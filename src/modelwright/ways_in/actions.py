@@ -313,7 +313,9 @@ def history(given: arguments.HistoryArguments, progress: Progress) -> results.Hi
             for v in versions
         ],
         changes=[
-            change(line) for line in changes if line.action in ("promote", "rollback", "override")
+            change(line)
+            for line in changes
+            if line.action in ("promote", "rollback", "override", "moved")
         ],
     )
 

@@ -80,11 +80,13 @@ def _models(folder: Path) -> list[Finding]:
         except ModelwrightError as error:
             advice = f"modelwright rollback {name}"
             findings.append(_finding("champion", name, False, str(error), advice))
-        changes = [e for e in log.lines(name) if e.action in ("promote", "rollback")]
-        recorded = [line.version for line in changes]
-        if recorded and recorded[-1] != champion.number:
-            measured = f"version {champion.number}, but the audit ends with {recorded[-1]}"
-            advice = f"finish it: modelwright promote {name} {recorded[-1]}"
+        told = log.champion(name)
+        if told and told != champion.number:
+            measured = f"version {champion.number}, but the audit ends with {told}"
+            advice = (
+                f"modelwright history {name} ends a change that was cut off, or records that the "
+                f"champion was moved outside modelwright; back: modelwright promote {name} {told}"
+            )
             findings.append(_finding("audit log", name, False, measured, advice, "warning"))
     return findings
 

@@ -148,7 +148,7 @@ def column_line(record: DatasetRecord, column: Column) -> results.ColumnLine:
 def change(line: mw.AuditLine) -> results.ChangeResult:
     """A line of the audit."""
     return results.ChangeResult(
-        action=line.action if line.action in ("rollback", "override") else "promote",
+        action=line.action if line.action in ("rollback", "override", "moved") else "promote",
         subject=line.subject,
         model=line.model,
         champion=line.version,

@@ -238,9 +238,10 @@ class ClientResult(BaseModel):
 
 
 class ChangeResult(BaseModel):
-    """What changed in production, or which gate (`subject`) was let through on whose word."""
+    """What changed in production, or which gate (`subject`) was let through on whose word; moved
+    for a champion that was found moved outside modelwright."""
 
-    action: Literal["promote", "rollback", "override"]
+    action: Literal["promote", "rollback", "override", "moved"]
     subject: str = ""
     model: str
     champion: str
