@@ -10,7 +10,7 @@ from modelwright.core.records import Finding
 from modelwright.core.spec_release import ReleaseSpec
 from modelwright.core.table import Table
 from modelwright.release.gates import judge, ruling
-from modelwright.release.recent import FEWEST, Recent, paired_bootstrap, recent_finding
+from modelwright.release.recent import FEWEST, Recent, paired_in_time, recent_finding
 
 
 def answers(y: Array, strength: float, rng: np.random.Generator) -> Array:
@@ -25,7 +25,7 @@ def finding(ours: float, theirs: float, rows: int = 800, problem: str = "") -> F
     y = rng.integers(0, 2, rows)
     recent = Recent(Table({}, y), problem)
     pair = answers(y, ours, rng), answers(y, theirs, rng)
-    return recent_finding("roc_auc", recent, *pair, "3", confidence=0.9, seed=0)
+    return recent_finding("roc_auc", recent, *pair, "3", confidence=0.9)
 
 
 def test_three_verdicts() -> None:
@@ -43,24 +43,24 @@ def test_what_cannot_be_compared_is_undecided_and_says_why() -> None:
     gone = finding(3.0, 0.1, problem="the journal has no b")
     assert (gone.verdict, gone.why) == ("undecided", "the journal has no b")
     recent = Recent(Table({}, np.zeros(100, np.int64)))
-    none = recent_finding("roc_auc", recent, None, None, "1", confidence=0.9, seed=0)
+    none = recent_finding("roc_auc", recent, None, None, "1", confidence=0.9)
     assert none.verdict == "undecided"
 
 
 def test_rows_of_one_class_decide_nothing() -> None:
     recent, rng = Recent(Table({}, np.zeros(200, np.int64))), np.random.default_rng(0)
     pair = [answers(recent.rows.target, 1.0, rng) for _ in range(2)]
-    found = recent_finding("roc_auc", recent, *pair, "1", confidence=0.9, seed=0)
+    found = recent_finding("roc_auc", recent, *pair, "1", confidence=0.9)
     assert found.verdict == "undecided" and "cannot be measured" in found.measured
 
 
 def test_equal_models_are_called_different_as_seldom_as_stated() -> None:
     """Two-sided at 90 %: 100 pairs of equally good models, on 300 rows each."""
     rng, wrong = np.random.default_rng(1), 0
-    for seed in range(100):
+    for _ in range(100):
         y = rng.normal(size=300)
         pair = [y + rng.normal(size=300) for _ in range(2)]
-        found = paired_bootstrap("mae", y, *pair, confidence=0.9, seed=seed)
+        found = paired_in_time("mae", y, *pair, confidence=0.9)
         wrong += not found.low <= 0 <= found.high
     assert 3 <= wrong <= 20  # 10 expected
 
@@ -73,13 +73,17 @@ def test_rows_that_vary_together_in_time_count_as_such() -> None:
     a, b = y + 0.5 + phase * 0.5, y + 0.5 + rng.permutation(phase) * 0.5
     width = {}
     for name, order in (("in time", np.arange(2000)), ("mixed", rng.permutation(2000))):
-        found = paired_bootstrap("mae", y[order], a[order], b[order], confidence=0.9)
+        found = paired_in_time("mae", y[order], a[order], b[order], confidence=0.9)
         width[name] = found.high - found.low
     assert width["in time"] > 2 * width["mixed"]
 
 
-def test_the_same_seed_draws_the_same() -> None:
-    assert finding(1.2, 1.0) == finding(1.2, 1.0)
+def test_a_handful_of_positive_rows_decides_nothing() -> None:
+    """One positive row of 60: whatever the other rows say, it alone is no evidence."""
+    y = (np.arange(60) == 30).astype(np.int64)
+    rng = np.random.default_rng(3)
+    found = paired_in_time("recall", y, answers(y, 3.0, rng), answers(y, -3.0, rng), confidence=0.9)
+    assert found.low == -np.inf and found.high == np.inf
 
 
 def gate(recent: Finding | None, accuracy: float = 0.6, **policy: object) -> list[Finding]:

@@ -365,7 +365,7 @@ def _on_recent_rows(
         ours, champions = (decided(metric, one.raw, one.codes) for one in said)
     found = recent_finding(
         metric, recent, ours, champions, champion.number,
-        confidence=confidence, seed=judged.dataset.seed,
+        confidence=confidence,
     )  # fmt: skip
     return [found]
 
