@@ -14,6 +14,7 @@ from modelwright.fit.score import gain, score
 RNG = np.random.default_rng(0)
 YR = RNG.normal(10, 3, 500)
 VR = YR + RNG.normal(0, 1, 500)
+SLOW_200 = pytest.param(200, marks=pytest.mark.slow)
 
 
 def classes(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -30,7 +31,10 @@ def values(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]
     return y, y + rng.normal(0, 0.3, rows) * np.sqrt(y)
 
 
-@pytest.mark.parametrize("metric", sorted(QUALITY))
+@pytest.mark.parametrize(
+    "metric",
+    [pytest.param("r2", marks=pytest.mark.slow), *sorted(QUALITY - {"r2"})],
+)
 def test_intervals_hold_the_true_value_at_their_rate(metric: str) -> None:
     """Truth from 2 million rows; 95 % intervals of 2,000 rows, 600 times: the standard error of the
     rate is .9 %, so 3 points are 2 points of ours and its noise."""
@@ -58,10 +62,10 @@ def test_skewed_errors_seldom_lie_above_their_interval(rows: int, spread: float)
     assert np.mean([one.low > truth for one in found]) <= 0.08
 
 
-@pytest.mark.parametrize("rows", [50, 200])
+@pytest.mark.parametrize("rows", [50, SLOW_200, pytest.param(2000, marks=pytest.mark.slow)])
 def test_r2_of_errors_with_long_tails_is_seldom_below_its_interval(rows: int) -> None:
-    """Student's t of 4 times a skewed target, 300 samples; nominal is 5 %. By the influence of the
-    rows alone it was 15 and 12 %."""
+    """Student's t of 4 times a skewed target, 300 samples; nominal is 5 %, and its standard error
+    1.3 %. Of 50, 200 and 2,000 rows it was 9, 6 and 14 %."""
 
     def drawn(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
         y = rng.lognormal(0, 0.5, count)
@@ -69,8 +73,32 @@ def test_r2_of_errors_with_long_tails_is_seldom_below_its_interval(rows: int) ->
 
     truth, rng = score("r2", *drawn(np.random.default_rng(1), 4_000_000)), np.random.default_rng(3)
     found = [interval("r2", *drawn(rng, rows), confidence=0.9) for _ in range(300)]
-    assert np.mean([one.low > truth for one in found]) <= 0.10
+    assert np.mean([one.low > truth for one in found]) <= (0.08 if rows < 2000 else 0.10)
     assert np.mean([one.high < truth for one in found]) <= 0.08
+
+
+@pytest.mark.parametrize("rows", [50, SLOW_200])
+def test_r2_of_a_target_with_a_long_tail_is_seldom_above_its_interval(rows: int) -> None:
+    """A lognormal target of deviation 1, 300 samples; the upper end lay below in 15 and 12 %."""
+
+    def drawn(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+        y = rng.lognormal(0, 1, count)
+        return y, y * np.exp(0.2 * rng.normal(size=count))
+
+    truth, rng = score("r2", *drawn(np.random.default_rng(1), 3_000_000)), np.random.default_rng(3)
+    found = [interval("r2", *drawn(rng, rows), confidence=0.9) for _ in range(300)]
+    assert np.mean([one.high < truth for one in found]) <= 0.10
+    assert np.mean([one.low > truth for one in found]) <= 0.08
+
+
+@pytest.mark.parametrize("rows", [50, SLOW_200])
+def test_r2_of_even_errors_keeps_its_interval_narrow(rows: int) -> None:
+    """R2 of 0.75, 300 samples: what long tails need does not make these hold much more."""
+    rng, found = np.random.default_rng(4), []
+    for _ in range(300):
+        y = rng.normal(size=rows)
+        found.append(interval("r2", y, y + 0.5 * rng.normal(size=rows), confidence=0.9))
+    assert 0.86 <= np.mean([one.low <= 0.75 <= one.high for one in found]) <= 0.95
 
 
 @pytest.mark.parametrize("rows", [100, 2000])

@@ -175,7 +175,7 @@ def _skewed(
     if clusters is not None:
         _, number = np.unique(clusters, return_inverse=True)
         losses, over = np.bincount(number, losses), np.bincount(number, over)
-    ends = ratio_ends(losses, over, confidence)
+    ends = ratio_ends(losses, over, confidence, of_spread=metric == "r2")
     if ends is None:
         return None
     low, high = np.sqrt(ends) if metric == "rmse" else ends
