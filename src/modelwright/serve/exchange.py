@@ -62,7 +62,9 @@ class Exchange:
         self.model = self.token = ""
 
     def timed(self, read: Reader) -> Reader:
-        """A reader that marks its step in the trace."""
+        """A reader that marks its step in the trace, where there is one."""
+        if not self.trace.id:
+            return read
 
         def timed(live: Live) -> Question:
             found = read(live)
@@ -122,23 +124,21 @@ class Exchange:
             marks.append((b"x-modelwright-fallback", found.fallback.encode()))
         if found.cached:
             marks.append((b"x-modelwright-cache", b"hit"))
-        version = found.live.version.encode("ascii", "replace")
-        response.headers += tuple(marks)
-        response.lines = b"x-modelwright-version: %b\r\n" % version
-        self.send(response, found, version=found.live.version, rows=found.question.rows)
+        if marks:
+            response.headers += tuple(marks)
+        version = found.live.version
+        known = b"x-modelwright-version: %b\r\n" % version.encode("ascii", "replace")
+        response.lines = self._under_id(known)
+        self.reply(response)
+        if self.trace.id or self.app.log.is_on:
+            self._tell(response, found, version, found.question.rows)
 
-    def send(
-        self,
-        response: Response,
-        found: Answered | None = None,
-        *,
-        version: str = "",
-        rows: int = 0,
-    ) -> None:
+    def send(self, response: Response) -> None:
         """Answer under its id, trace and log it."""
         lines = self._under_id(response.lines)  # a page may be kept: it is not changed
         self.reply(Response(response.status, response.body, response.kind, response.headers, lines))
-        self._tell(response, found, version, rows)
+        if self.trace.id or self.app.log.is_on:
+            self._tell(response, None, "", 0)
 
     def predicted(self, body: bytes, live: LiveModel, rows: int) -> None:
         """Answer with the JSON of a champion's prediction that is counted already."""
