@@ -245,5 +245,5 @@ def _warm_up() -> None:
     try:
         if has_registry(HERE):
             mw.Registry(HERE).models()
-    except ModelwrightError:
+    except (ModelwrightError, OSError):
         return
