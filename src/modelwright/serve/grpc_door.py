@@ -13,13 +13,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from modelwright.serve import grpc_health, oip_proto
-from modelwright.serve.access_log import Line, Log, Off, id_of, new_ids, sane_id, shown
+from modelwright.serve.access_log import Log, Off, sane_id
 from modelwright.serve.grpc_calls import GrpcCall, GrpcService, Method
 from modelwright.serve.grpc_reflection import reflection_methods
+from modelwright.serve.grpc_told import teller
 from modelwright.serve.http2 import Http2Connection, Http2Connections
 from modelwright.serve.listening import BACKLOG, shut
 from modelwright.serve.messages import Answered, Call, Dispatcher, Live, ProtocolError, Question
-from modelwright.serve.metric_names import REASONS
 from modelwright.serve.oip import (
     Entry,
     Repository,
@@ -30,12 +30,14 @@ from modelwright.serve.oip import (
 from modelwright.serve.patience import Patience
 from modelwright.serve.settings import Settings
 from modelwright.serve.tls import Tls
+from modelwright.serve.tracing import Off as NoTraces
+from modelwright.serve.tracing import Tracer
 
 Authorize = Callable[[str, str], object]
 """Takes the `authorization` entry, empty where there is none, and the full name of the method that
 is called; raises ProtocolError 401, 403 or 429."""
 KEY, VERSION, REQUEST_ID = "x-modelwright-key", "x-modelwright-version", "x-request-id"
-NO_LOG = Off()
+NO_LOG, NO_TRACES = Off(), NoTraces()
 IDLE_SECONDS = 1800.0
 """Clients keep a connection for later calls, and open a new one when they are told goodbye."""
 HANDSHAKE_SECONDS = 10.0
@@ -133,6 +135,7 @@ async def serve_grpc(
     failed: Callable[[int, str], None] = lambda _status, _model: None,
     held: Callable[[], int] = lambda: 0,
     log: Log = NO_LOG,
+    tracer: Tracer = NO_TRACES,
 ) -> GrpcHandle:
     """Answer gRPC in this loop until the handle is stopped.
 
@@ -144,7 +147,7 @@ async def serve_grpc(
         repository: what may be loaded and unloaded; without it the index lists what is served.
         most: connections at once; those that idle longest make room.
         failed, held: see `grpc_calls.GrpcService`.
-        log: gets a line for each call that has an answer.
+        log, tracer: get a line and a span for each call that has an answer.
 
     Raises:
         UsageError: the certificate cannot be read.
@@ -155,37 +158,14 @@ async def serve_grpc(
         tls = Tls(settings.certificate, key, protocol="h2")
     patience = Patience(idle=IDLE_SECONDS)
     door = _Door(dispatcher, settings, repository)
+    methods = door.methods()
     service = GrpcService(
-        door.methods(), authorize, settings.max_body, settings.queue,
-        asyncio.get_running_loop(), patience, failed, held, _teller(log),
+        methods, authorize, settings.max_body, settings.queue,
+        asyncio.get_running_loop(), patience, failed, held, teller(log, tracer, methods),
     )  # fmt: skip
     handle = GrpcHandle(door, service, Http2Connections(service, most, patience))
     await handle.listen(listener, tls)
     return handle
-
-
-def _teller(log: Log) -> Callable[[GrpcCall, int, int], None] | None:
-    """Writes lines of the access log, if there is one."""
-    if not log.is_on:
-        return None
-    new_id = new_ids()
-
-    def tell(call: GrpcCall, status: int, size: int) -> None:
-        line = Line(
-            time=time.time(), id=id_of(call.head.entries, new_id), method="POST",
-            path=call.head.path, status=status, ms=(time.perf_counter() - call.received_at) * 1e3,
-            model=shown(call.model[:80]), bytes_in=call.size, bytes_out=size,
-            peer=call.connection.peer, token=call.token,
-        )  # fmt: skip
-        found = call.found
-        if found is not None:
-            line.version, line.rows = found.live.version, found.question.rows
-            line.arm, line.fallback, line.cached = found.arm, found.fallback, found.cached
-        if status >= 400:
-            line.reason = REASONS.get(status, "other")
-        log.write(line)
-
-    return tell
 
 
 class _Door:

@@ -198,6 +198,7 @@ class Worker:
             failed=calls.failed,
             held=calls.held,
             log=self._log,
+            tracer=self._tracer,
         )
 
     def _renew_secrets(self) -> None:
