@@ -287,7 +287,7 @@ def _run_folder(spec_file: SpecFile, dataset: DatasetRecord, resume: bool, tell:
         )
     past = (same or unfinished)[0]
     kept = len(list((past.folder / "trials").glob("*.npz")))
-    tell.say(f"going on with run {past.folder.name}: {kept} trials kept")
+    tell.say(f"going on with run {past.folder.name}: {kept} trial(s) kept")
     if not past.ended:
         return past.folder
     folder = new_run(spec_file.folder)

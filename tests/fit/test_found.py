@@ -8,6 +8,7 @@ import pytest
 
 from fit.test_search import prepared, searched
 from modelwright.core.records import NOT_LOOKED_AT
+from modelwright.fit.remarks import remarks
 
 
 def test_one_that_plainly_leads_is_chosen_though_it_lacks_folds(tmp_path: Path) -> None:
@@ -16,10 +17,17 @@ def test_one_that_plainly_leads_is_chosen_though_it_lacks_folds(tmp_path: Path) 
     ledger = found.ledger
     dummy, linear = ledger.candidates[:2]
     assert dummy not in found.contenders() and len(found.contenders()) > 1
+    best = found.chooser({}).ranked(found.contenders())[0]
+    choice = next(f for f in remarks(found, best, {}) if f.check == "choice")
+    assert choice.measured.startswith("cross-validated ")
+    assert choice.why == "the best score of all candidates that ran all folds"
     ledger.candidates = [dummy, linear]
     dummy.family, linear.outcomes = linear.family, linear.outcomes[:2]
     ledger.scorecard.entries[linear.number] = ledger.scorecard.entries[linear.number][:2]
     assert found.contenders() == [linear]
+    choice = next(f for f in remarks(found, linear, {}) if f.check == "choice")
+    assert choice.measured.startswith("2 of 3 folds: ")
+    assert "time was over" in choice.why
 
 
 @pytest.mark.parametrize(

@@ -56,15 +56,21 @@ def test_an_undecided_baseline_says_how_many_rows_would_decide(name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("share", "verdict", "said"),
+    ("share", "sized_by", "verdict", "said"),
     [
-        (0.95, "pass", ""),
-        (0.882, "undecided", "needs about"),
-        (0.878, "undecided", "the value itself is on the wrong side"),
-        (0.8, "fail", "is time missing"),
+        (0.95, 0, "pass", ""),
+        (0.882, 0, "undecided", "needs about"),
+        (0.878, 0, "undecided", "the value itself is on the wrong side"),
+        (0.8, 0, "fail", "is time missing"),
+        (0.882, 1000, "pass", ""),  # a width of 1,000 rows may hold 1.6 % less by chance
+        (0.882, 1_000_000, "undecided", "needs about"),
+        (0.86, 1000, "undecided", "the value itself is on the wrong side"),
+        (0.8, 1000, "fail", "is time missing"),
     ],
 )
-def test_intervals_are_held_to_their_promise(share: float, verdict: str, said: str) -> None:
+def test_intervals_are_held_to_their_promise(
+    share: float, sized_by: int, verdict: str, said: str
+) -> None:
     """90 %, less 2 %, of 2,000 rows."""
     target = Target("y", "regression", interval=0.9)
     outside = np.arange(2000) >= round(share * 2000)
@@ -72,8 +78,29 @@ def test_intervals_are_held_to_their_promise(share: float, verdict: str, said: s
     found = find(judge(evidence(
         schema=Schema(SCHEMA.columns, target), goal="rmse", holdout=Table({}, y),
         answers=np.zeros(2000), baselines={}, ends=(np.full(2000, -1.0), np.full(2000, 1.0)),
+        sized_by=sized_by,
     )), "interval")  # fmt: skip
     assert found.verdict == verdict and said in found.advice
+    assert ("1.6% of chance" in found.wanted) == (sized_by == 1000)
+
+
+@pytest.mark.slow
+def test_sound_intervals_pass_in_most_cases() -> None:
+    """Split conformal ones, sized by 1,000 rows and judged by 3,000: at most 3 of 100 are stopped;
+    ones that hold 84 % never pass."""
+    rng, target = np.random.default_rng(4), Target("y", "regression", interval=0.9)
+
+    def verdict(held: float) -> str:
+        y = np.where(rng.random(3000) < held, 0.0, 2.0)
+        return find(judge(evidence(
+            schema=Schema(SCHEMA.columns, target), goal="rmse", holdout=Table({}, y),
+            answers=np.zeros(3000), baselines={}, sized_by=1000,
+            ends=(np.full(3000, -1.0), np.full(3000, 1.0)),
+        )), "interval").verdict  # fmt: skip
+
+    sound = [verdict(rng.beta(901, 100)) for _ in range(100)]
+    assert sound.count("pass") >= 97 and "fail" not in sound
+    assert "pass" not in {verdict(0.84) for _ in range(50)}
 
 
 def test_the_rows_that_are_asked_for_decide_in_most_cases() -> None:

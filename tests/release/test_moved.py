@@ -106,6 +106,15 @@ def test_one_taken_away_by_hand(two: Path) -> None:
     assert mw.rollback("shop", folder=two).version == "1"
 
 
+def test_what_was_taken_away_by_hand_can_be_given_back(two: Path) -> None:
+    by_hand(two, "")
+    assert mw.rollback("shop", folder=two).version == "1"
+    assert mw.Registry(two).resolve("shop").number == "1"
+    assert moves(two) == [FIRST, ("moved", "1", ""), ("rollback", "", "1")]
+    with pytest.raises(NoSuchModel, match="no champion before version 1"):
+        mw.rollback("shop", folder=two)
+
+
 def test_a_change_of_traffic_records_it_too(two: Path) -> None:
     by_hand(two, "2")
     mw.canary("shop", "1", weight=0.1, folder=two)

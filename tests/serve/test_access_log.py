@@ -184,7 +184,7 @@ def test_a_server_writes_a_line_for_each_request_of_each_protocol(project: Path)
 
         good, wrong, call, few, none = until(asked)
         assert (good["id"], good["status"], good["rows"], good["version"]) == ("good", 200, 1, "1")
-        assert "reason" not in good
+        assert "reason" not in good and good["arm"] == "champion"
         assert (wrong["id"], wrong["status"], wrong["reason"]) == ("wrong", 422, "values")
         assert (call["id"], call["status"], call["rows"], call["version"]) == ("call", 200, 2, "1")
         assert call["path"] == "/inference.GRPCInferenceService/ModelInfer" and call["ms"] > 0

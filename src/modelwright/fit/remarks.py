@@ -37,11 +37,14 @@ def _why(found: Found, chosen: Candidate, chooser: Chooser) -> Finding:
     mean, error = card.mean(chosen.number), card.error(chosen.number)
     best = chooser.ranked(found.contenders())[0]
     lead, noise = card.lead(best.number, chosen.number)
+    ran, of = len(chosen.outcomes), found.ledger.folds.count
     broken, best_breaks = chooser.broken(chosen), chooser.broken(best)
     if broken:
         why = f"nothing keeps all limits on cost; this one is nearest, over {broken[0].metric}"
+    elif best is chosen and ran < of:
+        why = "it leads on the folds that it shares with others; time was over before all were run"
     elif best is chosen:
-        why = "the best score of all candidates"
+        why = "the best score of all candidates that ran all folds"
     elif best_breaks:
         why = f"{best.name} scores {show(goal, lead)} better but breaks {best_breaks[0]}"
     else:
@@ -49,9 +52,10 @@ def _why(found: Found, chosen: Candidate, chooser: Chooser) -> Finding:
             f"{best.name} (candidate {best.number}) leads by {show(goal, lead)}, within "
             f"{show(goal, max(noise, found.bias))} of noise, and is less simple"
         )
+    how = "cross-validated" if ran >= of else f"{ran} of {of} folds:"
     return Finding(
         "choice", chosen.name, "pass",
-        f"cross-validated {goal} {show(goal, mean)} ± {show(goal, error)}", "", why, "", "info",
+        f"{how} {goal} {show(goal, mean)} ± {show(goal, error)}", "", why, "", "info",
         Interval(mean, mean - 2 * error, mean + 2 * error),
     )  # fmt: skip
 

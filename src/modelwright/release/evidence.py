@@ -32,6 +32,7 @@ class Evidence:
         baselines: name -> answers of each baseline.
         champion: answers of the champion, or None without one it can be compared with.
         champion_problem: why a champion that exists cannot be compared with; empty otherwise.
+        sized_by: rows whose errors are the width of the intervals.
         out_of_fold: answers on training rows by models that had not seen them.
         ages: days from the last training row to each holdout row, where times are known.
         data: what was found in the table; `search`: what the search has to say.
@@ -64,6 +65,7 @@ class Evidence:
     search: tuple[Finding, ...] = ()
     learning: Curve | None = None
     ablation: tuple[Importance, ...] = ()
+    sized_by: int = 0
 
     @property
     def confidence(self) -> float:

@@ -21,7 +21,9 @@ from modelwright.release.more_rows import WRONG_SIDE, rows_to_decide
 
 CHAMPION_MARGIN = 0.01
 """Part of the champion's gain over the dummy that may be lost where the spec sets no margin."""
-COVERAGE_SLACK = 0.02
+COVERAGE_SLACK, COVERAGE_CERTAIN = 0.02, 1.645
+"""What intervals may miss of their level; and standard errors of the share that a width holds which
+comes from so many rows: the level is held on average over tables, not on each."""
 """By how much intervals may hold fewer true values than they state."""
 FEWEST_TOLD = 5
 """Rows of a declared slice. What fewer score would tell of single sealed rows (`test_sealed`)."""
@@ -124,7 +126,9 @@ def _coverage(evidence: Evidence, low: Array, high: Array) -> Finding:
         "accuracy", np.ones(len(y), np.int64), np.stack([1 - inside, inside], axis=1) * 1.0,
         confidence=evidence.confidence, clusters=evidence.clusters,
     )  # fmt: skip
-    bound = level - COVERAGE_SLACK
+    spread = level * (1 - level) / evidence.sized_by if evidence.sized_by else 0.0
+    chance = COVERAGE_CERTAIN * float(np.sqrt(spread))
+    bound = level - COVERAGE_SLACK - chance
     verdict: Verdict = "fail" if found.high < bound else "undecided"
     if found.low >= bound:
         verdict = "pass"
@@ -137,7 +141,8 @@ def _coverage(evidence: Evidence, low: Array, high: Array) -> Finding:
     return Finding(
         "interval", f"{level:.0%}", verdict,
         f"holds {found.value:.1%} of true values ({found.confidence:.0%}: {found.low:.1%} to "
-        f"{found.high:.1%})", f"at least {level:.0%}, less {COVERAGE_SLACK:.0%}",
+        f"{found.high:.1%})", f"at least {level:.0%}, less {COVERAGE_SLACK:.0%}"
+        + (f" and {chance:.1%} of chance in their width" if chance else ""),
         "coverage on the sealed holdout",
         advice.get(verdict, ""),
         "error", found,

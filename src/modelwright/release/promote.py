@@ -110,13 +110,12 @@ def rollback(registry: Registry, folder: Path, model: str, *, why: str = "") -> 
     with locked(folder / LOCK):
         settle_locked(registry, folder, model)
         champion = registry.aliased(model, CHAMPION)
-        if champion is None:
-            registry.resolve(model)
-            raise NoSuchModel(f"{model} has no champion to roll back from.")
-        before = previous(AuditLog(folder).lines(model), champion.number)
+        now = champion.number if champion else ""
+        before = previous(AuditLog(folder).lines(model), now)  # of none: the one taken away
         if not before:
+            registry.resolve(model)  # says it where there is no such model, or no champion
             raise NoSuchModel(
-                f"{model} had no champion before version {champion.number}.",
+                f"{model} had no champion before version {now}.",
                 hint=f"Promote another version: modelwright history {model}",
             )
         earlier = registry.version(model, before)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from modelwright.core.errors import ModelwrightError, UsageError
 from modelwright.core.evaluation import Evaluation
@@ -316,7 +317,15 @@ def _evidence(
         search=judged.fit.findings,
         learning=fit.learning,
         ablation=fit.ablation,
+        sized_by=_sized_by(fit),
     )
+
+
+def _sized_by(fit: Fit) -> int:
+    reach = fit.best.outputs.reach
+    if reach is None:
+        return 0
+    return reach.aside or int((~np.isnan(fit.out_of_fold)).sum())
 
 
 def _same(one: Pipeline, other: Pipeline) -> bool:

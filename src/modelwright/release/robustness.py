@@ -30,6 +30,7 @@ MOMENTS = (-62_135_596_800_000_000, 253_402_300_799_000_000)
 NUDGE = 0.01
 """Part of a standard deviation by which numbers are nudged."""
 NUDGED_ROWS = 60
+EVERYTHING = "all columns"
 ABSURD = 10.0
 """Spans of the training target beyond its ends from which a value is absurd."""
 
@@ -87,7 +88,7 @@ Disturbed = Iterator[tuple[str, Feeds]]
 def _missing(columns: Sequence[Column], feeds: Feeds) -> Disturbed:
     """All columns absent from all rows at once, then each."""
     nothing = {c.name: _filled(c, feeds, None) for c in columns}
-    yield "all columns", nothing
+    yield EVERYTHING, nothing
     for column in columns:
         yield column.name, {**feeds, column.name: nothing[column.name]}
 
@@ -171,7 +172,8 @@ def _insane(evidence: Evidence, answers: Array) -> str:
 
 def _finding(what: str, worst: _Worst, rows: int) -> Finding:
     tried, part = worst.tried, ", in the time there was" if worst.cut_short else ""
-    moved = f"{worst.name} moves them most, by {tried.moved:.2g}"
+    verb = "move" if worst.name == EVERYTHING else "moves"
+    moved = f"{worst.name} {verb} them most, by {tried.moved:.2g}"
     flips = f" ({tried.flips:.0%} of labels)" if tried.flips else ""
     return Finding(
         "robustness", what, "fail" if tried.insane else "pass",

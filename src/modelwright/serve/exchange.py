@@ -171,6 +171,8 @@ class Exchange:
             model=self.model, version=version, rows=rows, bytes_in=len(request.body),
             bytes_out=len(response.body), peer=request.peer, token=self.token, trace=self.trace.id,
         )  # fmt: skip
+        if version:  # what the shortest way answers is the champion's
+            line.arm = "champion"
         if response.status >= 400:
             line.reason = REASONS.get(response.status, "other")
         if found is not None:
