@@ -67,6 +67,10 @@ def test_everything_wrong_is_said_at_once_with_line_and_column() -> None:
         (FIVE_LINES + "limits: {memory: 5 ms}\n", "unknown unit 'ms'"),
         (FIVE_LINES + "fit: {families: []}\n", "fit.families"),
         (FIVE_LINES + "fit: {budget: 0 trials}\n", "at least 1 trial"),
+        (FIVE_LINES + "fit: {interval: 90}\n", "such as 0.9 or 90 %, found 90"),
+        (FIVE_LINES + "fit: {interval: wide}\n", "such as 0.9 or 90 %, found 'wide'"),
+        (FIVE_LINES + "fit: {interval: 100 %}\n", "such as 0.9 or 90 %, found '100 %'"),
+        (FIVE_LINES + "fit: {interval: true}\n", "such as 0.9 or 90 %, found True"),
         (FIVE_LINES + "limits: {accuracy: 85}\n", "did you mean '85 %'?"),
         (FIVE_LINES + "limits: {accuracy: true}\n", "wanted a quantity"),
         (FIVE_LINES + "release: {alpha: 0.9}\n", "less than 0.5"),
@@ -187,3 +191,8 @@ def test_the_json_schema_takes_what_the_parser_takes(path: Path) -> None:
              "serve": {"max_body": "16 MiB"}}  # fmt: skip
     validator.validate(short)
     assert not validator.is_valid({**short, "nmae": 1})
+
+
+@pytest.mark.parametrize(("given", "level"), [("0.9", 0.9), ("90 %", 0.9), ("95%", 0.95)])
+def test_the_level_of_intervals_is_a_share_or_a_percentage(given: str, level: float) -> None:
+    assert parse(FIVE_LINES + f"fit: {{interval: {given}}}\n").spec.fit.interval == level

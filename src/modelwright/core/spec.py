@@ -48,6 +48,20 @@ def _budget(text: object) -> str:
     return f"{seconds:g}s"
 
 
+def _level(given: object) -> object:
+    """A share such as 0.9, or 90 %."""
+    if given is None:
+        return None
+    text = str(given).strip()
+    try:
+        level = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        level = 0.0
+    if isinstance(given, bool) or not 0.5 < level < 1:
+        raise ValueError(f"wanted a share between 0.5 and 1, such as 0.9 or 90 %, found {given!r}")
+    return level
+
+
 class LimitSpec(Strict):
     """A limit spelled out; a bare quantity is short for at_least or at_most."""
 
@@ -127,12 +141,12 @@ class FitSpec(Strict):
     costs: dict[str, dict[str, float]] = Field(
         {}, description="actual class: predicted class: what such a row costs; sets the label."
     )
-    interval: float | None = Field(
+    interval: Annotated[float | None, BeforeValidator(_level)] = Field(
         None,
         gt=0.5,
         lt=1,
         description="Regression: give low and high that hold this share of "
-        "true values, such as 0.9.",
+        "true values, such as 0.9 or 90 %.",
     )
     interval_method: Literal["split_conformal", "out_of_fold"] | None = Field(
         None,
