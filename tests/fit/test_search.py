@@ -16,10 +16,11 @@ from modelwright.core.progress import Silent
 from modelwright.core.records import FitRecord, Trial
 from modelwright.core.spec_file import SpecFile
 from modelwright.data.dataset import Dataset, load
-from modelwright.fit.family import Range
+from modelwright.fit.family import Range, family_of
 from modelwright.fit.found import Found
 from modelwright.fit.ledger import MADE
 from modelwright.fit.pipeline import Fit
+from modelwright.fit.saved import restore
 from modelwright.fit.search import search
 from modelwright.fit.tune import PARETO, Tuner
 from modelwright.pack.build import Maker
@@ -279,6 +280,23 @@ def test_a_search_that_was_killed_goes_on_with_what_it_kept(tmp_path: Path) -> N
         for ours, theirs in zip(again.outcomes, candidate.outcomes, strict=False):
             np.testing.assert_array_equal(ours.answers, theirs.answers)
     assert second.fit(second.finalists()[0], {}).best is not None
+
+
+@pytest.mark.parametrize("after", [2, 3, 5, 9])
+def test_ctrl_c_keeps_the_folds_that_ran(tmp_path: Path, after: int) -> None:
+    """Also those of candidates that had not run all folds of their turn."""
+    file, dataset = prepared(tmp_path, "{budget: 6 trials, folds: 3, families: [lightgbm]}")
+    (tmp_path / "run").mkdir()
+    first = searched(file, dataset, _PressesCtrlC(after=after), tmp_path / "run")
+    assert first.stopped_by == "interrupt"
+    ran = [c for c in first.ledger.candidates if c.origin not in MADE]
+    known = {f.name: f for f in map(family_of, ("dummy", "linear", "lightgbm"))}
+    kept, _ = restore(tmp_path / "run", known, first.ledger.folds.name)
+    assert [len(c.outcomes) for c in kept] == [len(c.outcomes) for c in ran]
+    second = searched(file, dataset, None, tmp_path / "run")
+    counted = [c for c in second.ledger.candidates if c.origin not in MADE]
+    assert second.stopped_by == "trials" and len(counted) == 6
+    assert all(c.outcome in ("complete", "pruned") for c in counted)
 
 
 @pytest.mark.slow

@@ -148,7 +148,12 @@ class Ledger:
         What the budget has no room for is left out, unless it must run `whatever` it costs.
         """
         tasks = _tasks(self, candidates, until, whatever=whatever)
-        self.trainer.run(tasks, self.folds, partial(_noted, self), partial(_failed, self))
+        try:
+            self.trainer.run(tasks, self.folds, partial(_noted, self), partial(_failed, self))
+        except KeyboardInterrupt:
+            for candidate in candidates:  # the folds that they have run are kept for --resume
+                self._keep(candidate)
+            raise
         tell(self)
         for candidate in candidates:
             self._settle(candidate)
@@ -163,6 +168,9 @@ class Ledger:
             self._first_look(candidate)
         elif self.bounded and candidate.outcome == "complete":
             self.price(candidate)
+        self._keep(candidate)
+
+    def _keep(self, candidate: Candidate) -> None:
         if self.run_folder is not None and candidate.origin not in MADE:
             save(self.run_folder, candidate, self.budget.spent, self.folds.name)
 
