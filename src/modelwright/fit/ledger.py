@@ -152,7 +152,7 @@ class Ledger:
             self.trainer.run(tasks, self.folds, partial(_noted, self), partial(_failed, self))
         except KeyboardInterrupt:
             for candidate in candidates:  # the folds that they have run are kept for --resume
-                self._keep(candidate)
+                _keep(self, candidate)
             raise
         tell(self)
         for candidate in candidates:
@@ -168,11 +168,7 @@ class Ledger:
             self._first_look(candidate)
         elif self.bounded and candidate.outcome == "complete":
             self.price(candidate)
-        self._keep(candidate)
-
-    def _keep(self, candidate: Candidate) -> None:
-        if self.run_folder is not None and candidate.origin not in MADE:
-            save(self.run_folder, candidate, self.budget.spent, self.folds.name)
+        _keep(self, candidate)
 
     def _first_look(self, candidate: Candidate) -> None:
         """Note when the first candidate was seen that keeps all limits on cost."""
@@ -245,6 +241,12 @@ def _take_in(ledger: Ledger, candidate: Candidate) -> None:
     if boosted and ledger.schema.target.task != "multiclass":  # more rounds did not help there
         candidate.growth = ledger.folds.growth
     ledger.scores.note(candidate)
+
+
+def _keep(ledger: Ledger, candidate: Candidate) -> None:
+    """Write down what a candidate has run, for a run that is taken up again."""
+    if ledger.run_folder is not None and candidate.origin not in MADE:
+        save(ledger.run_folder, candidate, ledger.budget.spent, ledger.folds.name)
 
 
 def _tasks(
