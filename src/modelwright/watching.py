@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -132,7 +133,7 @@ class Watcher:
         """
         while not stop.is_set():
             began = time.time()
-            yield _or_fault(lambda: self.look(began))  # noqa: B023 - called at once
+            yield _or_fault(partial(self.look, began))
             while True:
                 sent = _or_fault(self.outbox.deliver)
                 if isinstance(sent, ModelwrightError):

@@ -150,7 +150,7 @@ class Models(Catalogue):
     ) -> None:
         try:
             then(await self.answer(call, read, failed))
-        except Exception as error:  # noqa: BLE001  then() refuses: logs and answers
+        except Exception as error:  # noqa: BLE001  the task's end: then() logs it and answers
             then(error)
 
     def _submit(self, lane: Lane, question: Question, call: Call, read: Reader, then: Then) -> None:

@@ -139,7 +139,7 @@ class HttpConnection(asyncio.Protocol):
             busy = ProtocolError(503, "Too many connections; try again.", retry_after=1)
             self.refuse(busy, linger=len(self.shared.open) <= self.shared.most + SPARE)
 
-    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002  asyncio names it
+    def connection_lost(self, _error: Exception | None) -> None:
         """Forget it; answers that come later go nowhere."""
         self.shared.open.discard(self)
         self._drop()

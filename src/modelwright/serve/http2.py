@@ -137,7 +137,7 @@ class Http2Connection(asyncio.Protocol):
         elif self.shared.draining:
             self.drain()
 
-    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002  asyncio names it
+    def connection_lost(self, _error: Exception | None) -> None:
         """Forget it; answers that come later go nowhere."""
         self.shared.open.discard(self)
         self._transport = self.out.transport = None

@@ -204,8 +204,8 @@ class Taking:
             try:
                 self._sender.send(model, labels)
             # every kind of storage has errors of its own, and one that ended this thread would keep
-            # all who wait, now and later, without an answer: it is logged, and they are told
-            except Exception as found:  # noqa: BLE001
+            # all who wait, now and later, without an answer
+            except Exception as found:  # noqa: BLE001  logged, and told to all who wait
                 error = found if isinstance(found, OSError) else OSError(str(found))
                 _LOG.error("labels cannot be kept: %s", found, exc_info=error is not found)
             for one in several:
@@ -218,6 +218,5 @@ class Taking:
                 sweep(self._place, now, self._settings.journal.keep)
                 for model in models(self._place):
                     compact(self._place, model, now)
-            # the same: one odd file would end the upkeep of all; it is logged and tried again
-            except Exception:  # noqa: BLE001
+            except Exception:  # noqa: BLE001  logged, tried again: one odd file must not end it all
                 _LOG.exception("files of labels could not be merged")

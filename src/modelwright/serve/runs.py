@@ -116,13 +116,20 @@ class Waiting(ABC):
         """Read the request again, with all leniency: its typed rows turned out odd."""
 
     def end(self, outcome: Ran | BaseException, start: int = 0, stop: int = 0) -> None:
-        """Tell the request how it went, once; a fault in telling it harms no other."""
+        """Tell the request how it went, once; a fault in telling it harms no other, and is what it
+        is told instead."""
         if self.over:
             return
         self.over = True
         try:
             self.done(outcome, start, stop)
-        except Exception:  # noqa: BLE001  others of the batch are still to be told
+        except Exception as error:  # noqa: BLE001  told to who asked, who logs and answers it
+            self._instead(error)
+
+    def _instead(self, fault: Exception) -> None:
+        try:
+            self.done(fault, 0, 0)
+        except Exception:  # noqa: BLE001  logged: nobody is left to tell, but others of the batch
             _LOG.exception("a request could not be told its answer")
 
 

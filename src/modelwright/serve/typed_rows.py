@@ -42,14 +42,10 @@ class TypedRows(Waiting):
         if not isinstance(outcome, Ran):
             self._otherwise(outcome)
             return
-        try:
-            if exchange.trace.id:
-                exchange.ran(outcome)
-            began = time.perf_counter()
-            body = live.writer.rows(live.model, live.version, outcome.columns, start, stop)
-        except Exception as error:  # noqa: BLE001  the request handler
-            exchange.refuse(error)
-            return
+        if exchange.trace.id:
+            exchange.ran(outcome)
+        began = time.perf_counter()
+        body = live.writer.rows(live.model, live.version, outcome.columns, start, stop)
         received, now = exchange.request.received, time.perf_counter()
         seconds = now - received
         self._lane.counts.writing[0] += now - began

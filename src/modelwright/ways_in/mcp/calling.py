@@ -88,9 +88,9 @@ class Desk:
             made = await self._do(offer, given, context)
         except ModelwrightError as error:
             made = _refused(error)
-        # the request handler: a fault in one call must not end the server; the agent is told,
-        # the audit keeps it, and the traceback goes to a file that the answer names
-        except Exception as error:  # noqa: BLE001
+        # the boundary of a call, whose fault must not end the server: the agent is told, the audit
+        # keeps it, and the traceback goes to a file that the answer names
+        except Exception as error:  # noqa: BLE001  _fault() writes it down and tells the agent
             made = _fault(offer, error)
         if isinstance(made, InputRequiredResult):
             return made
