@@ -12,7 +12,7 @@ from modelwright.core.intake import Array
 from modelwright.core.spec import FitSpec
 from modelwright.core.table import Table
 from modelwright.data.dataset import Dataset
-from modelwright.data.fingerprint import Hashes, row_hashes
+from modelwright.data.fingerprint import row_hashes
 from modelwright.data.split import group_holdout, parted, random_holdout
 
 MOST_ROWS, MOST_SHARE = 1000, 0.2
@@ -54,18 +54,20 @@ def set_aside(spec: FitSpec, dataset: Dataset) -> tuple[Dataset, Aside | None]:
     """
     if spec.interval is None:
         return dataset, None
-    conformal = spec.interval_method == "split_conformal"
-    if spec.interval_method is None:
-        conformal = not dataset.ordered and dataset.train.rows >= ENOUGH_ROWS
-    mask = _chosen(dataset) if conformal else np.zeros(dataset.train.rows, bool)
-    _must_be_enough(
-        spec.interval, int(mask.sum()) if conformal else len(mask), len(mask), conformal
-    )
-    if not conformal:
+    rows = dataset.train.rows
+    if not _is_split(spec, dataset):
+        _must_be_enough(spec.interval, rows, rows)
         return dataset, None
+    mask = _chosen(dataset)
+    _must_be_enough(spec.interval, int(mask.sum()), rows)
     rest = dataset.train.take(np.flatnonzero(~mask))
-    aside = dataset.train.take(np.flatnonzero(mask))
-    return replace(dataset, train=rest), Aside(aside, mask)
+    return replace(dataset, train=rest), Aside(dataset.train.take(np.flatnonzero(mask)), mask)
+
+
+def _is_split(spec: FitSpec, dataset: Dataset) -> bool:
+    if spec.interval_method is None:
+        return not dataset.ordered and dataset.train.rows >= ENOUGH_ROWS
+    return spec.interval_method == "split_conformal"
 
 
 def _chosen(dataset: Dataset) -> Array:
@@ -76,24 +78,21 @@ def _chosen(dataset: Dataset) -> Array:
         return np.asarray(np.arange(train.rows) >= train.rows - round(share * train.rows))
     salt = f"interval {dataset.record.seed}"
     if train.groups is not None:
-        return group_holdout(train.groups, _hashes_of(train.groups, salt), share)
+        hashes = row_hashes({"group": train.groups.astype(np.float64)}, salt=salt)
+        return group_holdout(train.groups, hashes, share)
     return random_holdout(parted(row_hashes(train.feeds, salt=salt), train.target), share)
 
 
-def _hashes_of(groups: Array, salt: str) -> Hashes:
-    return row_hashes({"group": groups.astype(np.float64)}, salt=salt)
-
-
-def _must_be_enough(level: float, rows: int, of: int, conformal: bool) -> None:
+def _must_be_enough(level: float, rows: int, of: int) -> None:
     """The quantile of so many errors must exist: ``(rows + 1) * level <= rows``."""
     wanted = math.ceil(round(level / (1 - level), 6))
     if rows >= wanted:
         return
-    of_them = f"{rows:,} of {of:,} training rows would be set aside" if conformal else (
-        f"there are {of:,} training rows"
-    )  # fmt: skip
-    other = ", or fit.interval_method: out_of_fold" if conformal and of >= wanted else ""
+    found = f"there are {of:,} training rows"
+    if rows < of:
+        found = f"{rows:,} of {of:,} training rows would be set aside"
+    other = ", or fit.interval_method: out_of_fold" if of >= wanted else ""
     raise UsageError(
-        f"fit.interval: {level:g} wants at least {wanted:,} rows to find its width, and {of_them}.",
+        f"fit.interval: {level:g} wants at least {wanted:,} rows to find its width, and {found}.",
         hint=f"Give a lower level, more rows{other}.",
     )
