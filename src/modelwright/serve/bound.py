@@ -21,14 +21,8 @@ MOST_ROWS = 16
 """Of larger runs the saving is no part worth the memory."""
 WORTH_IT = 0.001
 """Seconds of a run from which it gains nothing."""
-NUMERIC = {
-    "tensor(double)": np.float64,
-    "tensor(float)": np.float32,
-    "tensor(int64)": np.int64,
-    "tensor(bool)": np.bool_,
-}
-
-
+NUMERIC = frozenset({"tensor(double)", "tensor(float)", "tensor(int64)", "tensor(bool)"})
+"""Types whose values lie in memory one after the other; texts do not."""
 _Binding = tuple[ort.IOBinding, list[tuple[str, Array]], list[Array]]
 """Of a number of rows: what is run, and the memory of its inputs and outputs."""
 
