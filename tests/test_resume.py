@@ -16,7 +16,7 @@ import pytest
 
 import modelwright as mw
 from modelwright.core.runs import past_runs
-from projects import make_shop, mixed_table
+from projects import QUICK, make_shop, mixed_table
 
 FAMILIES = "--set=fit.families=[lightgbm, xgboost]"
 RUN = [sys.executable, "-m", "modelwright", "run", "--set=fit.folds=2", "--set=pack.seconds=0.4",
@@ -110,6 +110,18 @@ def test_nothing_to_resume_is_said(shop: Path) -> None:
     with pytest.raises(mw.ModelwrightError, match="No run of this spec on this data"):
         mw.run(shop / "modelwright.yaml", resume=True)
     assert not (shop / "runs").exists()
+
+
+def test_what_was_done_again_is_not_gone_on_with(project: Path, released: mw.Released) -> None:
+    """Ctrl-C ended the first; a newer one, such as the first with --resume, came to its end."""
+    first = project / "runs" / released.run.name
+    fit = json.loads((first / "fit.json").read_bytes())
+    newer = Path(shutil.copytree(first, first.with_name("29991231-235959-ffff")))
+    (first / "fit.json").write_text(json.dumps({**fit, "stopped_by": "interrupt"}))
+    assert [run.may_go_on for run in past_runs(project)] == [False, True]
+    with pytest.raises(mw.ModelwrightError, match="No run of this spec on this data"):
+        mw.run(project / "modelwright.yaml", overrides=QUICK, resume=True)
+    assert {run.folder for run in past_runs(project)} == {first, newer}
 
 
 def test_the_same_model_once_more(project: Path, released: mw.Released) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import tempfile
 import time
 from collections.abc import Callable
@@ -272,9 +273,11 @@ def _costs_met(limits: tuple[Limit, ...], measured: Measured) -> str:
 
 def _run_folder(spec_file: SpecFile, dataset: DatasetRecord, resume: bool, tell: Progress) -> Path:
     """A new run's folder, or that of the run to go on with."""
-    unfinished = [run for run in past_runs(spec_file.folder) if run.may_go_on(spec_file, dataset)]
+    alike = [run for run in past_runs(spec_file.folder) if run.is_alike(spec_file, dataset)]
     begun = begun_before(spec_file)
-    same = [run for run in unfinished if run.folder.name == begun]
+    same = [run for run in alike if run.may_go_on and run.folder.name == begun]
+    # what is older than one that came to its end was done again, or gone on with
+    unfinished = [*itertools.takewhile(lambda run: run.may_go_on, alike)]
     if not (resume or same):
         if unfinished and not unfinished[0].ended:
             name = unfinished[0].folder.name

@@ -66,10 +66,14 @@ class PastRun:
     ended: bool
     interrupted: bool
 
-    def may_go_on(self, spec_file: SpecFile, dataset: DatasetRecord) -> bool:
-        """Whether its search can be continued under this spec and on this data."""
-        same = (self.digest, self.fingerprint) == (spec_file.digest, dataset.fingerprint)
-        return same and (not self.ended or self.interrupted)
+    def is_alike(self, spec_file: SpecFile, dataset: DatasetRecord) -> bool:
+        """Whether it was of this spec and this data."""
+        return (self.digest, self.fingerprint) == (spec_file.digest, dataset.fingerprint)
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether its search was cut short."""
+        return not self.ended or self.interrupted
 
     def hand_over(self, folder: Path) -> None:
         """Copy what the search kept into another run's folder."""
