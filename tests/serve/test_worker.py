@@ -83,6 +83,9 @@ def test_promotion_and_rollback_are_followed(shop: Shop) -> None:
         mw.rollback("shop", folder=shop.project)
         until(lambda: answering(running) == "1", seconds=FOLLOW_SECONDS * 20)
         assert running.metric('modelwright_reloads_total{model="shop",outcome="ok"') == 3
+        told = [line for line in running.errors.read_text().splitlines() if "answers" in line]
+    assert told == ["modelwright: shop: version 2 answers from now on, before it 1",
+                    "modelwright: shop: version 1 answers from now on, before it 2"]  # fmt: skip
 
 
 @pytest.mark.slow  # what is damaged is fetched again, which imports MLflow

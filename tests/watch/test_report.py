@@ -28,7 +28,7 @@ from modelwright.watch.lines import watch_lines
 from modelwright.watch.look import SHOWN, Advice, Looked, Shown
 from modelwright.watch.reference import Live as Kept
 from modelwright.watch.reference import frame_of
-from modelwright.watch.report import render, watch_report
+from modelwright.watch.report import render, verdict, watch_report
 from modelwright.watch.report_records import Records, gather
 from modelwright.watch.state import Memory, Point, Said
 from modelwright.watch.subject import Known, Subject
@@ -243,6 +243,14 @@ def full(released: mw.Released, tmp_path_factory: pytest.TempPathFactory) -> Ite
     sent = [SimpleNamespace(alert=alert, target="pager", state="failed", queued=END - 50.0,
                             sent=None, tries=3, why="503")]  # fmt: skip
     return gather(subject, live.memory, END, BEGIN - 3600, sent)
+
+
+def test_a_server_that_is_away_is_over_no_limit(full: Records) -> None:
+    away = Finding("server", "http://127.0.0.1:9/metrics", "fail", "Connection refused.")
+    shown = {**full.shown, "limits": Shown(END, "1", (away,))}
+    how, said = verdict(dataclasses.replace(full, shown=shown))
+    assert how == "fail" and "http://127.0.0.1:9/metrics: Connection refused." in said
+    assert "over its limit" not in said
 
 
 def test_every_record_has_its_place(full: Records) -> None:

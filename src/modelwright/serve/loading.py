@@ -234,6 +234,9 @@ class Loader:
         served.constant = self._constant(champion)
         if champion is not None and before is not champion:
             self._counts.reload(source.name, "ok")
+            if before is not None:
+                pair = champion.version, before.version
+                _LOG.warning("%s: version %s answers from now on, before it %s", source.name, *pair)
         self._retire(old)
         self.changed()
 

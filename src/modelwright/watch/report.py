@@ -115,16 +115,19 @@ def verdict(given: Records) -> tuple[str, str]:
     if age > max(STALE * given.subject.spec.watch.every, LEAST_STALE):
         return "undecided", f"{name} is not watched: the last look was {age_of(age)} ago"
     current = {part: shown for part, shown in given.shown.items() if shown.at >= last}
-    broken = [f.subject for f in given.findings("limits") if f.verdict == "fail"]
+    missed = [f for f in given.findings("limits") if f.verdict == "fail"]
+    broken = [f.subject for f in missed if f.check != "server"]
+    unlike = [f"{f.subject}: {f.measured}" for f in missed if f.check == "server"]
     failed = sorted(part for part, shown in current.items() if shown.failed)
     troubles = [_many(given, len(given.open))] if given.open else []
     troubles += [f"over its limit on {', '.join(broken)}"] if broken else []
+    troubles += unlike
     troubles += [f"{', '.join(failed)} could not be judged"] if failed else []
     answers = sum(sum(minutes.values()) for minutes in _last_day(given))
     traffic = f"{answers:,} answers in the last day"
     if not troubles:
         return _untroubled(given, current, name, traffic if answers else "")
-    errors = broken or any(one.worst.severity == "error" for one in given.open.values())
+    errors = missed or any(one.worst.severity == "error" for one in given.open.values())
     how = "needs you" if errors else "has changed" if given.open else "is partly unknown"
     return ("fail" if errors else "undecided"), f"{name} {how}: {'; '.join(troubles)}; {traffic}"
 
