@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -27,11 +28,12 @@ def test_a_thin_install_keeps_a_journal_that_a_watcher_finds(project: Path, tmp_
     folder, version = mw.locate("shop", folder=project)
     example = mw.Artefact.load(folder).manifest.example
     said = ("--artefact", str(folder), "--name", "shop", "--version", version.number, "--port", "0")
-    words = ("-c", without(*THIN), *said, "--journal", "answers")
+    words = ("-c", without(*THIN), *said, "--journal", "answers", "--access-log")
     with started(tmp_path, *words, cwd=tmp_path) as server:
         assert server.predict(example, x_request_id="order-7").status == 200
         assert server.end() == 0
-    assert not server.errors.read_text(encoding="utf-8")
+    lines = map(json.loads, server.errors.read_text(encoding="utf-8").splitlines())
+    assert [line["id"] for line in lines if line["path"] == "/predict"] == ["order-7"]
     [found] = journal_files.segments(tmp_path / "answers", "shop")
     assert found.table["request_id"].to_pylist() == ["order-7"]
     known = Library(Registry(project), "shop").manifest_of("shop", found.version, found.digest)

@@ -117,6 +117,9 @@ def test_outputs_are_filtered(client: triton.InferenceServerClient) -> None:
     assert result.get_response().id == "\u00e4" * 200
     with pytest.raises(InferenceServerException, match="unknown output 'x'"):
         client.infer("shop", inputs(rows(2)), outputs=[triton.InferRequestedOutput("x")])
+    with pytest.raises(InferenceServerException, match="'classification' is not taken"):
+        first = triton.InferRequestedOutput("probabilities", class_count=2)
+        client.infer("shop", inputs(rows(2)), outputs=[first])
 
 
 def test_conditions_reach_the_dispatcher(client: triton.InferenceServerClient, desk: Desk) -> None:

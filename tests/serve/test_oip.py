@@ -93,6 +93,15 @@ def test_outputs_are_filtered_in_the_order_they_were_asked_for(artefact: Artefac
         assert [o["name"] for o in found["outputs"]] == wanted
 
 
+@pytest.mark.parametrize("name", ["classification", "shared_memory_region"])
+def test_who_asks_for_another_form_of_an_output_is_not_given_this_one(
+    artefact: Artefact, name: str
+) -> None:
+    wanted = {"name": "probabilities", "parameters": {name: 2}}
+    with pytest.raises(ProtocolError, match=f"output 'probabilities': the parameter '{name}'"):
+        ask(artefact, request(rows(1), outputs=[{"name": "prediction"}, wanted]))
+
+
 @pytest.mark.parametrize(
     "more", [{"parameters": {}}, {"parameters": {"timeout": 5, "x": "y", "z": [1]}}, {"id": None},
              {"parameters": None, "outputs": None}, {"model_name": "other", "unknown": {}}],

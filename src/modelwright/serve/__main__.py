@@ -37,6 +37,9 @@ def main() -> int:
     parser.add_argument("--max-body", type=int)
     parser.add_argument("--max-rows", type=int)
     parser.add_argument("--journal", help="folder or URL that answers are recorded in")
+    parser.add_argument(
+        "--access-log", action="store_true", help="a line of JSON a request, on standard error"
+    )
     parser.add_argument("--token-env", default="MODELWRIGHT_TOKEN")
     parser.add_argument("--quiet", action="store_true")
     parser.add_argument(
@@ -74,6 +77,8 @@ def _settings(given: argparse.Namespace) -> Settings:
         raise UsageError("Nothing to serve.", hint="Name a model folder with --artefact.")
     names = ("host", "port", "grpc_port", "metrics_port", "workers", "max_body", "max_rows")
     said = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
+    if given.access_log:
+        said["access_log"] = True
     if given.measured:
         said["breaker"] = Breaking(slower_than=math.inf)
     if given.journal is not None:

@@ -23,7 +23,7 @@ from modelwright.pack.artefact import MANIFEST
 CHECK = "as released"
 OPTIONS = {
     "journal.to": "--journal", "host": "--host", "port": "--port", "grpc_port": "--grpc-port",
-    "metrics_port": "--metrics-port", "workers": "--workers",
+    "metrics_port": "--metrics-port", "workers": "--workers", "access_log": "--access-log",
 }  # fmt: skip
 """Key of `serve:` -> option of `modelwright serve` that goes first."""
 _FOUND_BY = ("host", "port", "metrics_port", "tls")

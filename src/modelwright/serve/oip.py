@@ -20,7 +20,7 @@ from modelwright.serve import oip_heads
 from modelwright.serve.datatypes import Raw, Tensor
 from modelwright.serve.faults import not_json
 from modelwright.serve.messages import ProtocolError, Question, Response
-from modelwright.serve.outputs import output_metadata, outputs_json
+from modelwright.serve.outputs import check_parameters, output_metadata, outputs_json
 from modelwright.serve.tensors import (
     DATATYPE,
     MOST_ID,
@@ -252,6 +252,8 @@ def _outputs(schema: Schema, request: _Infer) -> tuple[tuple[str, ...], frozense
         binary = output_metadata(schema) if everything else ()
         return (), frozenset(output["name"] for output in binary)
     names = wanted_outputs(schema, [output.name for output in request.outputs])
+    for output in request.outputs:
+        check_parameters(output.name, output.parameters or ())
     return names, frozenset(
         output.name
         for output in request.outputs

@@ -14,7 +14,7 @@ from modelwright.pack.artefact import Answers
 from modelwright.serve.datatypes import DTYPE, Tensor, text_or_bytes
 from modelwright.serve.messages import ProtocolError, Question
 from modelwright.serve.oip import checked_id, wanted_outputs
-from modelwright.serve.outputs import given_outputs, output_bytes
+from modelwright.serve.outputs import check_parameters, given_outputs, output_bytes
 from modelwright.serve.protos import DecodeError, file_of, messages_of, new_pool
 from modelwright.serve.tensors import (
     Prepared,
@@ -177,7 +177,10 @@ def read_message(schema: Schema, request: Any, max_rows: int, key: str | None = 
     outputs: tuple[str, ...] = ()
     if request.outputs:
         kind = "ModelInferRequest.InferRequestedOutputTensor"
-        outputs = wanted_outputs(schema, [parsed(kind, data).name for data in request.outputs])
+        wanted = [parsed(kind, data) for data in request.outputs]
+        outputs = wanted_outputs(schema, [output.name for output in wanted])
+        for output in wanted:
+            check_parameters(output.name, output.parameters)
     identity = checked_id(request.id) or None
     return Question(feeds, rows, "infer", identity, outputs, key=caller)
 

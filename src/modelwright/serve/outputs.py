@@ -11,6 +11,7 @@ import msgspec
 from modelwright.core.intake import Array
 from modelwright.core.schema import Schema, Target
 from modelwright.pack.artefact import Answers
+from modelwright.serve.messages import ProtocolError
 
 LABEL_DATATYPE = {"string": "BYTES", "integer": "INT64", "boolean": "BOOL", "number": "FP64"}
 
@@ -35,6 +36,24 @@ class _Pieces(NamedTuple):
 
 
 _KNOWN: dict[int, _Known] = {}
+_OTHER_FORM = {
+    "classification": "ask for the output 'probabilities', which has all classes",
+    "shared_memory_region": "answers are in the response only; leave it out",
+}
+"""Triton's parameters of an output that would change its form: whoever asks would misread ours."""
+
+
+def check_parameters(output: str, names: Collection[str]) -> None:
+    """Refuse what would have to change the form of an output.
+
+    Raises:
+        ProtocolError: 400 with output and parameter.
+    """
+    for name, instead in _OTHER_FORM.items():
+        if name in names:
+            raise ProtocolError(
+                400, f"output {output[:80]!r}: the parameter {name!r} is not taken: {instead}."
+            )
 
 
 def _known(schema: Schema) -> _Known:

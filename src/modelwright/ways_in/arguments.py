@@ -146,6 +146,7 @@ class ServeArguments(ProjectArguments):
     metrics_port: int | None = _port(None, "Port for Prometheus, beside /metrics.")
     workers: int | None = _option(None, "Processes that answer.")
     journal: str | None = _option(None, "Folder or URL for the journal; also switches it on.")
+    access_log: bool | None = _option(None, "A line of JSON a request, on standard error.")
 
 
 class DashboardArguments(ProjectArguments):
