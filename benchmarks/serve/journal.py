@@ -3,19 +3,23 @@
     python benchmarks/serve/journal.py examples/income/runs/<id>/artefact [rounds | --own]
 
 Prints microseconds of CPU a request with 1, 8 and 64 callers: of the event loop's thread (what a
-request waits for) and of the process (the loop, the journal's thread, Parquet, zstd). Medians of
-rounds in turns, as the machine is shared. Then what the journal does by itself, step by step: with
-`--own` that alone.
+request waits for) and of the worker (the loop and the journal's thread; not the process that makes
+the files). Medians of rounds in turns, as the machine is shared. Then what the journal does by
+itself, step by step, in the worker and in the process: with `--own` that alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import os
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +33,10 @@ from modelwright.serve.access_log import access_log
 from modelwright.serve.app import App
 from modelwright.serve.dispatch import Models
 from modelwright.serve.http import HttpConnection
-from modelwright.serve.journal import Journal, Recorder, journal_of
+from modelwright.serve.journal import Journal, Recorder, described, journal_of
 from modelwright.serve.journal_chunk import Chunk
 from modelwright.serve.journal_segment import Segment
+from modelwright.serve.journal_wire import received, send
 from modelwright.serve.loading import Loader
 from modelwright.serve.metrics import Counts
 from modelwright.serve.pages import Pages
@@ -163,7 +168,8 @@ def print_line(callers: int, spent: dict[str, list[tuple[float, float]]]) -> Non
 def own_work(live: Any, asked: list[bytes]) -> None:
     """What the journal itself does, in this thread: microseconds a request, the best of 9 times.
 
-    On the loop a request is noted; in the thread it becomes columns, a table, and a file.
+    On the loop a request is noted; the thread tells the process, where it becomes columns, a table,
+    and a file.
     """
     rows = [live.reader.decode(one.split(b"\r\n\r\n", 1)[1])[0] for one in asked]
     for many in CALLERS:
@@ -172,9 +178,9 @@ def own_work(live: Any, asked: list[bytes]) -> None:
             some = [rows[(start + n) % len(rows)] for n in range(many)]
             runs.append(run(live.engine, live.reader.inputs(some), live.reader.whole))
         times = np.min([_noted(live, runs, many) for _ in range(9)], axis=0) / OWN * 1e6
-        loop, columns, table, file = times.round(2).tolist()
-        print(f"{many} rows a run: loop {loop}, columns {columns}, table {table}, file {file}, "
-              f"together {times.sum():.1f} us")  # fmt: skip
+        loop, thread, columns, table, file = times.round(2).tolist()
+        print(f"{many} rows a run: loop {loop}, thread {thread}; in the process columns {columns}, "
+              f"table {table}, file {file}; together {times.sum():.1f} us")  # fmt: skip
 
 
 def _noted(live: Any, runs: list[Any], many: int) -> list[float]:
@@ -187,12 +193,16 @@ def _noted(live: Any, runs: list[Any], many: int) -> list[float]:
             record = (f"{id(one)}-{start}", 1.0, 0.001, chunks[-1].base + start, 1)
             chunks[-1].records.append(record)
     at.append(time.thread_time())
-    segment = Segment(live)
+    told = io.BytesIO()
     for chunk in chunks:
         taken = chunk.take()
-        segment.take(taken, taken.numbers)
+        send(taken.message(1, taken.numbers, 0.0, ()), told)
     at.append(time.thread_time())
-    table = segment.table(pyarrow, 0.0)
+    segment = Segment(described(live, 1))
+    for message in messages(told.getvalue()):
+        segment.take(message)
+    at.append(time.thread_time())
+    table = segment.table(pyarrow)
     at.append(time.thread_time())
     words = [field.name for field in table.schema if "dictionary" in str(field.type)]
     pyarrow.parquet.write_table(
@@ -200,6 +210,15 @@ def _noted(live: Any, runs: list[Any], many: int) -> list[float]:
     )
     at.append(time.thread_time())
     return np.diff(at).tolist()
+
+
+def messages(data: bytes) -> Iterator[Any]:
+    """As the process reads them."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as pipe, ThreadPoolExecutor() as pool:
+        pool.submit(lambda: (pipe.write(data), pipe.close()))
+        yield from received(reading, 1.0)
+    os.close(reading)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from scipy import stats
+from scipy.signal import lfilter
 
 from evidences import evidence
 from modelwright.core.intake import Array
@@ -10,7 +13,7 @@ from modelwright.core.records import Finding
 from modelwright.core.spec_release import ReleaseSpec
 from modelwright.core.table import Table
 from modelwright.release.gates import judge, ruling
-from modelwright.release.recent import FEWEST, Recent, paired_in_time, recent_finding
+from modelwright.release.recent import FEWEST, Recent, error_in_time, paired_in_time, recent_finding
 
 
 def answers(y: Array, strength: float, rng: np.random.Generator) -> Array:
@@ -76,6 +79,18 @@ def test_rows_that_vary_together_in_time_count_as_such() -> None:
         found = paired_in_time("mae", y[order], a[order], b[order], confidence=0.9)
         width[name] = found.high - found.low
     assert width["in time"] > 2 * width["mixed"]
+
+
+@pytest.mark.parametrize("rows", [40, 150, 500])
+@pytest.mark.parametrize("stays", [0.0, 0.5, 0.8, 0.95])
+def test_however_much_neighbours_are_alike_the_error_is_known(rows: int, stays: float) -> None:
+    """A lead of nothing, of which each row tells nearly what the one before told."""
+    rng, times, held = np.random.default_rng(7), 1000, 0
+    for shocks in rng.normal(size=(times, rows + 200)):
+        lead = lfilter([1.0], [1.0, -stays], shocks)[200:]
+        error, freedom = error_in_time((lead - lead.mean()) / rows)
+        held += abs(lead.mean()) <= stats.t.ppf(0.95, freedom) * error
+    assert 0.87 - 0.025 <= held / times <= 0.93 + 0.025
 
 
 def test_a_handful_of_positive_rows_decides_nothing() -> None:

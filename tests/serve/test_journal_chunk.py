@@ -14,7 +14,6 @@ import modelwright as mw
 from modelwright.serve import journal_files
 from modelwright.serve.journal import Recorder
 from modelwright.serve.journal_chunk import ROWS, Chunk
-from modelwright.serve.journal_store import Folder
 from modelwright.serve.live import LiveModel
 from modelwright.serve.metrics import Counts
 from modelwright.serve.runs import Ran, run
@@ -52,7 +51,7 @@ def test_nothing_is_lost_or_mixed_up_while_the_thread_takes(
     """Runs of one to five rows, requests of one or two; every third of them is of another door."""
     monkeypatch.setattr("modelwright.serve.journal.EVERY", 0.0005)
     counts, rng, sent = Counts(), np.random.default_rng(0), dict[str, float]()
-    recorder = Recorder(Journaling(to=str(tmp_path), rows=500), Folder(tmp_path), counts)
+    recorder = Recorder(Journaling(to=str(tmp_path), rows=500), counts)
     for number in range(0, 3 * ROWS, 5):
         many = int(rng.integers(1, 6))
         one, start = ran(live, number, many), 0
@@ -84,11 +83,10 @@ def test_requests_of_a_run_may_be_taken_in_parts(live: LiveModel) -> None:
 
     def take() -> None:
         taken = chunk.take()
-        numbers = taken.tensor("numbers")
-        assert numbers is not None
-        for number in taken.numbers:
-            id, *_, row, _ = chunk.records[number]
-            found.append((id, float(numbers[row - taken.first].max())))
+        told = taken.message(1, taken.numbers, 0.0, ())
+        numbers = told.inputs["numbers"].array()
+        for id, row in zip(told.about.ids, told.first.array().tolist(), strict=True):
+            found.append((id, float(numbers[row].max())))
 
     assert chunk.keep(first)
     note(0)
@@ -110,7 +108,7 @@ def test_requests_of_a_run_may_be_taken_in_parts(live: LiveModel) -> None:
 def test_a_chunk_without_news_is_let_go_so_that_a_version_may_be_unloaded(
     live: LiveModel, tmp_path: Path
 ) -> None:
-    recorder = Recorder(Journaling(to=str(tmp_path)), Folder(tmp_path), Counts())
+    recorder = Recorder(Journaling(to=str(tmp_path)), Counts())
     recorder.ran(live, "r-1", time.perf_counter(), 0.001, ran(live, 0, 1), 0, 1, None)
     until(lambda: not recorder.waits and not recorder._open)
     recorder.ran(live, "r-2", time.perf_counter(), 0.001, ran(live, 1, 1), 0, 1, None)
@@ -122,7 +120,7 @@ def test_a_chunk_without_news_is_let_go_so_that_a_version_may_be_unloaded(
 def test_a_full_queue_drops_the_fast_way_as_well(live: LiveModel, tmp_path: Path) -> None:
     counts = Counts()
     room = 3 * (128 + len(live.schema.features))
-    recorder = Recorder(Journaling(to=str(tmp_path)), Folder(tmp_path), counts, room=room)
+    recorder = Recorder(Journaling(to=str(tmp_path)), counts, room=room)
     one = ran(live, 0, 1)
     for number in range(5000):
         recorder.ran(live, f"{number}", time.perf_counter(), 0.001, one, 0, 1, None)

@@ -1,9 +1,9 @@
 """Every answer on record: off the path of requests, and never in its way.
 
 The event loop copies what a run took and gave, and notes a line a request (`journal_chunk`); of
-the careful way it queues feeds and answers. A thread makes columns of them twice a second, and
-files once there are enough rows or time is up. When the queue is full entries are dropped and
-counted. A file appears whole or not at all, so a kill loses the open one only.
+the careful way it queues values and answers. Twice a second a thread tells all that to a process
+(`journal_process`), which makes columns and files of it. When the queue is full entries are dropped
+and counted. A file appears whole or not at all, so a kill of the process loses the open one only.
 """
 
 from __future__ import annotations
@@ -11,24 +11,27 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
-import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from operator import attrgetter
+from typing import Any, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 from modelwright.core.errors import MissingExtra
-from modelwright.serve.journal_chunk import Chunk
-from modelwright.serve.journal_out import Outlet
-from modelwright.serve.journal_segment import Entry, Extra, Segment
-from modelwright.serve.journal_store import Place, file_name, place_of
+from modelwright.serve.journal_chunk import Chunk, Unsure
+from modelwright.serve.journal_entries import Entry, are_alike, together
+from modelwright.serve.journal_pipe import Pipe
+from modelwright.serve.journal_store import place_of
+from modelwright.serve.journal_wire import Asked, Failures, Runs, Texts, Version
 from modelwright.serve.live import LiveModel
 from modelwright.serve.messages import Answered
 from modelwright.serve.metrics import Counts
+from modelwright.serve.rows import told_by
 from modelwright.serve.runs import Ran
 from modelwright.serve.settings import Journaling
-from modelwright.serve.unanswered import Unanswered, encoded
+from modelwright.serve.unanswered import Unanswered, failure
 
 ROOM = 4_000_000
 """Numbers that may wait, 32 MB; what comes after is dropped and counted."""
@@ -36,12 +39,10 @@ OVERHEAD = 128
 """What an entry takes up beside its features, in numbers."""
 EVERY = 0.5
 """Seconds between two looks at the queue: seldom, as a batch of many costs less a row."""
-BATCH = 2048
-"""Entries that become columns before the event loop has its turn; a chunk holds as many."""
+TOGETHER = 256
+"""Requests of the careful way in one message."""
 MOST_FAILED = 20_000
 """Requests without an answer that may wait."""
-LARGEST = 64 * 2**20
-"""Bytes of numbers that close a file of a wide table before its rows do."""
 END_SECONDS = 5.0
 _LOG = logging.getLogger("modelwright.serve")
 
@@ -106,7 +107,7 @@ def journal_of(settings: Journaling, counts: Counts) -> Journal:
     if not settings.to:
         return OFF
     check(settings)
-    return Recorder(settings, place_of(settings.to), counts)
+    return Recorder(settings, counts)
 
 
 def check(settings: Journaling) -> None:
@@ -144,34 +145,25 @@ class Recorder:
 
     Args:
         settings: see `core.spec_serve.JournalSpec`.
-        place: where the files go.
         counts: of the process.
         room: of the queue, in numbers.
     """
 
     is_on = True
 
-    def __init__(
-        self, settings: Journaling, place: Place, counts: Counts, *, room: int = ROOM
-    ) -> None:
-        import pyarrow
-        import pyarrow.parquet
-
-        self._arrow: Any = pyarrow
-        self._parquet: Any = pyarrow.parquet
+    def __init__(self, settings: Journaling, counts: Counts, *, room: int = ROOM) -> None:
         self._settings, self._room = settings, room
         self._chunks: deque[Chunk] = deque()
         self._open: dict[LiveModel, Chunk] = {}
         self._entries: deque[Entry] = deque()
         self._failed: deque[Unanswered] = deque()
-        self._failed_since = math.inf
         self._taken = self._done = 0  # each is written by one thread only, so nothing is locked
-        self._widths: dict[int, int] = {}
-        self._segments: dict[int, Segment] = {}
+        self._widths: WeakKeyDictionary[LiveModel, int] = WeakKeyDictionary()
+        self._versions: WeakKeyDictionary[LiveModel, _Version] = WeakKeyDictionary()
+        self._begun = self._numbered = 0
         self._full = counts.counter("modelwright_journal_dropped_total", "queue")
         self._lost = counts.counter("modelwright_journal_dropped_total", "write")
-        written = counts.counter("modelwright_journal_rows_total")
-        self._out = Outlet(settings, place, written, self._lost)
+        self._pipe = Pipe(settings, counts.counter("modelwright_journal_rows_total"), self._lost)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="journal", daemon=True)
         self._thread.start()
@@ -207,9 +199,11 @@ class Recorder:
             self._full[0] += count
             return
         self._taken += weight
-        extra = Extra(found.answers, found.arm, found.fallback, found.cached)
-        feeds = found.question.feeds
-        self._entries.append((live, count, id, received + seconds, seconds, feeds, extra))
+        flags = found.arm, found.fallback, found.cached
+        self._entries.append(
+            (live, weight, count, id, received + seconds, seconds, flags, found.question.feeds,
+             found.answers)
+        )  # fmt: skip
 
     def unanswered(self, found: Unanswered) -> None:
         """See `Journal`."""
@@ -224,9 +218,9 @@ class Recorder:
         self._thread.join(END_SECONDS)
 
     def _width(self, live: LiveModel) -> int:
-        width = self._widths.get(id(live))
+        width = self._widths.get(live)
         if width is None:
-            width = self._widths[id(live)] = len(live.schema.features)
+            width = self._widths[live] = len(live.schema.features)
         return width
 
     @property
@@ -237,20 +231,22 @@ class Recorder:
     # All that follows runs in the thread.
 
     def _go_on(self) -> None:
+        self._pipe.begin()
         while not self._ending.wait(EVERY):
-            self._look(time.perf_counter())
-        self._look(math.inf)
+            self._look()
+        ends = time.perf_counter() + END_SECONDS
+        self._look()
+        self._pipe.end(ends - time.perf_counter())
 
-    def _look(self, now: float) -> None:
+    def _look(self) -> None:
+        self._pipe.listen()
+        self._pipe.begin()
+        if self._pipe.begun != self._begun:  # that process knows no version yet
+            self._begun = self._pipe.begun
+            self._versions.clear()
         self._take_chunks()
         self._take_entries()
-        for key, segment in list(self._segments.items()):
-            if now - segment.began >= self._settings.every:
-                self._finish(key)
-        self._finish_failed(now)
-        self._out.write(now, last=now == math.inf)
-        if now < math.inf:
-            self._out.sweep(now)
+        self._take_failed()
 
     def _take_chunks(self) -> None:
         """What the fast way noted since the last look; a chunk without news is not kept open."""
@@ -266,79 +262,85 @@ class Recorder:
             if self._settings.sample < 1.0:
                 kept = [number for number in kept if self._is_kept(chunk.records[number][0])]
             if kept:
-                self._into(chunk.live, rows, Segment.take, taken, kept)
+                version = self._version(chunk.live)
+                counted = sum([chunk.records[number][4] for number in kept])
+                self._ship(
+                    counted, taken.message, version.number, kept, unix_offset(), version.unsure
+                )
             self._done += OVERHEAD * len(taken.numbers) + rows * chunk.width
             del chunk, taken
-            time.sleep(0)
 
     def _take_entries(self) -> None:
-        """What the careful way queued."""
+        """What the careful way queued, neighbours that are alike in one message."""
         while self._entries:
-            entry = self._entries.popleft()
-            live, rows = entry[0], entry[1]
-            if self._is_kept(entry[2]):
-                self._into(live, rows, Segment.add, entry)
-            self._done += OVERHEAD + rows * self._width(live)
-            if not len(self._entries) % BATCH:
-                time.sleep(0)
+            alike = [self._entries.popleft()]
+            while self._entries and len(alike) < TOGETHER and are_alike(self._entries[0], alike[0]):
+                alike.append(self._entries.popleft())
+            kept = [entry for entry in alike if self._is_kept(entry[3])]
+            if kept:
+                rows, version = sum(entry[2] for entry in kept), self._version(kept[0][0])
+                self._ship(rows, together, version.number, kept, unix_offset())
+            self._done += sum(entry[1] for entry in alike)
+
+    def _take_failed(self) -> None:
+        found = [self._failed.popleft() for _ in range(len(self._failed))]
+        offset = unix_offset()
+        kept = [failure(one, offset) for one in found if self._is_kept(one.id)]
+        if kept:
+            self._pipe.send(Failures(kept), 0)
 
     def _is_kept(self, id: str) -> bool:
         return is_sampled(id, self._settings.sample)
 
-    def _into(self, live: LiveModel, rows: int, add: Callable[..., None], *what: Any) -> None:
-        """Add to the open file of a version; a fault is counted and logged."""
-        key = id(live)
+    def _version(self, live: LiveModel) -> _Version:
+        """What the process calls a version; it is told of it before the first answer."""
+        found = self._versions.get(live)
+        if found is None:
+            self._numbered += 1
+            found = self._versions[live] = _Version.of(live, self._numbered)
+            self._pipe.send(described(live, found.number), 0)
+        return found
+
+    def _ship(self, rows: int, make: Callable[..., Runs | Asked], *what: Any) -> None:
+        """Tell the process of answers; a fault is counted and logged."""
         try:
-            segment = self._segments.get(key)
-            if segment is None:
-                segment = self._segments[key] = Segment(live)
-            add(segment, *what)
+            message = make(*what)
         except Exception:  # noqa: BLE001  counted and logged; the thread goes on
             self._lost[0] += rows
             _LOG.exception("the journal lost answers")
             return
-        wide = segment.rows * self._width(live) * 8 >= LARGEST
-        if segment.rows >= self._settings.rows or wide:
-            self._finish(key)
+        self._pipe.send(message, rows)
 
-    def _finish(self, key: int) -> None:
-        """Close a file; it is written now, or tried again."""
-        segment = self._segments.pop(key)
-        try:
-            offset = time.time() - time.perf_counter()
-            table = segment.table(self._arrow, offset)
-            sink = self._arrow.BufferOutputStream()
-            words = [field.name for field in table.schema if "dictionary" in str(field.type)]
-            self._parquet.write_table(
-                table, sink, compression="zstd", use_dictionary=words, write_statistics=["time"]
-            )
-            live, (begin, end) = segment.live, segment.span(offset)
-            out = self._out
-            name = file_name(live.model, live.version, begin, end, out.token, out.number)
-            data = sink.getvalue().to_pybytes()
-        except Exception:  # noqa: BLE001  counted and logged; the thread goes on
-            self._lost[0] += segment.rows
-            _LOG.exception("the journal lost a file")
-            return
-        out.put(name, data, segment.rows)
-        out.write(time.perf_counter())
 
-    def _finish_failed(self, now: float) -> None:
-        """Close the file of what nobody answered, once it is time."""
-        if self._failed and self._failed_since == math.inf:
-            self._failed_since = self._failed[0].ended
-        if now - self._failed_since < self._settings.every and len(self._failed) < BATCH:
-            return
-        found = [self._failed.popleft() for _ in range(len(self._failed))]
-        self._failed_since = math.inf
-        found = [one for one in found if is_sampled(one.id, self._settings.sample)]
-        offset = time.time() - time.perf_counter()
-        for model in {one.live.model for one in found}:
-            own = [one for one in found if one.live.model == model]
-            try:
-                name, data = encoded(own, offset, self._out.token, self._out.number)
-            except Exception:  # noqa: BLE001  counted and logged; the thread goes on
-                self._lost[0] += len(own)
-                _LOG.exception("the journal lost requests that nobody answered")
-                continue
-            self._out.put(name, data, 0)
+class _Version(NamedTuple):
+    """What the thread knows of a version: its number, and columns that its arrays may not tell."""
+
+    number: int
+    unsure: tuple[Unsure, ...]
+
+    @classmethod
+    def of(cls, live: LiveModel, number: int) -> _Version:
+        """Of one that has no number yet."""
+        cut, told = live.engine.cut, told_by(live.engine)
+        coded = {one.column for found in cut.lookups.values() for one in found} if cut else set()
+        return cls(number, tuple(
+            (column, attrgetter(live.reader.place[column.name]))
+            for column in live.schema.features
+            if not column.private and (column.name in coded or column.name not in told)
+        ))  # fmt: skip
+
+
+def described(live: LiveModel, number: int) -> Version:
+    """A version, as its journal's process is told of it."""
+    cut = live.engine.cut
+    lookups = {} if cut is None else {
+        tensor: tuple(Texts(one.column, one.rows, one.unknown) for one in found)
+        for tensor, found in cut.lookups.items()
+    }  # fmt: skip
+    groups = {tensor: tuple(names) for tensor, names in live.engine.groups.items()}
+    return Version(number, live.model, live.version, live.digest, live.schema, groups, lookups)
+
+
+def unix_offset() -> float:
+    """Unix time less `time.perf_counter()`."""
+    return time.time() - time.perf_counter()

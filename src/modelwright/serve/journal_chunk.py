@@ -9,12 +9,16 @@ a lock: what is noted is never changed, and each count is raised after what it c
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from modelwright.core.intake import Array
+from modelwright.core.intake import Array, column_feed
+from modelwright.core.schema import Column
 from modelwright.pack.artefact import Answers
+from modelwright.serve.journal_wire import About, Block, Runs
+from modelwright.serve.journal_words import LONGEST
 from modelwright.serve.live import LiveModel
 from modelwright.serve.runs import Ran
 
@@ -24,6 +28,8 @@ OUTPUTS = ("values", "low", "high", "codes", "probabilities")
 Record = tuple[str, float, float, int, int]
 """A request: id, `time.perf_counter()` of its answer, seconds that it took, its first row in the
 chunk, and how many it had."""
+Unsure = tuple[Column, Callable[[Any], Any]]
+"""A column that a run's arrays may not tell, and what finds its value in a typed row."""
 
 
 class Kept:
@@ -37,13 +43,12 @@ class Kept:
         self._parts: list[Any] = []
         self.add = self._parts.append
 
-    def joined(self, begin: int, end: int) -> Array:
+    def joined(self, begin: int, end: int) -> Block:
         """Rows of the runs from `begin` to before `end`."""
         parts = self._parts[begin:end]
         if self.is_text:
-            return np.concatenate(parts)
-        found: Array = np.frombuffer(b"".join(parts), self._dtype)
-        return found.reshape(-1, *self._shape)
+            return Block.joined(parts)
+        return Block(self._dtype.str, self._shape, b"".join(parts))
 
 
 class Chunk:
@@ -109,29 +114,63 @@ class Chunk:
         return Taken(self, range(begin, self.taken), (since, runs), first)
 
 
-class Taken:
+class Taken(NamedTuple):
     """Some requests of a chunk.
 
     Attributes:
         numbers: of their records.
-        first: row of the chunk with which its arrays begin.
+        runs: the first of those that they are of, and the one after the last.
+        first: row of the chunk with which these begin.
     """
 
-    def __init__(self, chunk: Chunk, numbers: range, runs: tuple[int, int], first: int) -> None:
-        self.chunk, self.numbers, self.first = chunk, numbers, first
-        self._runs = runs
-        self._inputs: dict[str, Array | None] = {}
+    chunk: Chunk
+    numbers: range
+    runs: tuple[int, int]
+    first: int
 
-    def tensor(self, name: str) -> Array | None:
-        """What the graph took; None where it takes no such thing."""
-        if name not in self._inputs:
-            kept = self.chunk.inputs.get(name)
-            self._inputs[name] = None if kept is None else kept.joined(*self._runs)
-        return self._inputs[name]
+    def message(
+        self, version: int, numbers: Sequence[int], offset: float, unsure: Sequence[Unsure]
+    ) -> Runs:
+        """Those of these requests that are recorded, as the journal's process is told of them.
 
-    def outputs(self) -> dict[str, Array]:
-        """What it gave."""
-        return {name: kept.joined(*self._runs) for name, kept in self.chunk.outputs.items()}
+        Args:
+            version: its number.
+            numbers: of their records; at least one.
+            offset: Unix time less `time.perf_counter()`.
+            unsure: columns that the arrays may not tell.
+        """
+        chunk = self.chunk
+        records = [chunk.records[number] for number in numbers]
+        ids, ended, seconds, firsts, counts = zip(*records, strict=True)
+        tellers, rows = list[int](), list[Any]()
+        if chunk.given:
+            for place, number in enumerate(numbers):
+                given = chunk.given.get(number)
+                if given is not None:
+                    tellers.append(place)
+                    rows += given
+        return Runs(
+            version,
+            about(ids, counts, np.array(ended) + offset, seconds),
+            Block.of(np.array(firsts, np.int64) - self.first),
+            {name: kept.joined(*self.runs) for name, kept in chunk.inputs.items()},
+            {name: kept.joined(*self.runs) for name, kept in chunk.outputs.items()},
+            {column.name: Block.of(column_feed(column, list(map(get, rows)), []))
+             for column, get in unsure} if rows else {},
+            tellers,
+        )  # fmt: skip
+
+
+def about(
+    ids: Sequence[str], counts: Sequence[int], ended: Array, seconds: Sequence[float]
+) -> About:
+    """The same of each request, for a message."""
+    if max(map(len, ids)) > LONGEST:
+        ids = [id[:LONGEST] for id in ids]
+    return About(
+        list(ids), Block.of(np.array(counts, np.int64)), Block.of(ended),
+        Block.of(np.array(seconds, float)),
+    )  # fmt: skip
 
 
 def answered(answers: Answers) -> dict[str, Array]:

@@ -8,11 +8,14 @@ import secrets
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from modelwright.serve import unanswered
 from modelwright.serve.journal_store import Place, sweep
-from modelwright.serve.metrics import Cell
 from modelwright.serve.settings import Journaling
+
+if TYPE_CHECKING:
+    from modelwright.serve.metrics import Cell
 
 SWEEP_SECONDS = 60.0
 RETRY_SECONDS = 5.0
@@ -31,7 +34,7 @@ class Unwritten:
 
 
 class Outlet:
-    """Where files go; only the journal's thread uses it.
+    """Where files go; only the journal's process uses it.
 
     Args:
         settings: how long they stay.

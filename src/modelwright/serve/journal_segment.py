@@ -1,25 +1,22 @@
 """The open file of a journal: answers of one version, kept as columns until they are written.
 
-Everything here runs in the journal's thread. What the graph took and gave is used as it is: a
-column is one of a chunk's arrays, and texts are the graph's codes with another meaning.
+Everything here runs in the journal's process. What the graph took and gave is used as it is: a
+column is one of a message's arrays, and texts are the graph's codes with another meaning.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
-from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from modelwright.core.intake import Array, column_feed
+from modelwright.core.intake import Array
 from modelwright.core.schema import MISSING_TIME, Column
-from modelwright.pack.artefact import Answers
-from modelwright.serve.engine import Engine
-from modelwright.serve.journal_chunk import Taken, answered
-from modelwright.serve.journal_words import LONGEST, LOOK, TextOf, Words
-from modelwright.serve.live import LiveModel
+from modelwright.serve.journal_wire import About, Asked, Block, Runs, Version
+from modelwright.serve.journal_words import LOOK, TextOf, Words
 
 FORMAT = 1
 FEATURE = "f_"
@@ -27,26 +24,6 @@ FEATURE = "f_"
 PROBABILITY = "p_"
 SHADOW = "shadow"
 """Arm of an answer that no caller got; who counts answers leaves it out."""
-
-
-class Extra(NamedTuple):
-    """What an answer has beside its rows, where it was not a part of the champion's usual run.
-
-    Attributes:
-        answers: its own.
-        arm, fallback, cached: see `messages.Answered`.
-    """
-
-    answers: Answers
-    arm: str
-    fallback: str
-    cached: bool
-
-
-Entry = tuple[LiveModel, int, str, float, float, Any, Extra]
-"""One answered request of the careful way, as the event loop hands it over: the version; how many
-rows it had; its id; `time.perf_counter()` of the answer; seconds that it took; its feeds; then an
-`Extra`. A tuple: an object with names takes four times as long to make."""
 USUAL = ("champion", "", False)
 
 
@@ -54,69 +31,52 @@ class Segment:
     """Columns of one version that grow.
 
     Args:
-        live: the version.
+        version: whose answers these are.
 
     Attributes:
         rows: so far.
-        began: `time.perf_counter()` of the first answer.
+        began: `time.perf_counter()` when the first answers came.
     """
 
-    def __init__(self, live: LiveModel) -> None:
-        self.live = live
+    def __init__(self, version: Version) -> None:
+        self.version = version
         self.rows = 0
         self.began = 0.0
-        self._features = [c for c in live.schema.features if not c.private]
-        self._place = live.reader.place
+        self._features = version.features
         self._words = {
             c.name: Words(c.levels) for c in self._features if c.kind in ("category", "list")
         }
         self._parts: dict[str, list[Array]] = {c.name: [] for c in self._features}
         self._outputs: dict[str, list[Array]] = {}
         self._ids: list[str] = []
-        self._counts: list[int] = []
-        self._ended: list[float] = []
-        self._seconds: list[float] = []
+        self._counts: list[Array] = []
+        self._ended: list[Array] = []
+        self._seconds: list[Array] = []
         self._flags: list[tuple[tuple[str, str, bool], int]] = []  # of so many rows in a row
-        self._read = self._readers(live.engine)
+        self._read = self._readers()
 
-    def add(self, entry: Entry) -> None:
-        """Take a request of the careful way, by its own feeds."""
-        _, count, id, ended, seconds, feeds, extra = entry
-        parts = {}
-        for column in self._features:
-            values = feeds[column.name]
-            words = self._words.get(column.name)
-            parts[column.name] = (
-                np.array(values) if words is None else words.numbers(values.tolist())
-            )
-        self._commit(parts, answered(extra.answers))
-        self._add_about((id,), (count,), (ended,), (seconds,), extra[1:])
+    def add(self, asked: Asked) -> None:
+        """Take requests of the careful way, by their own values."""
+        parts = {c.name: self._said(c.name, asked.feeds[c.name]) for c in self._features}
+        self._commit(parts, {name: block.array() for name, block in asked.outputs.items()})
+        self._add_about(asked.about, (asked.arm, asked.fallback, asked.cached))
 
-    def take(self, taken: Taken, numbers: Sequence[int]) -> None:
-        """Take requests of the fast way: rows of their runs.
-
-        Args:
-            taken: some requests of a chunk.
-            numbers: which of their records; at least one.
-        """
-        chunk = taken.chunk
-        records = [chunk.records[number] for number in numbers]
-        ids, ended, seconds, firsts, counted = zip(*records, strict=True)
-        given = [chunk.given.get(number) for number in numbers] if chunk.given else ()
-        counts = np.array(counted)
+    def take(self, runs: Runs) -> None:
+        """Take requests of the fast way: rows of their runs."""
+        counts = runs.about.counts.array()
         within = _within(counts)
-        rows = _Rows(taken, np.repeat(np.array(firsts) - taken.first, counts) + within)
+        rows = _Rows(runs, np.repeat(runs.first.array(), counts) + within)
         parts = {}
         for column in self._features:
             found = self._read[column.name](rows)
             if found is None:
-                found = self._from_rows(column, [row for rows in given for row in rows or ()])
+                found = self._said(column.name, runs.told[column.name])
             elif found.dtype == np.int32:
-                self._look(column, found, given, counts, within)
+                self._look(column.name, found, runs, counts, within)
             parts[column.name] = found
-        outputs = {name: rows.of(values) for name, values in taken.outputs().items()}
+        outputs = {name: rows.of(block.array()) for name, block in runs.outputs.items()}
         self._commit(parts, outputs)
-        self._add_about(ids, counted, ended, seconds, USUAL)
+        self._add_about(runs.about, USUAL)
 
     def _commit(self, parts: dict[str, Array], outputs: dict[str, Array]) -> None:
         """Take whole rows only: a fault before leaves all columns as long as they were."""
@@ -125,37 +85,28 @@ class Segment:
         for name, part in outputs.items():
             self._outputs.setdefault(name, []).append(part)
 
-    def _add_about(
-        self,
-        ids: Sequence[str],
-        counts: Sequence[int],
-        ended: Sequence[float],
-        seconds: Sequence[float],
-        flags: tuple[str, str, bool],
-    ) -> None:
+    def _add_about(self, about: About, flags: tuple[str, str, bool]) -> None:
         if not self._ids:
-            self.began = ended[0]
-        if max(map(len, ids)) > LONGEST:
-            ids = [id[:LONGEST] for id in ids]
-        rows = sum(counts)
-        self._ids += ids
-        self._counts += counts
-        self._ended += ended
-        self._seconds += seconds
+            self.began = time.perf_counter()
+        counts = about.counts.array()
+        rows = int(counts.sum())
+        self._ids += about.ids
+        self._counts.append(counts)
+        self._ended.append(about.ended.array())
+        self._seconds.append(about.seconds.array())
         self._flags.append((flags, rows))
         self.rows += rows
 
-    def _readers(self, engine: Engine) -> dict[str, Callable[[_Rows], Array | None]]:
+    def _readers(self) -> dict[str, Callable[[_Rows], Array | None]]:
         """How each feature is found in the arrays of a run; None: only in the request."""
         found: dict[str, Callable[[_Rows], Array | None]] = {}
-        lookups = engine.cut.lookups if engine.cut is not None else {}
-        for tensor, columns in lookups.items():
+        for tensor, columns in self.version.lookups.items():
             for place, lookup in enumerate(columns):
                 words = self._words.get(lookup.column)
                 if words is not None:
                     meaning = TextOf(words, lookup.rows, lookup.unknown)
                     found[lookup.column] = _coded(tensor, place, meaning)
-        for tensor, names in engine.groups.items():
+        for tensor, names in self.version.groups.items():
             for place, name in enumerate(names):
                 if name in self._words:
                     found.setdefault(name, _texts(tensor, place, self._words[name]))
@@ -163,64 +114,61 @@ class Segment:
                     found.setdefault(name, _values(tensor, place))
         return {c.name: found.get(c.name, _nowhere) for c in self._features}
 
-    def _look(
-        self, column: Column, numbers: Array, given: Sequence[Any], counts: Array, within: Array
-    ) -> None:
+    def _said(self, column: str, block: Block) -> Array:
+        """Values as requests had them."""
+        words = self._words.get(column)
+        return block.array() if words is None else words.numbers(block.array().tolist())
+
+    def _look(self, column: str, numbers: Array, runs: Runs, counts: Array, within: Array) -> None:
         """Replace what a code does not tell by the text of the request."""
         if int(numbers.min()) != LOOK:
             return
         unclear = np.flatnonzero(numbers == LOOK)
-        owner = np.repeat(np.arange(len(counts)), counts)[unclear].tolist()
-        places = within[unclear].tolist()
-        rows = [given[one][at] for one, at in zip(owner, places, strict=True)]
-        numbers[unclear] = self._from_rows(column, rows)
-
-    def _from_rows(self, column: Column, rows: list[Any]) -> Array:
-        given = list(map(attrgetter(self._place[column.name]), rows))
-        values = column_feed(column, given, [])
-        words = self._words.get(column.name)
-        return values if words is None else words.numbers(values.tolist())
+        told = self._said(column, runs.told[column])
+        tellers = np.array(runs.tellers)
+        before = np.zeros(len(counts), np.int64)  # rows that were told of, before those of each
+        before[tellers] = np.cumsum(counts[tellers]) - counts[tellers]
+        owner = np.repeat(np.arange(len(counts)), counts)[unclear]
+        numbers[unclear] = told[before[owner] + within[unclear]]
 
     # Once a file.
 
-    def table(self, pa: Any, offset: float) -> Any:
-        """Everything as a `pyarrow.Table`.
-
-        Args:
-            pa: the module.
-            offset: Unix time less `time.perf_counter()`.
-        """
-        counts = np.array(self._counts)
-        ended = np.repeat(np.array(self._ended) + offset, counts)
+    def table(self, pa: Any) -> Any:
+        """Everything as a `pyarrow.Table`; `pa` is the module."""
+        counts = np.concatenate(self._counts)
+        ended = np.repeat(np.concatenate(self._ended), counts)
         kinds, rows = zip(*self._flags, strict=True)
         arms, fallbacks, cached = zip(*kinds, strict=True)
         columns: dict[str, Any] = {
             "request_id": _repeated(pa, self._ids, counts),
             "row": pa.array(_within(counts).astype(np.int32)),
             "time": pa.array((ended * 1e6).astype(np.int64)).cast(pa.timestamp("us", tz="UTC")),
-            "model": _constant(pa, self.live.model, self.rows),
-            "version": _constant(pa, self.live.version, self.rows),
+            "model": _constant(pa, self.version.model, self.rows),
+            "version": _constant(pa, self.version.version, self.rows),
             "arm": _few(pa, arms, rows),
             "fallback": _few(pa, fallbacks, rows),
             "cached": pa.array(np.repeat(np.array(cached, bool), rows)),
-            "ms": pa.array(np.repeat(np.array(self._seconds) * 1e3, counts).astype(np.float32)),
+            "ms": pa.array(
+                np.repeat(np.concatenate(self._seconds) * 1e3, counts).astype(np.float32)
+            ),
         }
         columns |= self._answered(pa)
         for column in self._features:
             columns[FEATURE + column.name] = self._feature(pa, column)
         about = {
-            "format": FORMAT, "model": self.live.model, "version": self.live.version,
-            "digest": self.live.digest,
+            "format": FORMAT, "model": self.version.model, "version": self.version.version,
+            "digest": self.version.digest,
         }  # fmt: skip
         return pa.table(columns).replace_schema_metadata({"modelwright": json.dumps(about)})
 
-    def span(self, offset: float) -> tuple[float, float]:
+    def span(self) -> tuple[float, float]:
         """Unix times of the first and the last answer."""
-        return min(self._ended) + offset, max(self._ended) + offset
+        ended = np.concatenate(self._ended)
+        return float(ended.min()), float(ended.max())
 
     def _answered(self, pa: Any) -> dict[str, Any]:
         joined = {name: np.concatenate(parts) for name, parts in self._outputs.items()}
-        target = self.live.schema.target
+        target = self.version.schema.target
         if "values" in joined:
             found = {"prediction": pa.array(joined["values"]), "score": pa.array(joined["values"])}
             for name in ("low", "high"):
@@ -257,25 +205,25 @@ class Segment:
 
 
 class _Rows:
-    """Those rows of taken runs that are wanted."""
+    """Those rows of a message's arrays that are its requests'."""
 
-    def __init__(self, taken: Taken, index: Array) -> None:
-        self._taken = taken
+    def __init__(self, runs: Runs, index: Array) -> None:
+        self._runs = runs
         start, stop = int(index[0]), int(index[0]) + len(index)
         follows = bool((index == np.arange(start, stop)).all())
         self._index: slice | Array = slice(start, stop) if follows else index
         self._found: dict[str, Array | None] = {}
 
     def of(self, values: Array) -> Array:
-        """The wanted rows of an array of the runs."""
+        """The wanted rows of an array."""
         found: Array = values[self._index]
         return found
 
     def tensor(self, name: str) -> Array | None:
-        """The same by its name; None where the graph does not take it."""
+        """The same of what the graph took; None where it takes no such thing."""
         if name not in self._found:
-            values = self._taken.tensor(name)
-            self._found[name] = None if values is None else self.of(values)
+            block = self._runs.inputs.get(name)
+            self._found[name] = None if block is None else self.of(block.array())
         return self._found[name]
 
 

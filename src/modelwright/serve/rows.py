@@ -8,7 +8,7 @@ be faster, never different.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter, itemgetter
 from types import GenericAlias
 from typing import Any
@@ -173,7 +173,7 @@ class RowReader:
         )
         self._odd = OddValues(Schema(slow_columns, schema.target), self)
         self._odds: dict[tuple[str, str], int] = {}
-        self.whole = self._tells_all = _tells_all(engine, by_name)
+        self.whole = self._tells_all = told_by(engine) >= by_name.keys()
 
     @property
     def odds(self) -> dict[tuple[str, str], int]:
@@ -340,8 +340,9 @@ def _decoders(
     return one, many, within
 
 
-def _tells_all(engine: Engine, columns: Mapping[str, Column]) -> bool:
-    """Whether a graph's arrays tell all that rows said, but for texts that training never saw."""
+def told_by(engine: Engine) -> set[str]:
+    """Columns of which a graph's arrays tell all, but for texts that training never saw."""
+    columns = {column.name: column for column in engine.schema.features}
     told: set[str] = set()
     looked_up: set[str] = set()
     for tensor, lookups in (engine.cut.lookups if engine.cut else {}).items():
@@ -354,7 +355,7 @@ def _tells_all(engine: Engine, columns: Mapping[str, Column]) -> bool:
     for tensor, names in engine.groups.items():
         if tensor in engine.takes:
             told |= set(names) - looked_up
-    return told >= columns.keys()
+    return told
 
 
 def _has_range(column: Column) -> bool:

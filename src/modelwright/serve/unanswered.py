@@ -10,16 +10,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from modelwright.core.intake import Feeds
 from modelwright.serve.journal_segment import strings
 from modelwright.serve.journal_store import Place, file_name
+from modelwright.serve.journal_wire import Failure
 from modelwright.serve.journal_words import LONGEST
 from modelwright.serve.labels import arrow
-from modelwright.serve.live import LiveModel
+
+if TYPE_CHECKING:
+    from modelwright.serve.live import LiveModel
 
 FOLDER = ".unanswered"
 _NAME = re.compile(r"/(\d{13})-(\d{13})-[0-9a-f]{12}-\d+\.unanswered\.parquet$")
@@ -44,31 +47,42 @@ class Unanswered(NamedTuple):
     feeds: Feeds
 
 
-def encoded(
-    found: Sequence[Unanswered], offset: float, token: str, number: int
-) -> tuple[str, bytes]:
+def failure(one: Unanswered, offset: float) -> Failure:
+    """It, as the journal's process is told of it.
+
+    Args:
+        one: the request.
+        offset: Unix time less `time.perf_counter()`.
+    """
+    live = one.live
+    return Failure(
+        live.model, live.version, one.arm, one.id[:LONGEST], one.ended + offset, one.status,
+        json.dumps(_first(one)),
+    )  # fmt: skip
+
+
+def encoded(found: Sequence[Failure], token: str, number: int) -> tuple[str, bytes]:
     """(name, bytes) of a file.
 
     Args:
         found: of one model; not empty.
-        offset: Unix time less `time.perf_counter()`.
         token, number: see `journal_store.file_name`.
     """
     pa, parquet = arrow()
-    times = np.array([one.ended for one in found]) + offset
+    times = np.array([one.ended for one in found])
     table = pa.table({
-        "request_id": strings(pa, [one.id[:LONGEST] for one in found]),
+        "request_id": strings(pa, [one.id for one in found]),
         "time": pa.array((times * 1e6).astype(np.int64)).cast(pa.timestamp("us", tz="UTC")),
-        "version": pa.array([one.live.version for one in found]),
+        "version": pa.array([one.version for one in found]),
         "arm": pa.array([one.arm for one in found]),
         "status": pa.array([one.status for one in found], pa.int32()),
-        "features": strings(pa, [json.dumps(_first(one)) for one in found]),
+        "features": strings(pa, [one.features for one in found]),
     })  # fmt: skip
     sink = pa.BufferOutputStream()
     parquet.write_table(table, sink, compression="zstd")
     begin, end = float(times.min()), float(times.max())
-    live = found[0].live
-    name = file_name(live.model, live.version, begin, end, token, number)
+    first = found[0]
+    name = file_name(first.model, first.version, begin, end, token, number)
     name = f"{FOLDER}/{name.removesuffix('.parquet')}.unanswered.parquet"
     return name, sink.getvalue().to_pybytes()
 

@@ -1,0 +1,56 @@
+"""Answers of the careful way, each with its own values, on their way to the journal's process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from modelwright.core.intake import Feeds
+from modelwright.core.schema import Column
+from modelwright.pack.artefact import Answers
+from modelwright.serve.dense import Dense
+from modelwright.serve.journal_chunk import about, answered
+from modelwright.serve.journal_wire import Asked, Block, Blocks
+from modelwright.serve.live import LiveModel
+
+Entry = tuple[LiveModel, int, int, str, float, float, tuple[str, str, bool], Feeds, Answers]
+"""One answered request, as the event loop hands it over: the version; what it takes up in the
+queue; how many rows it had; its id; `time.perf_counter()` of the answer; seconds that it took; arm,
+fallback and cached of `messages.Answered`; its feeds; its answers. A tuple: an object with names
+takes four times as long to make."""
+
+
+def are_alike(one: Entry, other: Entry) -> bool:
+    """Whether both may be told of in one message."""
+    return one[0] is other[0] and one[6] == other[6]
+
+
+def together(version: int, entries: Sequence[Entry], offset: float) -> Asked:
+    """Entries that are alike, in one message.
+
+    Args:
+        version: its number.
+        entries: at least one.
+        offset: Unix time less `time.perf_counter()`.
+
+    Raises:
+        KeyError: a column that the version reads is not among the values of a request.
+    """
+    lives, _, counts, ids, ended, seconds, flags, feeds, answers = zip(*entries, strict=True)
+    features = [column for column in lives[0].schema.features if not column.private]
+    outputs = [answered(one) for one in answers]
+    return Asked(
+        version,
+        about(ids, counts, np.array(ended) + offset, seconds),
+        _columns(features, feeds),
+        {name: Block.joined([one[name] for one in outputs]) for name in outputs[0]},
+        *flags[0],
+    )
+
+
+def _columns(features: Sequence[Column], feeds: Sequence[Feeds]) -> Blocks:
+    if all(isinstance(one, Dense) for one in feeds):
+        matrix = np.concatenate([one.matrix for one in feeds if isinstance(one, Dense)])
+        feeds = [Dense(feeds[0].names, matrix)] if isinstance(feeds[0], Dense) else feeds
+    return {column.name: Block.joined([one[column.name] for one in feeds]) for column in features}

@@ -1,0 +1,132 @@
+"""A worker's end of the pipe to the process that writes its journal."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import time
+
+import msgspec
+
+from modelwright.serve.journal_wire import Begin, Message, Tally, send
+from modelwright.serve.metrics import Cell
+from modelwright.serve.settings import Journaling
+
+COMMAND = (sys.executable, "-m", "modelwright.serve.journal_process")
+AGAIN_SECONDS = 1.0
+"""A process that ended is started again, but not more often than this."""
+_LOG = logging.getLogger("modelwright.serve")
+
+
+class Pipe:
+    """Starts the process, tells it messages, and counts what became of them.
+
+    Only the journal's thread uses it.
+
+    Args:
+        settings: what the process begins with.
+        written, lost: counters of rows.
+
+    Attributes:
+        begun: how many processes were started; each knows only what itself was told.
+    """
+
+    def __init__(self, settings: Journaling, written: Cell, lost: Cell) -> None:
+        self.begun = 0
+        self._settings, self._written, self._lost = settings, written, lost
+        self._process: subprocess.Popen[bytes] | None = None
+        self._sent = 0
+        self._tally, self._back = Tally(), b""
+        self._next = 0.0
+        self._failing = False
+
+    def begin(self) -> bool:
+        """See that there is a process; False where there is none, and none can be started now."""
+        if self._process is not None:
+            return True
+        now = time.perf_counter()
+        if now < self._next:
+            return False
+        self._next = now + AGAIN_SECONDS
+        try:
+            process = subprocess.Popen(
+                COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            )
+        except OSError as error:
+            if not self._failing:
+                _LOG.error("the journal cannot start its process: %s", error)
+            self._failing = True
+            return False
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
+        self._process, self.begun = process, self.begun + 1
+        self._sent, self._tally, self._back = 0, Tally(), b""
+        return self.send(Begin(self._settings), 0)
+
+    def send(self, message: Message, rows: int) -> bool:
+        """Tell the process; False where it is gone, and the rows are lost with it."""
+        if self._process is None:
+            self._lost[0] += rows
+            return False
+        assert self._process.stdin is not None
+        self._sent += rows
+        try:
+            send(message, self._process.stdin)
+        except OSError:
+            self._ended()
+            return False
+        return True
+
+    def listen(self) -> None:
+        """Hear what was written and lost, and whether the process still is there."""
+        if self._process is not None:
+            self._hear()
+            if self._process.poll() is not None:
+                self._ended()
+
+    def end(self, seconds: float) -> None:
+        """Let the process write what it has; it goes on without us if that takes longer."""
+        process = self._process
+        if process is None:
+            return
+        assert process.stdin is not None
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, seconds))
+        self._hear()
+        if process.poll() not in (None, 0):
+            self._ended()
+
+    def _hear(self) -> None:
+        assert self._process is not None and self._process.stdout is not None
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._process.stdout.fileno(), 65536):
+                self._back += data
+        *lines, self._back = self._back.split(b"\n")
+        if not lines:
+            return
+        tally = msgspec.json.decode(lines[-1], type=Tally)
+        self._written[0] += tally.written - self._tally.written
+        self._lost[0] += tally.lost - self._tally.lost
+        self._tally, self._failing = tally, False
+
+    def _ended(self) -> None:
+        """What it had and had not written is lost."""
+        process = self._process
+        assert process is not None
+        self._hear()
+        self._process = None
+        lost = self._sent - self._tally.written - self._tally.lost
+        self._lost[0] += lost
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1.0)
+        if not self._failing:
+            _LOG.error(
+                "the journal's process ended (exit code %s) and took %d answers with it; "
+                "it is started again", process.returncode, lost,
+            )  # fmt: skip
+        self._failing = True
