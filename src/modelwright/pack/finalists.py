@@ -99,7 +99,10 @@ def _measure_all(
         if measured and pressed():
             return
         if measured and found.decided(measured) and budget.left < longest + after:
-            progress.say(f"{len(finalists) - number} finalist(s) not measured: the time is over")
+            progress.say(
+                f"{len(finalists) - number} finalist(s) not measured: of {max(0, budget.left):.0f} s "
+                f"left judging needs {after:.0f}, and measuring one took up to {longest:.0f}"
+            )
             return
         started = time.monotonic()
         try:
