@@ -99,9 +99,10 @@ def _measure_all(
         if measured and pressed():
             return
         if measured and found.decided(measured) and budget.left < longest + after:
+            left = max(0.0, budget.left)
             progress.say(
-                f"{len(finalists) - number} finalist(s) not measured: of {max(0, budget.left):.0f} s "
-                f"left judging needs {after:.0f}, and measuring one took up to {longest:.0f}"
+                f"{len(finalists) - number} finalist(s) not measured: of {left:.0f} s left judging "
+                f"needs {after:.0f}, and measuring one took up to {longest:.0f}"
             )
             return
         started = time.monotonic()

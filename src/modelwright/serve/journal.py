@@ -232,10 +232,14 @@ class Recorder:
 
     def _go_on(self) -> None:
         self._pipe.begin()
-        while not self._ending.wait(EVERY):
-            self._look()
-        ends = time.perf_counter() + END_SECONDS
-        self._look()
+        ending = False
+        while not ending:
+            ending = self._ending.wait(EVERY)
+            ends = time.perf_counter() + END_SECONDS
+            try:
+                self._look()
+            except Exception:  # noqa: BLE001  logged; the next look goes on
+                _LOG.exception("the journal met a fault")
         self._pipe.end(ends - time.perf_counter())
 
     def _look(self) -> None:

@@ -109,7 +109,10 @@ class Pipe:
         *lines, self._back = self._back.split(b"\n")
         if not lines:
             return
-        tally = msgspec.json.decode(lines[-1], type=Tally)
+        try:
+            tally = msgspec.json.decode(lines[-1], type=Tally)
+        except msgspec.DecodeError:  # printed by a library that keeps the files; the next one tells
+            return
         self._written[0] += tally.written - self._tally.written
         self._lost[0] += tally.lost - self._tally.lost
         self._tally, self._failing = tally, False
@@ -122,6 +125,10 @@ class Pipe:
         self._process = None
         lost = self._sent - self._tally.written - self._tally.lost
         self._lost[0] += lost
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(OSError):  # what could not be told goes with it
+                pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1.0)
         if not self._failing:
