@@ -66,7 +66,7 @@ def test_the_table_of_columns_is_whole_and_the_code_runs(
     folder = released.run / "artefact"
     live = LiveModel.load(folder, Settings(models=()), name="shop", version="3", tried=True)
     feeds = feeds_from_rows(live.schema, [live.manifest.example])
-    recorder = Recorder(Journaling(to="journal"), place_of("journal"), Counts())
+    recorder = Recorder(Journaling(to="journal"), Counts())
     found = Answered(Question(feeds, 1), live.run(feeds), live)
     recorder.answered("r-1", time.perf_counter(), 0.001, found)
     recorder.close()

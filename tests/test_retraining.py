@@ -116,7 +116,7 @@ def test_the_journal_and_its_labels_are_found_by_themselves(copy: Path) -> None:
     live = LiveModel.load(
         mw.load("loans").folder, Settings(models=()), name="loans", version="1", tried=True
     )
-    recorder = Recorder(Journaling(to="journal"), place_of("journal"), Counts())
+    recorder = Recorder(Journaling(to="journal"), Counts())
     labels = Labels()
     for number in range(30):
         told = people(50, 100 + number, drifted=True)

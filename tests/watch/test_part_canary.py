@@ -24,7 +24,7 @@ from modelwright.serve.journal_store import Folder, file_name
 from modelwright.serve.labels import Labels, Sender
 from modelwright.serve.live import LiveModel
 from modelwright.serve.settings import Settings
-from modelwright.serve.unanswered import Unanswered, encoded
+from modelwright.serve.unanswered import Unanswered, encoded, failure
 from modelwright.watch.canary import Arms
 from modelwright.watch.episodes import Watched, step
 from modelwright.watch.look import Looked
@@ -162,10 +162,10 @@ def left_alone(live: Live, number: int, *callers: str) -> None:
     feeds = [feeds_from_rows(server.schema, [ROW | {"colour": name}]) for name in callers]
     begin = BEGIN + 60 * number
     entries = [
-        Unanswered(server, "canary", f"late {n}", begin + n / 100, 504, one)
+        failure(Unanswered(server, "canary", f"late {n}", begin + n / 100, 504, one), 0.0)
         for n, one in enumerate(feeds)
     ]
-    name, data = encoded(entries, 0.0, "0123456789ab", number)
+    name, data = encoded(entries, "0123456789ab", number)
     Folder(live.folder / "journal").put(name, data)
 
 
