@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from modelwright.serve import journal_files
 from modelwright.serve.journal import OFF, Recorder, check, is_sampled, journal_of
 from modelwright.serve.metrics import Counts
 from modelwright.serve.settings import Journaling, Source
-from serve.running import serving
+from serve.running import serving, until
 from serve.versions import Shop, row_of, share
 
 ROW = {"size, cm": 61.5, "colour": "red", "big": 2**24 + 1, "member": True, "start": "2021-03-01"}
@@ -64,14 +64,6 @@ def server(
 
 def journal(to: Path, **more: Any) -> str:
     return json.dumps({"journal": {"to": str(to), **more}})
-
-
-def until(wanted: Callable[[], Any], seconds: float = 60) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := wanted()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return found
 
 
 def rows(to: Path) -> list[dict[str, Any]]:

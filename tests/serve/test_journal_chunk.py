@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from modelwright.serve.live import LiveModel
 from modelwright.serve.metrics import Counts
 from modelwright.serve.runs import Ran, run
 from modelwright.serve.settings import Journaling, Settings
+from serve.running import until
 
 ROW = {"size, cm": 61.5, "colour": "red", "big": 5, "member": True, "start": "2021-03-01"}
 
@@ -26,13 +26,6 @@ ROW = {"size, cm": 61.5, "colour": "red", "big": 5, "member": True, "start": "20
 def live(released: mw.Released) -> LiveModel:
     folder = released.run / "artefact"
     return LiveModel.load(folder, Settings(models=()), name="shop", version="3", tried=True)
-
-
-def until(wanted: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not wanted():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def ran(live: LiveModel, first: int, rows: int) -> Ran:

@@ -7,9 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,6 +24,7 @@ from modelwright.serve.live import LiveModel
 from modelwright.serve.messages import Answered, Question
 from modelwright.serve.metrics import Counts
 from modelwright.serve.settings import Journaling, Settings
+from serve.running import until
 
 ROW = {"size, cm": 61.5, "colour": "red", "big": 5, "member": True, "start": "2021-03-01"}
 
@@ -34,14 +33,6 @@ ROW = {"size, cm": 61.5, "colour": "red", "big": 5, "member": True, "start": "20
 def live(released: mw.Released) -> LiveModel:
     folder = released.run / "artefact"
     return LiveModel.load(folder, Settings(models=()), name="shop", version="3", tried=True)
-
-
-def until(wanted: Callable[[], Any], seconds: float = 60) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := wanted()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return found
 
 
 def asked(live: LiveModel, *ids: str) -> Asked:
