@@ -76,6 +76,11 @@ def test_what_the_command_line_says_is_in_force(project: Path) -> None:
     assert "the watcher reads the file's journal" in other.why
 
 
+def test_a_journal_that_only_the_command_line_has_is_missed_by_nobody(project: Path) -> None:
+    edited(project, "serve: {port: 8000}")
+    assert told(project, journal="elsewhere") == {}
+
+
 def test_a_login_is_not_shown(project: Path) -> None:
     edited(project, "serve: {journal: {to: 's3://ada:pw@bucket/x'}}")
     assert told(project)["serve.journal.to"].wanted == "file: s3://***@bucket/x"

@@ -191,17 +191,20 @@ def test_two_workers_and_a_sample(model: Path, tmp_path: Path) -> None:
     assert sorted(found) == sorted(wanted * 2) and 15 < len(wanted) < 45
 
 
-def test_no_place_to_write_harms_no_answer(model: Path, tmp_path: Path) -> None:
+def test_no_place_to_write_is_said_at_once_and_harms_no_answer(model: Path, tmp_path: Path) -> None:
     (tmp_path / "full").write_text("a file where the folder should be")
     where = tmp_path / "full"
     with server(model, journal(where, rows=1)) as (client, process):
+        assert process.stderr
+        first = process.stderr.readline()
         for number in range(5):
             ask(client, number)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
-        assert process.stderr
-        told = process.stderr.read()
-    assert told.count("the journal cannot be written to") == 1 and "Traceback" not in told
+        rest = process.stderr.read()
+    assert f"the journal cannot be written to {where}" in first
+    assert "cannot be written to" not in rest and "Traceback" not in rest
+    assert "the journal lost 5 answers" in rest
 
 
 def test_what_cannot_be_written_is_counted(model: Path, tmp_path: Path) -> None:

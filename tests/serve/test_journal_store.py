@@ -47,6 +47,20 @@ def test_files_come_back(place: Place) -> None:
     assert list(place.files("shop/4")) == []
 
 
+def test_a_probe_leaves_nothing(place: Place, tmp_path: Path) -> None:
+    place.probe(TOKEN)
+    assert list(place.names("")) == [] and not list(tmp_path.iterdir())
+
+
+def test_a_probe_finds_what_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for where in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OSError, match="file"):
+            Folder(where).probe(TOKEN)
+    with pytest.raises(OSError, match="RuntimeError: 403"):
+        Remote(Broken(), "bucket", whole=True).probe(TOKEN)
+
+
 def test_old_ones_go_then_the_oldest(place: Place) -> None:
     names = fill(place, [5000.0, 400.0, 300.0, 200.0])
     assert sweep(place, NOW, keep=1000.0, most=10**6) == 1
@@ -64,12 +78,15 @@ def test_what_is_not_a_journals_stays(tmp_path: Path) -> None:
     other.write_bytes(b"mine")
     part = tmp_path / "shop" / "3" / f".{int(NOW * 1e3)}-{int(NOW * 1e3)}-{TOKEN}-1.parquet.part"
     part.write_bytes(b"half")
+    probe = tmp_path / f".probe-{TOKEN}"
+    probe.write_bytes(b"of one that was killed")
     assert len(list(folder.files())) == 1
     sweep(folder, time.time(), keep=1.0, most=1)
-    assert other.exists() and part.exists() and not list(folder.files())
-    os.utime(part, (1.0, 1.0))
+    assert other.exists() and part.exists() and probe.exists() and not list(folder.files())
+    for left in (part, probe):
+        os.utime(left, (1.0, 1.0))
     sweep(folder, time.time(), keep=1.0, most=1)
-    assert other.exists() and not part.exists()
+    assert other.exists() and not part.exists() and not probe.exists()
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,10 +100,13 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_errors_of_a_storage_are_os_errors() -> None:
-    class Broken:
-        def pipe_file(self, *given: Any) -> None:
-            raise RuntimeError("403: forbidden")
+class Broken:
+    """A storage that refuses, with an error of its own."""
 
+    def pipe_file(self, *given: Any) -> None:
+        raise RuntimeError("403: forbidden")
+
+
+def test_errors_of_a_storage_are_os_errors() -> None:
     with pytest.raises(OSError, match="RuntimeError: 403"):
         Remote(Broken(), "bucket", whole=True).put("a", b"")

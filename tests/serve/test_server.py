@@ -15,7 +15,7 @@ import pytest
 
 import modelwright as mw
 from modelwright.serve.listening import bound
-from modelwright.serve.server import MOST_FAILED_STARTS, Supervisor
+from modelwright.serve.server import MOST_FAILED_STARTS, Supervisor, reap_orphans
 from modelwright.serve.settings import Settings, Source
 from serve.running import Hammer, Running, serving, started, until
 from serve.versions import row_of
@@ -195,3 +195,17 @@ def test_nobody_has_to_read_what_it_says(source: Source, tmp_path: Path) -> None
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 0 and "Traceback" not in said
+
+
+def test_process_1_buries_what_it_inherits_and_leaves_its_own_children() -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as own:
+        orphan = subprocess.Popen(["true"])
+        os.waitid(os.P_PID, orphan.pid, os.WEXITED | os.WNOWAIT)
+        assert Path(f"/proc/{orphan.pid}").exists()  # ended, and nobody has waited for it
+        reap_orphans({own.pid})
+        assert not Path(f"/proc/{orphan.pid}").exists() and own.poll() is None
+        assert own.stdin
+        own.stdin.close()
+        os.waitid(os.P_PID, own.pid, os.WEXITED | os.WNOWAIT)
+        reap_orphans({own.pid})
+        assert own.wait(60) == 0

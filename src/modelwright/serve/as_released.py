@@ -78,6 +78,9 @@ def unlike(
     if "journal.to" in given:
         one.pop("journal", None)
         one["journal.to"] = _place(given["journal.to"], project)
+    if "journal.to" in given and spec.serve.journal is None:  # no watcher expects one elsewhere
+        one.pop("journal.to")
+        two.pop("journal", None)
     pairs = {key: (one[key], two[key]) for key in two if key in one}
     if "journal" not in pairs and "journal.to" not in pairs:
         pairs["journal.to"] = one.get("journal.to"), two.get("journal.to")

@@ -97,8 +97,11 @@ class Off:
 OFF = Off()
 
 
-def journal_of(settings: Journaling, counts: Counts) -> Journal:
+def journal_of(settings: Journaling, counts: Counts, server: Sequence[str] = ()) -> Journal:
     """The journal of `serve.journal`, or none. Make it after the fork.
+
+    Args:
+        server: see `Pipe`.
 
     Raises:
         MissingExtra: see `check`.
@@ -107,7 +110,7 @@ def journal_of(settings: Journaling, counts: Counts) -> Journal:
     if not settings.to:
         return OFF
     check(settings)
-    return Recorder(settings, counts)
+    return Recorder(settings, counts, server=server)
 
 
 def check(settings: Journaling) -> None:
@@ -147,11 +150,14 @@ class Recorder:
         settings: see `core.spec_serve.JournalSpec`.
         counts: of the process.
         room: of the queue, in numbers.
+        server: see `Pipe`.
     """
 
     is_on = True
 
-    def __init__(self, settings: Journaling, counts: Counts, *, room: int = ROOM) -> None:
+    def __init__(
+        self, settings: Journaling, counts: Counts, *, room: int = ROOM, server: Sequence[str] = ()
+    ) -> None:
         self._settings, self._room = settings, room
         self._chunks: deque[Chunk] = deque()
         self._open: dict[LiveModel, Chunk] = {}
@@ -163,7 +169,7 @@ class Recorder:
         self._begun = self._numbered = 0
         self._full = counts.counter("modelwright_journal_dropped_total", "queue")
         self._lost = counts.counter("modelwright_journal_dropped_total", "write")
-        self._pipe = Pipe(settings, counts.counter("modelwright_journal_rows_total"), self._lost)
+        self._pipe = Pipe(settings, counts, server)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="journal", daemon=True)
         self._thread.start()

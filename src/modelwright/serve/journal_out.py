@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from modelwright.core.redaction import redacted_text
 from modelwright.serve import unanswered
 from modelwright.serve.journal_store import Place, sweep
 from modelwright.serve.settings import Journaling
@@ -51,12 +52,21 @@ class Outlet:
         self._written, self._lost = written, lost
         self._unwritten: deque[Unwritten] = deque()
         self._failing = False
+        self._gone = 0
         self._next_try = self._next_sweep = 0.0
 
     @property
     def waits(self) -> bool:
         """Whether a file could not be written yet."""
         return bool(self._unwritten)
+
+    def probe(self) -> None:
+        """See whether files can be written, so that it is said at the start and not with the first
+        of them."""
+        try:
+            self._place.probe(self.token)
+        except OSError as error:
+            self._say(error)
 
     def put(self, name: str, data: bytes, rows: int) -> None:
         """Take a file; it is written with the next call of `write`."""
@@ -71,7 +81,7 @@ class Outlet:
             last: count as lost what cannot be written.
         """
         while len(self._unwritten) > MOST_UNWRITTEN:
-            self._lost[0] += self._unwritten.popleft().rows
+            self._lose(self._unwritten.popleft())
         if now < self._next_try:
             return
         while self._unwritten:
@@ -83,7 +93,7 @@ class Outlet:
                 return
             self._unwritten.popleft()
             self._written[0] += file.rows
-            self._failing = False
+            self._works()
 
     def sweep(self, now: float) -> None:
         """Remove old files, once in a while."""
@@ -98,11 +108,29 @@ class Outlet:
                 _LOG.error("old files of the journal cannot be removed: %s", error)
 
     def _refused(self, error: OSError, *, last: bool) -> None:
-        """Say it once, until it works again; at the end what is left is lost."""
-        if not self._failing:
-            _LOG.error("the journal cannot be written to %s: %s", self._settings.to, error)
-        self._failing = True
+        """Try again later; at the end what is left is lost."""
+        self._say(error)
         self._next_try = time.perf_counter() + RETRY_SECONDS
         if last:
-            self._lost[0] += sum(file.rows for file in self._unwritten)
-            self._unwritten.clear()
+            while self._unwritten:
+                self._lose(self._unwritten.popleft())
+            _LOG.error("the journal lost %d answers that it could not write", self._gone)
+
+    def _say(self, error: OSError) -> None:
+        """Say it once, until it works again."""
+        if not self._failing:
+            _LOG.error(
+                "the journal cannot be written to %s: %s; answers go on, and files are tried again "
+                "every %d s",
+                redacted_text(self._settings.to), redacted_text(str(error)), RETRY_SECONDS,
+            )  # fmt: skip
+        self._failing = True
+
+    def _works(self) -> None:
+        if self._failing:
+            _LOG.warning("the journal is written again; it lost %d answers", self._gone)
+        self._failing, self._gone = False, 0
+
+    def _lose(self, file: Unwritten) -> None:
+        self._lost[0] += file.rows
+        self._gone += file.rows

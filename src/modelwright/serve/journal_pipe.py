@@ -8,11 +8,12 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 import msgspec
 
 from modelwright.serve.journal_wire import Begin, Message, Tally, send
-from modelwright.serve.metrics import Cell
+from modelwright.serve.metrics import Counts
 from modelwright.serve.settings import Journaling
 
 COMMAND = (sys.executable, "-m", "modelwright.serve.journal_process")
@@ -28,15 +29,20 @@ class Pipe:
 
     Args:
         settings: what the process begins with.
-        written, lost: counters of rows.
+        counts: of the worker; rows that were written and lost, and processes that ended.
+        server: whose journal it is, in words that `ps` shows.
 
     Attributes:
         begun: how many processes were started; each knows only what itself was told.
     """
 
-    def __init__(self, settings: Journaling, written: Cell, lost: Cell) -> None:
+    def __init__(self, settings: Journaling, counts: Counts, server: Sequence[str] = ()) -> None:
         self.begun = 0
-        self._settings, self._written, self._lost = settings, written, lost
+        self._settings, self._command = settings, (*COMMAND, *server)
+        self._written = counts.counter("modelwright_journal_rows_total")
+        self._lost = counts.counter("modelwright_journal_dropped_total", "write")
+        self._restarts = counts.counter("modelwright_journal_restarts_total")
+        self._gone = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._sent = 0
         self._tally, self._back = Tally(), b""
@@ -53,7 +59,7 @@ class Pipe:
         self._next = now + AGAIN_SECONDS
         try:
             process = subprocess.Popen(
-                COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
             )
         except OSError as error:
             if not self._failing:
@@ -64,12 +70,13 @@ class Pipe:
         os.set_blocking(process.stdout.fileno(), False)
         self._process, self.begun = process, self.begun + 1
         self._sent, self._tally, self._back = 0, Tally(), b""
+        self._say_lost("the journal's new process has begun")
         return self.send(Begin(self._settings), 0)
 
     def send(self, message: Message, rows: int) -> bool:
         """Tell the process; False where it is gone, and the rows are lost with it."""
         if self._process is None:
-            self._lost[0] += rows
+            self._lose(rows)
             return False
         assert self._process.stdin is not None
         self._sent += rows
@@ -90,16 +97,16 @@ class Pipe:
     def end(self, seconds: float) -> None:
         """Let the process write what it has; it goes on without us if that takes longer."""
         process = self._process
-        if process is None:
-            return
-        assert process.stdin is not None
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(max(0.0, seconds))
-        self._hear()
-        if process.poll() not in (None, 0):
-            self._ended()
+        if process is not None:
+            assert process.stdin is not None
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, seconds))
+            self._hear()
+            if process.poll() not in (None, 0):
+                self._ended()
+        self._say_lost("the journal ends")
 
     def _hear(self) -> None:
         assert self._process is not None and self._process.stdout is not None
@@ -123,8 +130,8 @@ class Pipe:
         assert process is not None
         self._hear()
         self._process = None
-        lost = self._sent - self._tally.written - self._tally.lost
-        self._lost[0] += lost
+        self._restarts[0] += 1
+        self._lose(self._sent - self._tally.written - self._tally.lost)
         for pipe in (process.stdin, process.stdout):
             assert pipe is not None
             with contextlib.suppress(OSError):  # what could not be told goes with it
@@ -133,7 +140,17 @@ class Pipe:
             process.wait(1.0)
         if not self._failing:
             _LOG.error(
-                "the journal's process ended (exit code %s) and took %d answers with it; "
-                "it is started again", process.returncode, lost,
+                "the journal's process ended (exit code %s) with what it had not written; "
+                "it is started again", process.returncode,
             )  # fmt: skip
         self._failing = True
+
+    def _say_lost(self, when: str) -> None:
+        """How many answers went, once it is known."""
+        if self._gone:
+            _LOG.error("%s; %d answers were lost", when, self._gone)
+        self._gone = 0
+
+    def _lose(self, rows: int) -> None:
+        self._lost[0] += rows
+        self._gone += rows

@@ -72,6 +72,10 @@ class Writer:
         """Whether a file could not be written yet."""
         return self._out.waits
 
+    def probe(self) -> None:
+        """Say it if nothing can be written where the files go."""
+        self._out.probe()
+
     def take(self, message: Message) -> None:
         """Take one; a fault is counted and logged, and harms no other."""
         if isinstance(message, Version):
@@ -178,6 +182,7 @@ def main() -> int:
     if not isinstance(first, Begin):
         return 0 if first is None else 2
     writer = Writer(first.settings, place_of(first.settings.to), tell_worker)
+    writer.probe()
     for message in messages:
         if message is not None:
             writer.take(message)

@@ -18,16 +18,20 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from modelwright.core.errors import MissingExtra, UsageError
+from modelwright.core.redaction import redacted_text
 from modelwright.core.store import sync_folder
 
 PART = ".part"
+PROBE = ".probe-"
+"""Before the name of what is written only to see whether one can."""
 STALE_SECONDS = 3600.0
 """A half-written file this old has nobody who writes it."""
 _WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "memory"})
 """Kinds of storage in which an object appears only when it is whole."""
 _NAME = re.compile(r"(?:^|/)(\d{13})-(\d{13})-[0-9a-f]{12}-\d+\.parquet$")
 _PART_NAME = re.compile(
-    r"(?:^|/)\.\d{13}-\d{13}-[0-9a-f]{12}-\d+(\.labels|\.unanswered)?\.parquet\.part$"
+    r"(?:^|/)\.(\d{13}-\d{13}-[0-9a-f]{12}-\d+(\.labels|\.unanswered)?\.parquet\.part"
+    r"|probe-[0-9a-f]{12})$"
 )
 
 
@@ -49,6 +53,13 @@ class File:
 
 class Place(Protocol):
     """Where files are kept; every method raises OSError where it cannot."""
+
+    def probe(self, token: str) -> None:
+        """Write something and remove it, to see that files can be kept here.
+
+        Args:
+            token: hex digits that no other process has.
+        """
 
     def put(self, name: str, data: bytes) -> None:
         """Write a file, whole or not at all."""
@@ -90,7 +101,11 @@ def place_of(to: str) -> Place:
     except ImportError as error:
         raise MissingExtra(f"What fsspec needs for {scheme}://", "remote") from error
     except ValueError as error:
-        raise UsageError(f"serve.journal.to: fsspec knows no {scheme}://.") from error
+        raise UsageError(
+            f"The journal cannot be kept at {redacted_text(to)}: fsspec knows no {scheme}://.",
+            hint="Name a folder, or a URL of one of fsspec's kinds, such as s3://bucket/journal, "
+            "with --journal or serve.journal.to.",
+        ) from error
     return Remote(system, str(root), whole=scheme in _WHOLE)
 
 
@@ -131,6 +146,16 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    def probe(self, token: str) -> None:
+        """See `Place`."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        part = self.root / f"{PROBE}{token}"
+        try:
+            part.write_bytes(b"modelwright")
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
 
     def put(self, name: str, data: bytes) -> None:
         """Write and sync it under a temporary name, then rename; it survives a power cut too."""
@@ -194,6 +219,16 @@ class Remote:
 
     def __init__(self, system: Any, root: str, *, whole: bool) -> None:
         self._system, self._root, self._whole = system, root.rstrip("/"), whole
+
+    def probe(self, token: str) -> None:
+        """See `Place`."""
+        path = f"{self._root}/{PROBE}{token}"
+        with _as_os_error():
+            if not self._whole:
+                self._system.makedirs(self._root, exist_ok=True)
+            self._system.pipe_file(path, b"modelwright")
+            with contextlib.suppress(Exception):  # who may only add can keep a journal
+                self._system.rm_file(path)
 
     def put(self, name: str, data: bytes) -> None:
         """At once into an object store, else under a temporary name that is moved."""

@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -167,6 +167,7 @@ class Supervisor:
             if not self._revive():
                 self._end(drain)
                 return 3
+            reap_orphans({child.pid for child in self.children})
 
     def _fork(self, child: Child) -> None:
         sys.stdout.flush()
@@ -243,6 +244,19 @@ def _ended(pid: int) -> int | None:
         return None
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
+
+
+def reap_orphans(own: Container[int]) -> None:
+    """Bury what process 1 of a container inherits: the journal's processes of killed workers.
+
+    Args:
+        own: children whose ends somebody else waits for.
+    """
+    with contextlib.suppress(ChildProcessError):  # there is no child at all
+        while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if found.si_pid in own:
+                return
+            os.waitpid(found.si_pid, 0)
 
 
 def _stdin_is_closed() -> bool:

@@ -95,6 +95,10 @@ def run_worker(setup: Setup) -> int:
     return 0
 
 
+def _named(settings: Settings) -> list[str]:
+    return [*(source.name for source in settings.models), f"port={settings.port}"]
+
+
 def raise_file_limit() -> int:
     """Let this process open as many files as it is allowed to; how many that is."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -126,7 +130,7 @@ class Worker:
         self._models = Models(self._settings, self._counts, loop)
         self._log = access_log(self._settings.access_log, self._counts.log_dropped)
         self._tracer = tracing(os.environ)
-        self._journal = journal_of(self._settings.journal, self._counts)
+        self._journal = journal_of(self._settings.journal, self._counts, _named(self._settings))
         self._models.journal = self._journal
         self._desk = desk_of(self._settings, self._counts, keeps_up=self._setup.number == 0)
         self._loader = Loader(self._settings, self._models, self._counts, self._setup.lives)

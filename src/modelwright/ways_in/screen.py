@@ -95,7 +95,7 @@ class Screen:
 
     def say(self, line: str) -> None:
         """A line that stays."""
-        self._console.print(line, markup=False, highlight=False)
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _finished(self) -> None:
         seconds = time.monotonic() - self._stage_start
