@@ -33,10 +33,10 @@ from modelwright.serve.access_log import access_log
 from modelwright.serve.app import App
 from modelwright.serve.dispatch import Models
 from modelwright.serve.http import HttpConnection
-from modelwright.serve.journal import Journal, Recorder, described, journal_of
-from modelwright.serve.journal_chunk import Chunk
+from modelwright.serve.journal import Journal, Recorder, journal_of
+from modelwright.serve.journal_chunk import Chunk, Recorded
 from modelwright.serve.journal_segment import Segment
-from modelwright.serve.journal_wire import received, send
+from modelwright.serve.journal_wire import received, record, send
 from modelwright.serve.loading import Loader
 from modelwright.serve.metrics import Counts
 from modelwright.serve.pages import Pages
@@ -184,21 +184,23 @@ def own_work(live: Any, asked: list[bytes]) -> None:
 
 
 def _noted(live: Any, runs: list[Any], many: int) -> list[float]:
+    version = Recorded.of(live, 1)
     at, chunks = [time.thread_time()], list[Chunk]()
     for one in runs:
+        if not chunks or not chunks[-1].keep(one):
+            chunks.append(Chunk(live, version, one))
+            chunks[-1].keep(one)
+        chunk = chunks[-1]
         for start in range(many):
-            if not chunks or (one is not chunks[-1].run and not chunks[-1].keep(one)):
-                chunks.append(Chunk(live, one, 1))
-                chunks[-1].keep(one)
-            record = (f"{id(one)}-{start}", 1.0, 0.001, chunks[-1].base + start, 1)
-            chunks[-1].records.append(record)
+            chunk.ids.append(f"{id(one)}-{start}")
+            chunk.records += record(1.0, 0.001, one.base + start, 1)
     at.append(time.thread_time())
     told = io.BytesIO()
     for chunk in chunks:
         taken = chunk.take()
-        send(taken.message(1, taken.numbers, 0.0, ()), told)
+        send(taken.message(range(len(taken.ids)), 0.0), told)
     at.append(time.thread_time())
-    segment = Segment(described(live, 1))
+    segment = Segment(version.told)
     for message in messages(told.getvalue()):
         segment.take(message)
     at.append(time.thread_time())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ import pytest
 import modelwright as mw
 from modelwright.serve import journal_files
 from modelwright.serve.journal import Recorder
-from modelwright.serve.journal_chunk import ROWS, Chunk
+from modelwright.serve.journal_chunk import ROWS, Chunk, Recorded
+from modelwright.serve.journal_wire import RECORD
 from modelwright.serve.live import LiveModel
 from modelwright.serve.metrics import Counts
 from modelwright.serve.runs import Ran, run
@@ -68,17 +71,20 @@ def test_nothing_is_lost_or_mixed_up_while_the_thread_takes(
 
 def test_requests_of_a_run_may_be_taken_in_parts(live: LiveModel) -> None:
     first, second = ran(live, 0, 3), ran(live, 3, 2)
-    chunk = Chunk(live, first, 5)
+    chunk = Chunk(live, Recorded.of(live, 1), first)
     found = []
 
     def note(row: int) -> None:
-        chunk.records.append((f"r-{row}", 0.0, 0.0, row, 1))
+        chunk.ids.append(f"r-{row}")
+        chunk.records += np.array([(0.0, 0.0, row, 1)], RECORD).tobytes()
 
     def take() -> None:
+        assert chunk.waits
         taken = chunk.take()
-        told = taken.message(1, taken.numbers, 0.0, ())
+        assert not chunk.waits
+        told = taken.message(range(len(taken.ids)), 0.0)
         numbers = told.inputs["numbers"].array()
-        for id, row in zip(told.about.ids, told.first.array().tolist(), strict=True):
+        for id, row in zip(told.about.ids, told.about.table()["first"].tolist(), strict=True):
             found.append((id, float(numbers[row].max())))
 
     assert chunk.keep(first)
@@ -95,16 +101,37 @@ def test_requests_of_a_run_may_be_taken_in_parts(live: LiveModel) -> None:
     assert [id for id, _ in found] == [f"r-{n}" for n in range(5)]
     whole = np.concatenate([one.inputs["numbers"] for one in (first, second)]).max(axis=1)
     assert [value for _, value in found] == whole.tolist()
-    assert list(chunk.take().numbers) == []
+    assert chunk.take().ids == []
 
 
-def test_a_chunk_without_news_is_let_go_so_that_a_version_may_be_unloaded(
-    live: LiveModel, tmp_path: Path
+def test_some_of_the_requests_that_were_taken(live: LiveModel) -> None:
+    one = ran(live, 0, 4)
+    chunk = Chunk(live, Recorded.of(live, 1), one)
+    assert chunk.keep(one)
+    chunk.ids += ["a", "b", "c"]
+    for first, rows in ((0, 1), (1, 2), (3, 1)):
+        chunk.records += np.array([(5.0, 0.5, first, rows)], RECORD).tobytes()
+    taken = chunk.take()
+    assert (taken.rows([0, 1, 2]), taken.rows([1]), taken.rows([0, 2])) == (4, 2, 2)
+    told = taken.message([1, 2], 100.0)
+    assert told.about.ids == ["b", "c"]
+    assert told.about.table().tolist() == [(105.0, 0.5, 1, 2), (105.0, 0.5, 3, 1)]
+
+
+def test_a_version_may_be_unloaded_while_its_answers_wait(
+    released: mw.Released, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("modelwright.serve.journal.EVERY", 0.01)
+    folder = released.run / "artefact"
+    short = LiveModel.load(folder, Settings(models=()), name="shop", version="4", tried=True)
     recorder = Recorder(Journaling(to=str(tmp_path)), Counts())
-    recorder.ran(live, "r-1", time.perf_counter(), 0.001, ran(live, 0, 1), 0, 1, None)
-    until(lambda: not recorder.waits and not recorder._open)
-    recorder.ran(live, "r-2", time.perf_counter(), 0.001, ran(live, 1, 1), 0, 1, None)
+    recorder.ran(short, "r-1", time.perf_counter(), 0.001, ran(short, 0, 1), 0, 1, None)
+    until(lambda: not recorder.waits and recorder._seen)  # more runs of it may come
+    gone = weakref.ref(short)
+    recorder.ran(short, "r-2", time.perf_counter(), 0.001, ran(short, 1, 1), 0, 1, None)
+    del short
+    until(lambda: gc.collect() >= 0 and gone() is None)
+    until(lambda: not recorder._seen)
     recorder.close()
     table = journal_files.rows(tmp_path, "shop")
     assert table is not None and table["request_id"].to_pylist() == ["r-1", "r-2"]
@@ -112,11 +139,12 @@ def test_a_chunk_without_news_is_let_go_so_that_a_version_may_be_unloaded(
 
 def test_a_full_queue_drops_the_fast_way_as_well(live: LiveModel, tmp_path: Path) -> None:
     counts = Counts()
-    room = 3 * (128 + len(live.schema.features))
+    room = 3 * (16 + len(live.schema.features))
     recorder = Recorder(Journaling(to=str(tmp_path)), counts, room=room)
     one = ran(live, 0, 1)
     for number in range(5000):
-        recorder.ran(live, f"{number}", time.perf_counter(), 0.001, one, 0, 1, None)
+        same = Ran(one.answers, 1, 0.0, one.inputs, whole=True)
+        recorder.ran(live, f"{number}", time.perf_counter(), 0.001, same, 0, 1, None)
     recorder.close()
     dropped = counts.book.counters["modelwright_journal_dropped_total"]["queue",][0]
     written = counts.book.counters["modelwright_journal_rows_total"][()][0]

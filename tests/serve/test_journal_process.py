@@ -14,7 +14,8 @@ import pytest
 import modelwright as mw
 from modelwright.core.intake import feeds_from_rows
 from modelwright.serve import journal_files, journal_out
-from modelwright.serve.journal import Recorder, described
+from modelwright.serve.journal import Recorder
+from modelwright.serve.journal_chunk import Recorded, described
 from modelwright.serve.journal_entries import together
 from modelwright.serve.journal_pipe import COMMAND
 from modelwright.serve.journal_process import Writer
@@ -40,8 +41,9 @@ def asked(live: LiveModel, *ids: str) -> Asked:
     feeds = feeds_from_rows(live.schema, [ROW])
     usual = ("champion", "", False)
     answers = live.run(feeds)
+    version = Recorded.of(live, 1)
     return together(
-        1, [(live, 1, 1, id, 0.0, 0.001, usual, feeds, answers) for id in ids], time.time()
+        [(version, 1, 1, id, 0.0, 0.001, usual, feeds, answers) for id in ids], time.time()
     )
 
 

@@ -48,7 +48,7 @@ def graph() -> bytes:
     square = writer.constant(np.full((WIDTH, WIDTH), 1.0 / WIDTH))
     work = writer.add("Mul", writer.add("ReduceSum", square, axis, keepdims=1),
                       writer.constant(np.ones((1, WIDTH))))  # fmt: skip
-    for _ in range(120):
+    for _ in range(400):
         work = writer.add("MatMul", work, square)
     total = writer.add("ReduceSum", work, writer.constant([0, 1], np.int64), keepdims=0)
     found = writer.add("Add", found, writer.add("Mul", total, writer.constant(0.0)))

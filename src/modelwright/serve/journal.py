@@ -1,6 +1,6 @@
 """Every answer on record: off the path of requests, and never in its way.
 
-The event loop copies what a run took and gave, and notes a line a request (`journal_chunk`); of
+The event loop copies what a run took and gave, and notes 24 bytes a request (`journal_chunk`); of
 the careful way it queues values and answers. Twice a second a thread tells all that to a process
 (`journal_process`), which makes columns and files of it. When the queue is full entries are dropped
 and counted. A file appears whole or not at all, so a kill of the process loses the open one only.
@@ -10,25 +10,24 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import itertools
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from operator import attrgetter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from modelwright.core.errors import MissingExtra
-from modelwright.serve.journal_chunk import Chunk, Unsure
+from modelwright.serve.journal_chunk import Chunk, Recorded
 from modelwright.serve.journal_entries import Entry, are_alike, together
 from modelwright.serve.journal_pipe import Pipe
 from modelwright.serve.journal_store import place_of
-from modelwright.serve.journal_wire import Asked, Failures, Runs, Texts, Version
+from modelwright.serve.journal_wire import Asked, Failures, Runs, record
 from modelwright.serve.live import LiveModel
 from modelwright.serve.messages import Answered
 from modelwright.serve.metrics import Counts
-from modelwright.serve.rows import told_by
 from modelwright.serve.runs import Ran
 from modelwright.serve.settings import Journaling
 from modelwright.serve.unanswered import Unanswered, failure
@@ -36,7 +35,11 @@ from modelwright.serve.unanswered import Unanswered, failure
 ROOM = 4_000_000
 """Numbers that may wait, 32 MB; what comes after is dropped and counted."""
 OVERHEAD = 128
-"""What an entry takes up beside its features, in numbers."""
+"""What an entry of the careful way takes up beside its features, in numbers."""
+NOTE = 16
+"""The same of the fast way."""
+FULL: Any = object()
+"""Where a run is kept for which there is no room."""
 EVERY = 0.5
 """Seconds between two looks at the queue: seldom, as a batch of many costs less a row."""
 TOGETHER = 256
@@ -159,14 +162,16 @@ class Recorder:
         self, settings: Journaling, counts: Counts, *, room: int = ROOM, server: Sequence[str] = ()
     ) -> None:
         self._settings, self._room = settings, room
-        self._chunks: deque[Chunk] = deque()
-        self._open: dict[LiveModel, Chunk] = {}
+        self._versions: WeakKeyDictionary[LiveModel, Recorded] = WeakKeyDictionary()
+        self._numbers = itertools.count(1)
+        self._open: WeakKeyDictionary[LiveModel, Chunk] = WeakKeyDictionary()
+        self._chunks: deque[Chunk] = deque()  # those that the thread has not seen
+        self._seen: list[Chunk] = []
         self._entries: deque[Entry] = deque()
         self._failed: deque[Unanswered] = deque()
         self._taken = self._done = 0  # each is written by one thread only, so nothing is locked
-        self._widths: WeakKeyDictionary[LiveModel, int] = WeakKeyDictionary()
-        self._versions: WeakKeyDictionary[LiveModel, _Version] = WeakKeyDictionary()
-        self._begun = self._numbered = 0
+        self._begun = 0
+        self._told: set[int] = set()
         self._full = counts.counter("modelwright_journal_dropped_total", "queue")
         self._lost = counts.counter("modelwright_journal_dropped_total", "write")
         self._pipe = Pipe(settings, counts, server)
@@ -179,35 +184,50 @@ class Recorder:
         count: int, rows: list[Any] | None,
     ) -> None:  # fmt: skip
         """See `Journal`."""
-        chunk = self._open.get(live)
-        weight = OVERHEAD + count * (chunk.width if chunk is not None else self._width(live))
-        if self._taken - self._done + weight > self._room:
+        chunk = run.kept
+        if chunk is None:
+            chunk = run.kept = self._kept(live, run)
+        if chunk is FULL:
             self._full[0] += count
             return
-        if chunk is None or (run is not chunk.run and not chunk.keep(run)):
-            chunk = self._open[live] = Chunk(live, run, self._width(live))
-            chunk.keep(run)
-        self._taken += weight
         if rows is not None:
-            chunk.given[len(chunk.records)] = rows
-        chunk.records.append((id, received + seconds, seconds, chunk.base + start, count))
-        if not chunk.listed:  # after it was noted: whoever unlists it looks once more
-            chunk.listed = True
+            chunk.given[len(chunk.ids)] = rows
+        chunk.ids.append(id)
+        chunk.records += record(received + seconds, seconds, run.base + start, count)
+
+    def _kept(self, live: LiveModel, run: Ran) -> Any:
+        """Keep a run, once: where, or `FULL`."""
+        version, chunk = self._version(live), self._open.get(live)
+        weight = run.rows * version.width
+        if chunk is not None:
+            weight += NOTE * (len(chunk.ids) - chunk.counted)
+        if self._taken - self._done + weight > self._room:
+            return FULL
+        if chunk is None or not chunk.keep(run):
+            if chunk is not None:
+                chunk.closed = True
+            chunk = self._open[live] = Chunk(live, version, run)
+            chunk.keep(run)
+            weight = run.rows * version.width
             self._chunks.append(chunk)
+        chunk.counted = len(chunk.ids)
+        chunk.weight += weight
+        self._taken += weight
+        return chunk
 
     def answered(self, id: str, received: float, seconds: float, found: Answered) -> None:
         """See `Journal`."""
         live = found.live
         assert isinstance(live, LiveModel)
-        count = found.question.rows
-        weight = OVERHEAD + count * self._width(live)
+        count, version = found.question.rows, self._version(live)
+        weight = OVERHEAD + count * version.width
         if self._taken - self._done + weight > self._room:
             self._full[0] += count
             return
         self._taken += weight
         flags = found.arm, found.fallback, found.cached
         self._entries.append(
-            (live, weight, count, id, received + seconds, seconds, flags, found.question.feeds,
+            (version, weight, count, id, received + seconds, seconds, flags, found.question.feeds,
              found.answers)
         )  # fmt: skip
 
@@ -223,16 +243,16 @@ class Recorder:
         self._ending.set()
         self._thread.join(END_SECONDS)
 
-    def _width(self, live: LiveModel) -> int:
-        width = self._widths.get(live)
-        if width is None:
-            width = self._widths[live] = len(live.schema.features)
-        return width
+    def _version(self, live: LiveModel) -> Recorded:
+        found = self._versions.get(live)
+        if found is None:
+            found = self._versions[live] = Recorded.of(live, next(self._numbers))
+        return found
 
     @property
     def waits(self) -> bool:
         """Whether anything was told that the thread has not taken yet."""
-        return self._taken != self._done
+        return self._taken != self._done or any(chunk.waits for chunk in self._seen.copy())
 
     # All that follows runs in the thread.
 
@@ -253,32 +273,27 @@ class Recorder:
         self._pipe.begin()
         if self._pipe.begun != self._begun:  # that process knows no version yet
             self._begun = self._pipe.begun
-            self._versions.clear()
+            self._told.clear()
         self._take_chunks()
         self._take_entries()
         self._take_failed()
 
     def _take_chunks(self) -> None:
-        """What the fast way noted since the last look; a chunk without news is not kept open."""
-        for live, chunk in list(self._open.items()):
-            if not chunk.listed:  # who just got it from there lists it all the same
-                self._open.pop(live, None)
+        """What the fast way noted since the last look; a chunk is let go when no further run comes
+        and a look finds nothing new in it."""
         while self._chunks:
-            chunk = self._chunks.popleft()
-            chunk.listed = False
+            self._seen.append(self._chunks.popleft())
+        for chunk in self._seen.copy():
+            is_over, weight = chunk.is_over, chunk.weight
             taken = chunk.take()
-            rows = sum([chunk.records[number][4] for number in taken.numbers])
-            kept: Sequence[int] = taken.numbers
-            if self._settings.sample < 1.0:
-                kept = [number for number in kept if self._is_kept(chunk.records[number][0])]
-            if kept:
-                version = self._version(chunk.live)
-                counted = sum([chunk.records[number][4] for number in kept])
-                self._ship(
-                    counted, taken.message, version.number, kept, unix_offset(), version.unsure
-                )
-            self._done += OVERHEAD * len(taken.numbers) + rows * chunk.width
-            del chunk, taken
+            if taken.ids:
+                kept = self._sampled(taken.ids)
+                if kept:
+                    self._ship(chunk.version, taken.rows(kept), taken.message, kept, unix_offset())
+            elif is_over:
+                self._seen.remove(chunk)
+            self._done += weight - chunk.released
+            chunk.released = weight
 
     def _take_entries(self) -> None:
         """What the careful way queued, neighbours that are alike in one message."""
@@ -286,33 +301,34 @@ class Recorder:
             alike = [self._entries.popleft()]
             while self._entries and len(alike) < TOGETHER and are_alike(self._entries[0], alike[0]):
                 alike.append(self._entries.popleft())
-            kept = [entry for entry in alike if self._is_kept(entry[3])]
+            kept = [alike[place] for place in self._sampled([entry[3] for entry in alike])]
             if kept:
-                rows, version = sum(entry[2] for entry in kept), self._version(kept[0][0])
-                self._ship(rows, together, version.number, kept, unix_offset())
+                rows = sum(entry[2] for entry in kept)
+                self._ship(kept[0][0], rows, together, kept, unix_offset())
             self._done += sum(entry[1] for entry in alike)
 
     def _take_failed(self) -> None:
         found = [self._failed.popleft() for _ in range(len(self._failed))]
         offset = unix_offset()
-        kept = [failure(one, offset) for one in found if self._is_kept(one.id)]
+        sampled = self._sampled([one.id for one in found])
+        kept = [failure(found[place], offset) for place in sampled]
         if kept:
             self._pipe.send(Failures(kept), 0)
 
-    def _is_kept(self, id: str) -> bool:
-        return is_sampled(id, self._settings.sample)
+    def _sampled(self, ids: Sequence[str]) -> Sequence[int]:
+        """Places of those that are recorded."""
+        if self._settings.sample >= 1.0:
+            return range(len(ids))
+        return [n for n, id in enumerate(ids) if is_sampled(id, self._settings.sample)]
 
-    def _version(self, live: LiveModel) -> _Version:
-        """What the process calls a version; it is told of it before the first answer."""
-        found = self._versions.get(live)
-        if found is None:
-            self._numbered += 1
-            found = self._versions[live] = _Version.of(live, self._numbered)
-            self._pipe.send(described(live, found.number), 0)
-        return found
-
-    def _ship(self, rows: int, make: Callable[..., Runs | Asked], *what: Any) -> None:
-        """Tell the process of answers; a fault is counted and logged."""
+    def _ship(
+        self, version: Recorded, rows: int, make: Callable[..., Runs | Asked], *what: Any
+    ) -> None:
+        """Tell the process of answers, and before that of their version; a fault is counted and
+        logged."""
+        if version.number not in self._told:
+            self._told.add(version.number)
+            self._pipe.send(version.told, 0)
         try:
             message = make(*what)
         except Exception:  # noqa: BLE001  counted and logged; the thread goes on
@@ -320,35 +336,6 @@ class Recorder:
             _LOG.exception("the journal lost answers")
             return
         self._pipe.send(message, rows)
-
-
-class _Version(NamedTuple):
-    """What the thread knows of a version: its number, and columns that its arrays may not tell."""
-
-    number: int
-    unsure: tuple[Unsure, ...]
-
-    @classmethod
-    def of(cls, live: LiveModel, number: int) -> _Version:
-        """Of one that has no number yet."""
-        cut, told = live.engine.cut, told_by(live.engine)
-        coded = {one.column for found in cut.lookups.values() for one in found} if cut else set()
-        return cls(number, tuple(
-            (column, attrgetter(live.reader.place[column.name]))
-            for column in live.schema.features
-            if not column.private and (column.name in coded or column.name not in told)
-        ))  # fmt: skip
-
-
-def described(live: LiveModel, number: int) -> Version:
-    """A version, as its journal's process is told of it."""
-    cut = live.engine.cut
-    lookups = {} if cut is None else {
-        tensor: tuple(Texts(one.column, one.rows, one.unknown) for one in found)
-        for tensor, found in cut.lookups.items()
-    }  # fmt: skip
-    groups = {tensor: tuple(names) for tensor, names in live.engine.groups.items()}
-    return Version(number, live.model, live.version, live.digest, live.schema, groups, lookups)
 
 
 def unix_offset() -> float:

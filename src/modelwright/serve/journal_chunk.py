@@ -1,35 +1,76 @@
 """Answers of the fast way, copied out of their runs as they come, until the journal's thread takes
 them.
 
-The event loop keeps the bytes of a run's arrays, and notes a tuple a request. So nothing of a run
-outlives its answers: whoever keeps thousands of runs keeps the memory that the next requests would
-use again, and gives the collector something to walk over. One thread writes and one reads, without
-a lock: what is noted is never changed, and each count is raised after what it counts.
+The event loop keeps the bytes of a run's arrays, and of each request its id and 24 bytes. So
+nothing of a run outlives its answers, and little memory is touched that the next requests would
+have used again, which costs more than the work. One thread writes and one reads, without a lock:
+what is noted is never changed, and each count is raised after what it counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
+from weakref import ref
 
 import numpy as np
 
 from modelwright.core.intake import Array, column_feed
 from modelwright.core.schema import Column
 from modelwright.pack.artefact import Answers
-from modelwright.serve.journal_wire import About, Block, Runs
+from modelwright.serve.journal_wire import RECORD, About, Block, Runs, Texts, Version
 from modelwright.serve.journal_words import LONGEST
 from modelwright.serve.live import LiveModel
+from modelwright.serve.rows import told_by
 from modelwright.serve.runs import Ran
 
 ROWS = 2048
-"""Rows after which another chunk is begun."""
+"""Rows after which another chunk is begun, or before, for wide tables,"""
+NUMBERS = 2**18
+"""after so many numbers: the last chunk of a version stays as long as that is loaded."""
 OUTPUTS = ("values", "low", "high", "codes", "probabilities")
-Record = tuple[str, float, float, int, int]
-"""A request: id, `time.perf_counter()` of its answer, seconds that it took, its first row in the
-chunk, and how many it had."""
 Unsure = tuple[Column, Callable[[Any], Any]]
 """A column that a run's arrays may not tell, and what finds its value in a typed row."""
+
+
+class Recorded(NamedTuple):
+    """A version whose answers are recorded. It holds nothing of the model itself.
+
+    Attributes:
+        number: what messages call it.
+        told: what the journal's process is told of it, before its first answer.
+        width: numbers that a row takes up in the queue.
+        unsure: see `Unsure`.
+    """
+
+    number: int
+    told: Version
+    width: int
+    unsure: tuple[Unsure, ...]
+
+    @classmethod
+    def of(cls, live: LiveModel, number: int) -> Recorded:
+        """Of a version that has no number yet."""
+        cut, told = live.engine.cut, told_by(live.engine)
+        coded = {one.column for found in cut.lookups.values() for one in found} if cut else set()
+        unsure = tuple(
+            (column, attrgetter(live.reader.place[column.name]))
+            for column in live.schema.features
+            if not column.private and (column.name in coded or column.name not in told)
+        )
+        return cls(number, described(live, number), len(live.schema.features), unsure)
+
+
+def described(live: LiveModel, number: int) -> Version:
+    """A version, as its journal's process is told of it."""
+    cut = live.engine.cut
+    lookups = {} if cut is None else {
+        tensor: tuple(Texts(one.column, one.rows, one.unknown) for one in found)
+        for tensor, found in cut.lookups.items()
+    }  # fmt: skip
+    groups = {tensor: tuple(names) for tensor, names in live.engine.groups.items()}
+    return Version(number, live.model, live.version, live.digest, live.schema, groups, lookups)
 
 
 class Kept:
@@ -55,122 +96,142 @@ class Chunk:
     """Some runs of one version, and the requests that were parts of them.
 
     Args:
-        live: the version.
+        live: the version; it may be unloaded while its answers wait here.
+        version: the same.
         run: the first one, which is not in yet.
-        width: numbers that a row takes up in the queue.
 
     Attributes:
         inputs, outputs: what runs took and gave, by name.
-        records: of the requests, in order.
-        given: number of a record -> its typed rows, where the run's arrays do not tell all.
-        run: the last run; `base` is its first row here.
+        ids: of the requests, in order.
+        records: `RECORD` of each, added after its id; `ended` is of `time.perf_counter()`, `first`
+            a row of the chunk.
+        given: number of a request -> its typed rows, where the run's arrays do not tell all.
         runs, rows: how many are in.
-        taken: records that the journal's thread has taken.
-        listed: whether the journal's thread has it on its list.
+        weight: of all that is in, in numbers; `counted` requests are in it.
+        released: of the weight, what the journal's thread has taken.
+        closed: whether a later chunk has taken its place.
     """
 
     __slots__ = (
-        "_first", "_gave", "_since", "_took", "base", "given", "inputs", "listed", "live",
-        "outputs", "records", "rows", "run", "runs", "taken", "width",
+        "_first", "_gave", "_live", "_since", "_taken", "_took", "closed", "counted", "given",
+        "ids", "inputs", "outputs", "records", "released", "rows", "runs", "version", "weight",
     )  # fmt: skip
 
-    def __init__(self, live: LiveModel, run: Ran, width: int) -> None:
-        self.live, self.width = live, width
+    def __init__(self, live: LiveModel, version: Recorded, run: Ran) -> None:
+        self._live, self.version = ref(live), version
         self.inputs = {name: Kept(values) for name, values in run.inputs.items()}
         self.outputs = {name: Kept(values) for name, values in answered(run.answers).items()}
-        self.records: list[Record] = []
+        self.ids: list[str] = []
+        self.records = bytearray()
         self.given: dict[int, list[Any]] = {}
-        self.run: Ran | None = None
-        self.base = self.rows = self.runs = self.taken = 0
+        self.rows = self.runs = self.weight = self.counted = self.released = 0
         self._took = [(name, kept.add, kept.is_text) for name, kept in self.inputs.items()]
         self._gave = [(name, kept.add) for name, kept in self.outputs.items()]
         self._first: list[int] = []
-        self._since = 0
-        self.listed = False
+        self._since = self._taken = 0
+        self.closed = False
 
     def keep(self, run: Ran) -> bool:
-        """Keep a run; False where it has no room, or is of other arrays."""
-        inputs, answers = run.inputs, run.answers
-        if self.rows >= ROWS or inputs.keys() != self.inputs.keys():
+        """Keep a run, and tell it where its rows begin here; False where it has no room, or is of
+        other arrays."""
+        inputs, answers, rows = run.inputs, run.answers, self.rows
+        if rows >= ROWS or rows * self.version.width >= NUMBERS:
+            return False
+        if inputs.keys() != self.inputs.keys():
             return False
         for name, add, is_text in self._took:
             add(inputs[name] if is_text else inputs[name].tobytes())
         for name, add in self._gave:
             add(getattr(answers, name).tobytes())
-        self._first.append(self.rows)
-        self.run, self.base = run, self.rows
-        self.rows += run.rows
+        self._first.append(rows)
+        run.base = rows
+        self.rows = rows + run.rows
         self.runs += 1
         return True
 
+    @property
+    def is_over(self) -> bool:
+        """Whether no further run comes."""
+        return self.closed or self._live() is None
+
+    @property
+    def waits(self) -> bool:
+        """Whether requests were noted that the journal's thread has not taken."""
+        return len(self.records) > self._taken * RECORD.itemsize
+
     def take(self) -> Taken:
         """What was noted since the last call, for the journal's thread."""
-        then, begin = self.runs, self.taken
-        self.taken = len(self.records)
+        then, begin = self.runs, self._taken
+        end = self._taken = len(self.records) // RECORD.itemsize
         since, runs = self._since, self.runs
         # whatever is noted from now on is of the run that was the last one then, or of a later one
         self._since = max(since, then - 1)
         first = self._first[since] if runs else 0
-        return Taken(self, range(begin, self.taken), (since, runs), first)
+        size = RECORD.itemsize
+        records = np.frombuffer(self.records[begin * size : end * size], RECORD)
+        records["first"] -= first
+        return Taken(self, self.ids[begin:end], records, begin, (since, runs))
 
 
 class Taken(NamedTuple):
     """Some requests of a chunk.
 
     Attributes:
-        numbers: of their records.
+        ids: of each.
+        records: of each; `first` counts from the first row of `runs`.
+        begin: number of the first of them in the chunk.
         runs: the first of those that they are of, and the one after the last.
-        first: row of the chunk with which these begin.
     """
 
     chunk: Chunk
-    numbers: range
+    ids: list[str]
+    records: Array
+    begin: int
     runs: tuple[int, int]
-    first: int
 
-    def message(
-        self, version: int, numbers: Sequence[int], offset: float, unsure: Sequence[Unsure]
-    ) -> Runs:
+    def rows(self, kept: Sequence[int]) -> int:
+        """How many rows some of them have, by their places."""
+        counts = self.records["rows"]
+        return int(counts.sum() if len(kept) == len(counts) else counts[list(kept)].sum())
+
+    def message(self, kept: Sequence[int], offset: float) -> Runs:
         """Those of these requests that are recorded, as the journal's process is told of them.
 
         Args:
-            version: its number.
-            numbers: of their records; at least one.
+            kept: their places among these, in order; at least one.
             offset: Unix time less `time.perf_counter()`.
-            unsure: columns that the arrays may not tell.
         """
-        chunk = self.chunk
-        records = [chunk.records[number] for number in numbers]
-        ids, ended, seconds, firsts, counts = zip(*records, strict=True)
+        ids, records, chunk = self.ids, self.records, self.chunk
+        if len(kept) < len(ids):
+            ids, records = [ids[place] for place in kept], records[list(kept)]
+        records["ended"] += offset
         tellers, rows = list[int](), list[Any]()
         if chunk.given:
-            for place, number in enumerate(numbers):
-                given = chunk.given.get(number)
+            for place, number in enumerate(kept):
+                given = chunk.given.get(self.begin + number)
                 if given is not None:
                     tellers.append(place)
                     rows += given
         return Runs(
-            version,
-            about(ids, counts, np.array(ended) + offset, seconds),
-            Block.of(np.array(firsts, np.int64) - self.first),
+            chunk.version.number,
+            about(ids, records),
             {name: kept.joined(*self.runs) for name, kept in chunk.inputs.items()},
             {name: kept.joined(*self.runs) for name, kept in chunk.outputs.items()},
             {column.name: Block.of(column_feed(column, list(map(get, rows)), []))
-             for column, get in unsure} if rows else {},
+             for column, get in chunk.version.unsure} if rows else {},
             tellers,
         )  # fmt: skip
 
 
-def about(
-    ids: Sequence[str], counts: Sequence[int], ended: Array, seconds: Sequence[float]
-) -> About:
-    """The same of each request, for a message."""
+def about(ids: Sequence[str], records: Array) -> About:
+    """Requests, for a message.
+
+    Args:
+        records: `RECORD` of each; `ended` is Unix time.
+    """
     if max(map(len, ids)) > LONGEST:
         ids = [id[:LONGEST] for id in ids]
-    return About(
-        list(ids), Block.of(np.array(counts, np.int64)), Block.of(ended),
-        Block.of(np.array(seconds, float)),
-    )  # fmt: skip
+    return About(list(ids), records.tobytes())
 
 
 def answered(answers: Answers) -> dict[str, Array]:

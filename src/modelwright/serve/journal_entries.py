@@ -10,11 +10,10 @@ from modelwright.core.intake import Feeds
 from modelwright.core.schema import Column
 from modelwright.pack.artefact import Answers
 from modelwright.serve.dense import Dense
-from modelwright.serve.journal_chunk import about, answered
-from modelwright.serve.journal_wire import Asked, Block, Blocks
-from modelwright.serve.live import LiveModel
+from modelwright.serve.journal_chunk import Recorded, about, answered
+from modelwright.serve.journal_wire import RECORD, Asked, Block, Blocks
 
-Entry = tuple[LiveModel, int, int, str, float, float, tuple[str, str, bool], Feeds, Answers]
+Entry = tuple[Recorded, int, int, str, float, float, tuple[str, str, bool], Feeds, Answers]
 """One answered request, as the event loop hands it over: the version; what it takes up in the
 queue; how many rows it had; its id; `time.perf_counter()` of the answer; seconds that it took; arm,
 fallback and cached of `messages.Answered`; its feeds; its answers. A tuple: an object with names
@@ -26,23 +25,26 @@ def are_alike(one: Entry, other: Entry) -> bool:
     return one[0] is other[0] and one[6] == other[6]
 
 
-def together(version: int, entries: Sequence[Entry], offset: float) -> Asked:
+def together(entries: Sequence[Entry], offset: float) -> Asked:
     """Entries that are alike, in one message.
 
     Args:
-        version: its number.
         entries: at least one.
         offset: Unix time less `time.perf_counter()`.
 
     Raises:
         KeyError: a column that the version reads is not among the values of a request.
     """
-    lives, _, counts, ids, ended, seconds, flags, feeds, answers = zip(*entries, strict=True)
-    features = [column for column in lives[0].schema.features if not column.private]
+    versions, _, counts, ids, ended, seconds, flags, feeds, answers = zip(*entries, strict=True)
+    records = np.empty(len(ids), RECORD)
+    records["ended"], records["seconds"], records["rows"] = ended, seconds, counts
+    records["ended"] += offset
+    records["first"] = np.cumsum(records["rows"]) - records["rows"]
+    features = versions[0].told.features
     outputs = [answered(one) for one in answers]
     return Asked(
-        version,
-        about(ids, counts, np.array(ended) + offset, seconds),
+        versions[0].number,
+        about(ids, records),
         _columns(features, feeds),
         {name: Block.joined([one[name] for one in outputs]) for name in outputs[0]},
         *flags[0],

@@ -120,7 +120,7 @@ class Writer:
             else:
                 segment.add(message)
         except Exception:  # noqa: BLE001  counted and logged; the process goes on
-            self._lost[0] += int(message.about.counts.array().sum())
+            self._lost[0] += int(message.about.table()["rows"].sum())
             _LOG.exception("the journal lost answers")
             return
         wide = segment.rows * len(segment.version.features) * 8 >= LARGEST

@@ -49,9 +49,7 @@ class Segment:
         self._parts: dict[str, list[Array]] = {c.name: [] for c in self._features}
         self._outputs: dict[str, list[Array]] = {}
         self._ids: list[str] = []
-        self._counts: list[Array] = []
-        self._ended: list[Array] = []
-        self._seconds: list[Array] = []
+        self._records: list[Array] = []
         self._flags: list[tuple[tuple[str, str, bool], int]] = []  # of so many rows in a row
         self._read = self._readers()
 
@@ -63,9 +61,10 @@ class Segment:
 
     def take(self, runs: Runs) -> None:
         """Take requests of the fast way: rows of their runs."""
-        counts = runs.about.counts.array()
+        records = runs.about.table()
+        counts = records["rows"]
         within = _within(counts)
-        rows = _Rows(runs, np.repeat(runs.first.array(), counts) + within)
+        rows = _Rows(runs, np.repeat(records["first"], counts) + within)
         parts = {}
         for column in self._features:
             found = self._read[column.name](rows)
@@ -88,12 +87,10 @@ class Segment:
     def _add_about(self, about: About, flags: tuple[str, str, bool]) -> None:
         if not self._ids:
             self.began = time.perf_counter()
-        counts = about.counts.array()
-        rows = int(counts.sum())
+        records = about.table()
+        rows = int(records["rows"].sum())
         self._ids += about.ids
-        self._counts.append(counts)
-        self._ended.append(about.ended.array())
-        self._seconds.append(about.seconds.array())
+        self._records.append(records)
         self._flags.append((flags, rows))
         self.rows += rows
 
@@ -135,8 +132,9 @@ class Segment:
 
     def table(self, pa: Any) -> Any:
         """Everything as a `pyarrow.Table`; `pa` is the module."""
-        counts = np.concatenate(self._counts)
-        ended = np.repeat(np.concatenate(self._ended), counts)
+        records = np.concatenate(self._records)
+        counts = records["rows"]
+        ended = np.repeat(records["ended"], counts)
         kinds, rows = zip(*self._flags, strict=True)
         arms, fallbacks, cached = zip(*kinds, strict=True)
         columns: dict[str, Any] = {
@@ -148,9 +146,7 @@ class Segment:
             "arm": _few(pa, arms, rows),
             "fallback": _few(pa, fallbacks, rows),
             "cached": pa.array(np.repeat(np.array(cached, bool), rows)),
-            "ms": pa.array(
-                np.repeat(np.concatenate(self._seconds) * 1e3, counts).astype(np.float32)
-            ),
+            "ms": pa.array(np.repeat(records["seconds"] * 1e3, counts).astype(np.float32)),
         }
         columns |= self._answered(pa)
         for column in self._features:
@@ -163,7 +159,7 @@ class Segment:
 
     def span(self) -> tuple[float, float]:
         """Unix times of the first and the last answer."""
-        ended = np.concatenate(self._ended)
+        ended = np.concatenate(self._records)["ended"]
         return float(ended.min()), float(ended.max())
 
     def _answered(self, pa: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import select
+import struct
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
@@ -20,6 +21,11 @@ from modelwright.serve.settings import Journaling
 LENGTH = 8
 READ = 2**20
 """Bytes that are asked for at once."""
+RECORD = np.dtype([("ended", "<f8"), ("seconds", "<f8"), ("first", "<i4"), ("rows", "<i4")])
+"""A request: when it was answered, how long that took, where its rows begin among those of the
+arrays that it is told with, and how many they are."""
+record = struct.Struct("<ddii").pack
+"""The bytes of a `RECORD`."""
 
 
 class Block(msgspec.Struct, array_like=True):
@@ -101,15 +107,15 @@ class About(msgspec.Struct):
 
     Attributes:
         ids: of each.
-        counts: int64, rows of each.
-        ended: float64, Unix time of each answer.
-        seconds: float64, how long each took.
+        records: `RECORD` of each.
     """
 
     ids: list[str]
-    counts: Block
-    ended: Block
-    seconds: Block
+    records: bytes
+
+    def table(self) -> Array:
+        """`RECORD` of each request."""
+        return np.frombuffer(self.records, RECORD)
 
 
 class Runs(msgspec.Struct, tag=True):
@@ -118,7 +124,6 @@ class Runs(msgspec.Struct, tag=True):
     Attributes:
         version: its number.
         about: the requests.
-        first: int64, where the rows of each begin among those of the arrays.
         inputs, outputs: what the runs took and gave, by name.
         told: column -> values as its requests had them, of those requests whose values the arrays
             may not tell; `tellers` are their places among the requests.
@@ -126,7 +131,6 @@ class Runs(msgspec.Struct, tag=True):
 
     version: int
     about: About
-    first: Block
     inputs: Blocks
     outputs: Blocks
     told: Blocks

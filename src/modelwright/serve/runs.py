@@ -30,9 +30,12 @@ class Ran:
 
     Attributes:
         whole: whether `inputs` tell all that its typed rows said; see `RowReader`.
+        kept, base: the journal's own: where it keeps this run, and the run's first row there.
     """
 
-    __slots__ = ("_columns", "answers", "inputs", "rows", "seconds", "whole")
+    __slots__ = (
+        "_columns", "answers", "base", "inputs", "kept", "rows", "seconds", "whole",
+    )  # fmt: skip
 
     def __init__(
         self, answers: Answers, rows: int, seconds: float, inputs: Inputs, whole: bool
@@ -43,6 +46,8 @@ class Ran:
         self.seconds = seconds
         self.whole = whole
         self._columns: list[list[Any]] | None = None
+        self.kept: Any = None
+        self.base = 0
 
     @property
     def columns(self) -> list[list[Any]]:
