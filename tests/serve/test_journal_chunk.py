@@ -139,7 +139,7 @@ def test_a_version_may_be_unloaded_while_its_answers_wait(
 
 def test_a_full_queue_drops_the_fast_way_as_well(live: LiveModel, tmp_path: Path) -> None:
     counts = Counts()
-    room = 3 * (16 + len(live.schema.features))
+    room = 3 * (8 + len(live.schema.features))
     recorder = Recorder(Journaling(to=str(tmp_path)), counts, room=room)
     one = ran(live, 0, 1)
     for number in range(5000):

@@ -36,8 +36,8 @@ ROOM = 4_000_000
 """Numbers that may wait, 32 MB; what comes after is dropped and counted."""
 OVERHEAD = 128
 """What an entry of the careful way takes up beside its features, in numbers."""
-NOTE = 16
-"""The same of the fast way."""
+NOTE = 8
+"""What a row of the fast way takes up beside its features."""
 FULL: Any = object()
 """Where a run is kept for which there is no room."""
 EVERY = 0.5
@@ -164,7 +164,7 @@ class Recorder:
         self._settings, self._room = settings, room
         self._versions: WeakKeyDictionary[LiveModel, Recorded] = WeakKeyDictionary()
         self._numbers = itertools.count(1)
-        self._open: WeakKeyDictionary[LiveModel, Chunk] = WeakKeyDictionary()
+        self._open: dict[int, Chunk] = {}  # by the id of the version
         self._chunks: deque[Chunk] = deque()  # those that the thread has not seen
         self._seen: list[Chunk] = []
         self._entries: deque[Entry] = deque()
@@ -186,7 +186,7 @@ class Recorder:
         """See `Journal`."""
         chunk = run.kept
         if chunk is None:
-            chunk = run.kept = self._kept(live, run)
+            chunk = self._keep(live, run)
         if chunk is FULL:
             self._full[0] += count
             return
@@ -195,24 +195,22 @@ class Recorder:
         chunk.ids.append(id)
         chunk.records += record(received + seconds, seconds, run.base + start, count)
 
-    def _kept(self, live: LiveModel, run: Ran) -> Any:
-        """Keep a run, once: where, or `FULL`."""
-        version, chunk = self._version(live), self._open.get(live)
-        weight = run.rows * version.width
-        if chunk is not None:
-            weight += NOTE * (len(chunk.ids) - chunk.counted)
+    def _keep(self, live: LiveModel, run: Ran) -> Any:
+        """Keep a run, once; where, or `FULL`."""
+        chunk = self._open.get(id(live))
+        version = chunk.version if chunk is not None else self._version(live)
+        weight = run.rows * (version.width + NOTE)
         if self._taken - self._done + weight > self._room:
+            run.kept = FULL
             return FULL
-        if chunk is None or not chunk.keep(run):
+        if chunk is None or chunk.live() is not live or not chunk.keep(run):
             if chunk is not None:
                 chunk.closed = True
-            chunk = self._open[live] = Chunk(live, version, run)
+            chunk = self._open[id(live)] = Chunk(live, self._version(live), run)
             chunk.keep(run)
-            weight = run.rows * version.width
             self._chunks.append(chunk)
-        chunk.counted = len(chunk.ids)
-        chunk.weight += weight
         self._taken += weight
+        chunk.weight += weight
         return chunk
 
     def answered(self, id: str, received: float, seconds: float, found: Answered) -> None:
@@ -292,6 +290,8 @@ class Recorder:
                     self._ship(chunk.version, taken.rows(kept), taken.message, kept, unix_offset())
             elif is_over:
                 self._seen.remove(chunk)
+                for key in [key for key, one in [*self._open.items()] if one is chunk]:
+                    self._open.pop(key, None)  # a newer one that gets lost here is still seen
             self._done += weight - chunk.released
             chunk.released = weight
 

@@ -74,22 +74,23 @@ def described(live: LiveModel, number: int) -> Version:
 
 
 class Kept:
-    """One array of every run of a chunk, as bytes; texts as they are."""
+    """One array of every run of a chunk, row behind row: bytes, or texts."""
 
-    __slots__ = ("_dtype", "_parts", "_shape", "add", "is_text")
+    __slots__ = ("_dtype", "_shape", "_size", "data", "is_text")
 
     def __init__(self, values: Array) -> None:
         self._dtype, self._shape = values.dtype, values.shape[1:]
         self.is_text = values.dtype.hasobject
-        self._parts: list[Any] = []
-        self.add = self._parts.append
+        texts = int(np.prod(self._shape, dtype=int))
+        self._size = texts if self.is_text else texts * self._dtype.itemsize
+        self.data: Any = [] if self.is_text else bytearray()
 
-    def joined(self, begin: int, end: int) -> Block:
-        """Rows of the runs from `begin` to before `end`."""
-        parts = self._parts[begin:end]
+    def block(self, begin: int, end: int) -> Block:
+        """Rows from `begin` to before `end`."""
+        part = self.data[begin * self._size : end * self._size]
         if self.is_text:
-            return Block.joined(parts)
-        return Block(self._dtype.str, self._shape, b"".join(parts))
+            return Block("text", self._shape, part)
+        return Block(self._dtype.str, self._shape, bytes(part))
 
 
 class Chunk:
@@ -101,58 +102,56 @@ class Chunk:
         run: the first one, which is not in yet.
 
     Attributes:
+        live: the version, while it is loaded.
         inputs, outputs: what runs took and gave, by name.
         ids: of the requests, in order.
         records: `RECORD` of each, added after its id; `ended` is of `time.perf_counter()`, `first`
             a row of the chunk.
         given: number of a request -> its typed rows, where the run's arrays do not tell all.
-        runs, rows: how many are in.
-        weight: of all that is in, in numbers; `counted` requests are in it.
+        rows: how many are in.
+        weight: of all that is in, in numbers.
         released: of the weight, what the journal's thread has taken.
         closed: whether a later chunk has taken its place.
     """
 
     __slots__ = (
-        "_first", "_gave", "_live", "_since", "_taken", "_took", "closed", "counted", "given",
-        "ids", "inputs", "outputs", "records", "released", "rows", "runs", "version", "weight",
+        "_base", "_gave", "_most", "_since", "_taken", "_took", "closed", "given", "ids",
+        "inputs", "live", "outputs", "records", "released", "rows", "version", "weight",
     )  # fmt: skip
 
     def __init__(self, live: LiveModel, version: Recorded, run: Ran) -> None:
-        self._live, self.version = ref(live), version
+        self.live, self.version = ref(live), version
         self.inputs = {name: Kept(values) for name, values in run.inputs.items()}
         self.outputs = {name: Kept(values) for name, values in answered(run.answers).items()}
         self.ids: list[str] = []
         self.records = bytearray()
         self.given: dict[int, list[Any]] = {}
-        self.rows = self.runs = self.weight = self.counted = self.released = 0
-        self._took = [(name, kept.add, kept.is_text) for name, kept in self.inputs.items()]
-        self._gave = [(name, kept.add) for name, kept in self.outputs.items()]
-        self._first: list[int] = []
-        self._since = self._taken = 0
+        self.rows = self.weight = self.released = 0
         self.closed = False
+        self._most = min(ROWS, NUMBERS // max(1, version.width))
+        self._took = [(name, kept.data, kept.is_text) for name, kept in self.inputs.items()]
+        self._gave = [(name, kept.data) for name, kept in self.outputs.items()]
+        self._base = self._since = self._taken = 0
 
     def keep(self, run: Ran) -> bool:
         """Keep a run, and tell it where its rows begin here; False where it has no room, or is of
         other arrays."""
         inputs, answers, rows = run.inputs, run.answers, self.rows
-        if rows >= ROWS or rows * self.version.width >= NUMBERS:
+        if rows >= self._most or inputs.keys() != self.inputs.keys():
             return False
-        if inputs.keys() != self.inputs.keys():
-            return False
-        for name, add, is_text in self._took:
-            add(inputs[name] if is_text else inputs[name].tobytes())
-        for name, add in self._gave:
-            add(getattr(answers, name).tobytes())
-        self._first.append(rows)
-        run.base = rows
+        for name, data, is_text in self._took:
+            data += inputs[name].ravel().tolist() if is_text else inputs[name].tobytes()
+        for name, data in self._gave:
+            data += getattr(answers, name).tobytes()
+        run.kept, run.base = self, rows
+        self._base = rows
         self.rows = rows + run.rows
-        self.runs += 1
         return True
 
     @property
     def is_over(self) -> bool:
         """Whether no further run comes."""
-        return self.closed or self._live() is None
+        return self.closed or self.live() is None
 
     @property
     def waits(self) -> bool:
@@ -161,16 +160,13 @@ class Chunk:
 
     def take(self) -> Taken:
         """What was noted since the last call, for the journal's thread."""
-        then, begin = self.runs, self._taken
-        end = self._taken = len(self.records) // RECORD.itemsize
-        since, runs = self._since, self.runs
+        base, begin, size = self._base, self._taken, RECORD.itemsize
+        end = self._taken = len(self.records) // size
+        since, self._since = self._since, base
         # whatever is noted from now on is of the run that was the last one then, or of a later one
-        self._since = max(since, then - 1)
-        first = self._first[since] if runs else 0
-        size = RECORD.itemsize
         records = np.frombuffer(self.records[begin * size : end * size], RECORD)
-        records["first"] -= first
-        return Taken(self, self.ids[begin:end], records, begin, (since, runs))
+        records["first"] -= since
+        return Taken(self, self.ids[begin:end], records, begin, (since, self.rows))
 
 
 class Taken(NamedTuple):
@@ -178,16 +174,16 @@ class Taken(NamedTuple):
 
     Attributes:
         ids: of each.
-        records: of each; `first` counts from the first row of `runs`.
+        records: of each; `first` counts from the first row of `among`.
         begin: number of the first of them in the chunk.
-        runs: the first of those that they are of, and the one after the last.
+        among: the rows of the chunk that theirs are among: the first, and the one after the last.
     """
 
     chunk: Chunk
     ids: list[str]
     records: Array
     begin: int
-    runs: tuple[int, int]
+    among: tuple[int, int]
 
     def rows(self, kept: Sequence[int]) -> int:
         """How many rows some of them have, by their places."""
@@ -215,8 +211,8 @@ class Taken(NamedTuple):
         return Runs(
             chunk.version.number,
             about(ids, records),
-            {name: kept.joined(*self.runs) for name, kept in chunk.inputs.items()},
-            {name: kept.joined(*self.runs) for name, kept in chunk.outputs.items()},
+            {name: kept.block(*self.among) for name, kept in chunk.inputs.items()},
+            {name: kept.block(*self.among) for name, kept in chunk.outputs.items()},
             {column.name: Block.of(column_feed(column, list(map(get, rows)), []))
              for column, get in chunk.version.unsure} if rows else {},
             tellers,
