@@ -17,11 +17,11 @@ from modelwright.core.limits import METRICS, QUALITY, Limit
 from modelwright.core.schema import Column, Schema, Target
 from modelwright.core.table import Table
 from modelwright.fit.certainty import interval, paired_gain
+from modelwright.fit.in_time import InTime
 from modelwright.fit.score import gain, score
 from modelwright.release.calibration import calibration_error
 from modelwright.release.fairness import largest_difference, rates_of
 from modelwright.release.gates import judge
-from modelwright.release.recent import paired_in_time
 from modelwright.release.slices import weak_slices
 from simulated import MAKERS, REGRESSION, Rows, lasting, population, several, within
 
@@ -143,7 +143,9 @@ def test_the_lead_on_recent_rows(rows: int, stays: float) -> None:
     held = 0
     for _ in range(1_000):
         ours, theirs = drawn(rows)
-        found = paired_in_time("mae", np.zeros(rows), ours, theirs, confidence=0.9)
+        found = paired_gain(
+            "mae", np.zeros(rows), ours, theirs, confidence=0.9, clusters=InTime.of(rows)
+        )
         held += found.low <= truth <= found.high
     assert within(held / 1_000, 0.9, 1_000, above=0.03)
 
@@ -155,7 +157,9 @@ def test_the_lead_in_roc_auc_on_recent_rows() -> None:
     held = 0
     for _ in range(600):
         y, ours = classes(rng, 400)
-        found = paired_in_time("roc_auc", y, ours, noisier(rng, ours), confidence=0.9)
+        found = paired_gain(
+            "roc_auc", y, ours, noisier(rng, ours), confidence=0.9, clusters=InTime.of(400)
+        )
         held += found.low <= truth <= found.high
     assert within(held / 600, 0.9, 600, above=0.04)
 

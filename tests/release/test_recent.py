@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from scipy import stats
-from scipy.signal import lfilter
 
 from evidences import evidence
 from modelwright.core.intake import Array
-from modelwright.core.records import Finding
+from modelwright.core.records import Finding, Interval
 from modelwright.core.spec_release import ReleaseSpec
 from modelwright.core.table import Table
+from modelwright.fit.certainty import paired_gain
+from modelwright.fit.in_time import InTime
 from modelwright.release.gates import judge, ruling
-from modelwright.release.recent import FEWEST, Recent, error_in_time, paired_in_time, recent_finding
+from modelwright.release.recent import FEWEST, Recent, recent_finding
 
 
 def answers(y: Array, strength: float, rng: np.random.Generator) -> Array:
@@ -21,6 +20,10 @@ def answers(y: Array, strength: float, rng: np.random.Generator) -> Array:
     score = strength * (2 * y - 1) + rng.normal(size=len(y))
     up = 1 / (1 + np.exp(-score))
     return np.stack([1 - up, up], axis=1)
+
+
+def lead(metric: str, y: Array, a: Array, b: Array) -> Interval:
+    return paired_gain(metric, y, a, b, confidence=0.9, clusters=InTime.of(len(y)))
 
 
 def finding(ours: float, theirs: float, rows: int = 800, problem: str = "") -> Finding:
@@ -63,7 +66,7 @@ def test_equal_models_are_called_different_as_seldom_as_stated() -> None:
     for _ in range(100):
         y = rng.normal(size=300)
         pair = [y + rng.normal(size=300) for _ in range(2)]
-        found = paired_in_time("mae", y, *pair, confidence=0.9)
+        found = lead("mae", y, *pair)
         wrong += not found.low <= 0 <= found.high
     assert 3 <= wrong <= 20  # 10 expected
 
@@ -76,28 +79,16 @@ def test_rows_that_vary_together_in_time_count_as_such() -> None:
     a, b = y + 0.5 + phase * 0.5, y + 0.5 + rng.permutation(phase) * 0.5
     width = {}
     for name, order in (("in time", np.arange(2000)), ("mixed", rng.permutation(2000))):
-        found = paired_in_time("mae", y[order], a[order], b[order], confidence=0.9)
+        found = lead("mae", y[order], a[order], b[order])
         width[name] = found.high - found.low
     assert width["in time"] > 2 * width["mixed"]
-
-
-@pytest.mark.parametrize("rows", [40, 150, 500])
-@pytest.mark.parametrize("stays", [0.0, 0.5, 0.8, 0.95])
-def test_however_much_neighbours_are_alike_the_error_is_known(rows: int, stays: float) -> None:
-    """A lead of nothing, of which each row tells nearly what the one before told."""
-    rng, times, held = np.random.default_rng(7), 1000, 0
-    for shocks in rng.normal(size=(times, rows + 200)):
-        lead = lfilter([1.0], [1.0, -stays], shocks)[200:]
-        error, freedom = error_in_time((lead - lead.mean()) / rows)
-        held += abs(lead.mean()) <= stats.t.ppf(0.95, freedom) * error
-    assert 0.87 - 0.025 <= held / times <= 0.93 + 0.025
 
 
 def test_a_handful_of_positive_rows_decides_nothing() -> None:
     """One positive row of 60: whatever the other rows say, it alone is no evidence."""
     y = (np.arange(60) == 30).astype(np.int64)
     rng = np.random.default_rng(3)
-    found = paired_in_time("recall", y, answers(y, 3.0, rng), answers(y, -3.0, rng), confidence=0.9)
+    found = lead("recall", y, answers(y, 3.0, rng), answers(y, -3.0, rng))
     assert found.low == -np.inf and found.high == np.inf
 
 

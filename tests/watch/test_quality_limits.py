@@ -36,12 +36,13 @@ def under(live: Live, *limits: Limit) -> Subject:
     return dataclasses.replace(live.subject(BEGIN), champion=champion)
 
 
-def labelled(hits: int, misses: int, colours: list[str]) -> Answered:
-    """Answers "yes", all as sure as the others."""
+def labelled(hits: int, misses: int, colours: list[str], *, mixed: bool = True) -> Answered:
+    """Answers "yes", all as sure as the others; the misses at any time, or all at the end."""
     rows = hits + misses
-    table = pa.table({"f_colour": colours})
+    order = np.random.default_rng(0).permutation(rows) if mixed else np.arange(rows)
+    table = pa.table({"f_colour": [colours[place] for place in order]})
     answers = np.tile([0.2, 0.8], (rows, 1))
-    truth = np.repeat([1, 0], [hits, misses])
+    truth = np.repeat([1, 0], [hits, misses])[order]
     return Answered(table, np.arange(rows) * 1.0, answers, np.ones(rows, int), truth, np.ones(rows))
 
 
@@ -62,6 +63,13 @@ def test_failures_come_first_and_small_slices_are_left_out(live: Live) -> None:
     ]
     assert found[0].severity == "error" and "roll back" in found[0].advice
     assert {one.why for one in found} == {"late"}
+
+
+def test_misses_that_come_together_say_less_than_as_many_at_any_time(live: Live) -> None:
+    subject, colours = under(live, Limit("accuracy", "at_least", 0.5)), ["red"] * 500
+    for mixed, verdict in ((True, "pass"), (False, "undecided")):
+        found = of_limits(labelled(310, 190, colours, mixed=mixed), "late", subject)
+        assert found[0].verdict == verdict
 
 
 def test_the_goal_is_shown_without_a_limit_on_it(live: Live) -> None:

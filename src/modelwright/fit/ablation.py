@@ -52,7 +52,7 @@ def ablation(ledger: Ledger, chosen: Candidate) -> tuple[Importance, ...]:
         return ()
     lean = [schema.without(columns, NOT_READ) for columns in wanted]
     answers = ledger.trainer.with_schemas(part, folds, lean)
-    y, own, clusters = folds.truth(0), part.outcomes[0].answers, folds.clusters(0)
+    y, own, clusters = folds.truth(0), part.outcomes[0].answers, folds.together(0)
     found = [
         Importance(", ".join(columns), columns,
                    paired_gain(ledger.goal, y, own, other, clusters=clusters))

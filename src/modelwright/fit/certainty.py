@@ -9,10 +9,13 @@ from scipy import stats
 
 from modelwright.core.intake import Array
 from modelwright.core.records import Interval
+from modelwright.fit.in_time import InTime, error_in_time
 from modelwright.fit.influence import influence, losses_of
 from modelwright.fit.score import CLASS_METRICS, LABEL_METRICS, SHARES, gain, labels, score
 from modelwright.fit.skew import ratio_ends
 
+Clusters = Array | InTime | None
+"""Which rows vary together; see `interval`."""
 EDGE = 1e-9
 ENDS = np.array([-1.0, 1.0])
 
@@ -23,7 +26,7 @@ def interval(
     answers: Array,
     *,
     confidence: float = 0.95,
-    clusters: Array | None = None,
+    clusters: Clusters = None,
 ) -> Interval:
     """A metric with its interval: from the influence of each row, Student's t.
 
@@ -33,15 +36,16 @@ def interval(
 
     Args:
         confidence: share of such intervals that hold the true value.
-        clusters: number of the group or time block a row, which vary together; None: each row for
-            itself.
+        clusters: number of the group of each row, which vary together, or rows in order of time;
+            None: each row for itself.
     """
     value = score(metric, y, answers)
     pulls = _pulls(metric, y, answers, clusters)
     if np.isnan(value) or pulls is None:
         return Interval(value, -np.inf, np.inf, confidence)
     fewest = _fewest(metric, y, answers, clusters)
-    reach = max(_reach(pulls, confidence, fewest), _unseen(metric, y, answers, confidence))
+    reach = _reach(pulls, confidence, fewest, isinstance(clusters, InTime))
+    reach = max(reach, _unseen(metric, y, answers, confidence))
     if metric in SHARES:
         return _at_the_edge(_on_logit(value, reach, confidence), fewest)
     if metric == "mcc":
@@ -70,12 +74,14 @@ class Standing:
         pulls: how far each row, or each cluster of rows, moves it.
         fewest: rows or clusters that decide, such as those of the smallest class.
         floor: least half width, where all rows of a class are right and so show no spread.
+        in_time: whether the rows or clusters are in order of time.
     """
 
     value: float
     pulls: Array
     fewest: int
     floor: float = 0.0
+    in_time: bool = False
 
 
 def standing(
@@ -84,7 +90,7 @@ def standing(
     answers: Array,
     *,
     confidence: float = 0.95,
-    clusters: Array | None = None,
+    clusters: Clusters = None,
 ) -> Standing | None:
     """What `gain_between` needs of one model's answers; None where the metric has no value.
 
@@ -100,13 +106,13 @@ def standing(
     floor = _unseen(metric, y, answers, confidence)
     if metric in CLASS_METRICS and _is_edge(value):
         floor = max(floor, _exact(confidence, fewest))
-    return Standing(value, pulls, fewest, floor)
+    return Standing(value, pulls, fewest, floor, isinstance(clusters, InTime))
 
 
 def gain_between(metric: str, a: Standing, b: Standing, *, confidence: float = 0.95) -> Interval:
     """How much better `a` is than `b`, both of the same rows in the same order."""
     value = gain(metric, a.value, b.value)
-    reach = _reach(a.pulls - b.pulls, confidence, min(a.fewest, b.fewest))
+    reach = _reach(a.pulls - b.pulls, confidence, min(a.fewest, b.fewest), a.in_time)
     reach = max(reach, a.floor, b.floor)
     return Interval(value, value - reach, value + reach, confidence)
 
@@ -118,7 +124,7 @@ def paired_gain(
     b: Array,
     *,
     confidence: float = 0.95,
-    clusters: Array | None = None,
+    clusters: Clusters = None,
 ) -> Interval:
     """How much better answers `a` are than `b` on the same rows, from the difference of their
     rows' influences; for ROC AUC DeLong's test of two correlated curves (1988)."""
@@ -132,24 +138,31 @@ def paired_gain(
     return gain_between(metric, one, other, confidence=confidence)
 
 
-def _pulls(metric: str, y: Array, answers: Array, clusters: Array | None) -> Array | None:
+def _pulls(metric: str, y: Array, answers: Array, clusters: Clusters) -> Array | None:
     """How far each row, or each cluster of rows, moves the metric."""
     found = influence(metric, y, answers)
     if found is None or clusters is None:
         return None if found is None else found / len(y)
-    return np.asarray(np.bincount(clusters, found) / len(y))
+    return np.asarray(np.bincount(_numbers(clusters), found) / len(y))
 
 
-def _reach(pulls: Array, confidence: float, fewest: int) -> float:
+def _numbers(clusters: Array | InTime) -> Array:
+    return clusters.stretches if isinstance(clusters, InTime) else clusters
+
+
+def _reach(pulls: Array, confidence: float, fewest: int, in_time: bool) -> float:
     """Half the width of the interval: Student's t, with the freedom of the rows that decide.
 
     Infinite where a single row or cluster decides: then nothing can be said.
     """
     count = len(pulls)
-    freedom = min(count, fewest) - 1
+    freedom = float(min(count, fewest) - 1)
     if freedom < 1:
         return float("inf")
-    error = np.sqrt((pulls**2).sum() * count / (count - 1))
+    error = float(np.sqrt((pulls**2).sum() * count / (count - 1)))
+    if in_time:
+        error, waves = error_in_time(pulls)
+        freedom = min(freedom, waves)
     return float(stats.t.ppf((1 + confidence) / 2, freedom) * error)
 
 
@@ -163,7 +176,7 @@ def _on_logit(value: float, reach: float, confidence: float) -> Interval:
 
 
 def _skewed(
-    metric: str, loss: float, y: Array, answers: Array, clusters: Array | None, confidence: float
+    metric: str, loss: float, y: Array, answers: Array, clusters: Clusters, confidence: float
 ) -> tuple[float, float] | None:
     """Ends of a loss that is a mean, or is made of one; None where it is none."""
     losses = losses_of(metric, y, answers)
@@ -173,11 +186,15 @@ def _skewed(
     if not over.any():  # the same value everywhere: R2 is 0 by definition, and a ratio of nothing
         return None
     if clusters is not None:
-        _, number = np.unique(clusters, return_inverse=True)
+        _, number = np.unique(_numbers(clusters), return_inverse=True)
         losses, over = np.bincount(number, losses), np.bincount(number, over)
     ends = ratio_ends(losses, over, confidence, of_spread=metric == "r2")
     if ends is None:
         return None
+    if isinstance(clusters, InTime):
+        pulls = losses / losses.sum() - over / over.sum()
+        one, other = (_reach(pulls, confidence, len(pulls), in_time) for in_time in (True, False))
+        ends = tuple(np.array(ends) ** (one / other if other else 1.0))
     low, high = np.sqrt(ends) if metric == "rmse" else ends
     return loss * float(low), loss * float(high)
 
@@ -206,7 +223,7 @@ def _on_log(value: float, reach: float) -> Array:
         return np.asarray(value * np.exp(reach / value * ENDS))
 
 
-def _fewest(metric: str, y: Array, answers: Array, clusters: Array | None) -> int:
+def _fewest(metric: str, y: Array, answers: Array, clusters: Clusters) -> int:
     """How many rows, or clusters of rows, decide: those of the smallest class a metric looks at."""
     if metric == "precision":
         rows = labels(answers) == 1
@@ -218,7 +235,7 @@ def _fewest(metric: str, y: Array, answers: Array, clusters: Array | None) -> in
         rows = y == smallest
     else:
         rows = np.ones(len(y), bool)
-    return int(rows.sum()) if clusters is None else len(np.unique(clusters[rows]))
+    return int(rows.sum()) if clusters is None else len(np.unique(_numbers(clusters)[rows]))
 
 
 def _unseen(metric: str, y: Array, answers: Array, confidence: float) -> float:

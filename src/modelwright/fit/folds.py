@@ -13,7 +13,9 @@ from modelwright.core.intake import Array, Feeds
 from modelwright.core.spec import FitSpec
 from modelwright.data.dataset import Dataset
 from modelwright.data.split import folds as cuts_of
+from modelwright.fit.certainty import Clusters
 from modelwright.fit.features import Encoder, Encoding, fit_encoder
+from modelwright.fit.in_time import InTime
 from modelwright.fit.noise import TIME_BLOCKS
 
 MANY_ROWS = 100_000
@@ -141,6 +143,13 @@ class Folds:
         if self.dataset.ordered:
             return time_blocks(len(rows))
         return None
+
+    def together(self, number: int) -> Clusters:
+        """The same for what can learn from rows in order of time how far neighbours vary
+        together."""
+        if self.dataset.train.groups is None and self.dataset.ordered:
+            return InTime.of(len(self.valid(number)))
+        return self.clusters(number)
 
     def get(self, number: int, encoding: Encoding) -> Fold:
         """Fold `number` under an encoding; safe to call from several threads."""

@@ -10,7 +10,7 @@ from modelwright.core.evaluation import Curve
 from modelwright.core.intake import Array
 from modelwright.core.limits import METRICS
 from modelwright.core.records import Interval
-from modelwright.fit.certainty import interval, standing
+from modelwright.fit.certainty import Clusters, interval, standing
 from modelwright.fit.ledger import Ledger
 from modelwright.fit.trials import Candidate
 
@@ -45,7 +45,7 @@ def learning_curve(ledger: Ledger, chosen: Candidate) -> Curve | None:
     shares = affordable[0]
     answers = ledger.trainer.on_shares(part, ledger.folds, shares)
     answers.append([part.outcomes[0].answers])
-    y, clusters = ledger.folds.truth(0), ledger.folds.clusters(0)
+    y, clusters = ledger.folds.truth(0), ledger.folds.together(0)
     found = points(ledger.goal, y, answers, clusters)
     if not all(np.isfinite([one.value, one.low, one.high]).all() for one in found):
         return None
@@ -57,7 +57,7 @@ def learning_curve(ledger: Ledger, chosen: Candidate) -> Curve | None:
 
 
 def points(
-    metric: str, y: Array, answers: Sequence[Sequence[Array]], clusters: Array | None
+    metric: str, y: Array, answers: Sequence[Sequence[Array]], clusters: Clusters
 ) -> list[Interval]:
     """The mean score of models that learned from as many rows, for each number of rows.
 
@@ -91,7 +91,7 @@ def points(
     return found
 
 
-def _shared(metric: str, y: Array, answers: Sequence[Array], clusters: Array | None) -> float:
+def _shared(metric: str, y: Array, answers: Sequence[Array], clusters: Clusters) -> float:
     """Error of the mean of several models' scores as a part of one's: they err on the same rows."""
     known = [standing(metric, y, one, clusters=clusters) for one in answers]
     pulls = [one.pulls for one in known if one is not None]

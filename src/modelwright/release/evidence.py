@@ -15,8 +15,9 @@ from modelwright.core.records import Finding, Interval, Measured, Parity
 from modelwright.core.schema import Schema
 from modelwright.core.spec_release import ReleaseSpec
 from modelwright.core.table import Table
-from modelwright.fit.certainty import interval, paired_gain
+from modelwright.fit.certainty import Clusters, interval, paired_gain
 from modelwright.fit.folds import time_blocks
+from modelwright.fit.in_time import InTime
 from modelwright.fit.score import decided
 
 
@@ -85,6 +86,17 @@ class Evidence:
             return np.unique(self.holdout.groups, return_inverse=True)[1]
         return time_blocks(self.holdout.rows) if self.ordered else None
 
+    def together(self, rows: Array | None = None) -> Clusters:
+        """The same for what can learn from rows in order of time how far neighbours vary together.
+
+        Args:
+            rows: places or mask of some of the holdout's, in their order; None for all.
+        """
+        where: Array | slice = slice(None) if rows is None else rows
+        if self.holdout.groups is not None:
+            return np.unique(self.holdout.groups[where], return_inverse=True)[1]
+        return InTime.of(len(self.holdout.target[where])) if self.ordered else None
+
     def of(self, metric: str) -> Array:
         """What a metric is taken of: the answers, or the labels for a metric of the label."""
         return decided(metric, self.answers, self.labels)
@@ -92,17 +104,14 @@ class Evidence:
     def interval(self, metric: str, confidence: float, rows: Array | None = None) -> Interval:
         """A metric of some rows, or of all."""
         where: Array | slice = slice(None) if rows is None else rows
-        clusters = self.clusters
-        if clusters is not None and rows is not None:
-            clusters = np.unique(clusters[rows], return_inverse=True)[1]
         y, answers = self.holdout.target[where], self.of(metric)[where]
-        return interval(metric, y, answers, confidence=confidence, clusters=clusters)
+        return interval(metric, y, answers, confidence=confidence, clusters=self.together(rows))
 
     def lead(self, metric: str, other: Array) -> Interval:
         """How much better the model is than other answers to the same rows."""
         y, own = self.holdout.target, self.of(metric)
         return paired_gain(
-            metric, y, own, other, confidence=self.confidence, clusters=self.clusters
+            metric, y, own, other, confidence=self.confidence, clusters=self.together()
         )
 
     def metrics(self) -> list[str]:

@@ -124,7 +124,7 @@ def _coverage(evidence: Evidence, low: Array, high: Array) -> Finding:
     inside = ((y >= low) & (y <= high)).astype(np.int64)
     found = interval(
         "accuracy", np.ones(len(y), np.int64), np.stack([1 - inside, inside], axis=1) * 1.0,
-        confidence=evidence.confidence, clusters=evidence.clusters,
+        confidence=evidence.confidence, clusters=evidence.together(),
     )  # fmt: skip
     spread = level * (1 - level) / evidence.sized_by if evidence.sized_by else 0.0
     chance = COVERAGE_CERTAIN * float(np.sqrt(spread))
@@ -230,7 +230,7 @@ def _pinball(evidence: Evidence, end: Array, share: float) -> Interval:
     apart = evidence.holdout.target - end
     losses = np.maximum(share * apart, (share - 1) * apart)
     return interval("mae", np.zeros(len(losses)), losses, confidence=evidence.confidence,
-                    clusters=evidence.clusters)  # fmt: skip
+                    clusters=evidence.together())  # fmt: skip
 
 
 def _quality(evidence: Evidence, limit: Limit) -> Finding:

@@ -19,6 +19,7 @@ from modelwright.core.records import Interval
 from modelwright.core.store import sha256, write_atomic
 from modelwright.data.fingerprint import row_hashes
 from modelwright.fit.certainty import Standing, gain_between, standing
+from modelwright.fit.in_time import InTime
 from modelwright.release.evidence import Evidence
 
 STANDINGS = "standings.npz"
@@ -54,7 +55,7 @@ class Standings:
 
 def standings_of(evidence: Evidence) -> Standings:
     """How the model stands in every metric of its task."""
-    holdout, clusters = evidence.holdout, evidence.clusters
+    holdout, clusters = evidence.holdout, evidence.together()
     if clusters is None and holdout.rows > MOST_BLOCKS:
         clusters = np.arange(holdout.rows) % MOST_BLOCKS
     found = {
@@ -66,7 +67,9 @@ def standings_of(evidence: Evidence) -> Standings:
     }  # fmt: skip
     names = sorted(holdout.feeds)
     rows = row_hashes({name: holdout.feeds[name] for name in names})
-    taken = b"" if clusters is None else np.asarray(clusters, np.int64).tobytes()
+    taken = b"in time" if isinstance(clusters, InTime) else b""
+    if isinstance(clusters, np.ndarray):
+        taken = np.asarray(clusters, np.int64).tobytes()
     order = sha256(rows.tobytes() + np.asarray(holdout.target, np.float64).tobytes() + taken)
     known = {metric: one for metric, one in found.items() if one is not None}
     return Standings(order, evidence.confidence, known)
@@ -83,6 +86,7 @@ def keep_standings(run: Path, found: Standings) -> None:
         values=np.array([one.value for one in found.of.values()]),
         fewest=np.array([one.fewest for one in found.of.values()]),
         floors=np.array([one.floor for one in found.of.values()]),
+        in_time=np.array([one.in_time for one in found.of.values()], bool),
         pulls=np.array([one.pulls for one in found.of.values()], np.float32),
     )
     write_atomic(run / STANDINGS, file.getvalue())
@@ -92,11 +96,13 @@ def kept_standings(run: Path) -> Standings | None:
     """Those of a run; None where it has none that can be read."""
     try:
         with np.load(run / STANDINGS) as file:
-            parts = zip(file["metrics"], file["values"], file["pulls"].astype(np.float64),
-                        file["fewest"], file["floors"], strict=True)  # fmt: skip
+            pulls = file["pulls"].astype(np.float64)
+            in_time = file["in_time"] if "in_time" in file else np.zeros(len(pulls), bool)
+            parts = zip(file["metrics"], file["values"], pulls, file["fewest"], file["floors"],
+                        in_time, strict=True)  # fmt: skip
             found = {
-                str(metric): Standing(float(value), pulls, int(fewest), float(floor))
-                for metric, value, pulls, fewest, floor in parts
+                str(metric): Standing(float(value), pull, int(fewest), float(floor), bool(ordered))
+                for metric, value, pull, fewest, floor, ordered in parts
             }
             return Standings(str(file["order"]), float(file["confidence"]), found)
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):

@@ -9,6 +9,7 @@ from modelwright.core.limits import QUALITY as QUALITY_METRICS
 from modelwright.core.limits import Limit, show
 from modelwright.core.records import Finding, Interval
 from modelwright.fit.certainty import interval
+from modelwright.fit.in_time import InTime
 from modelwright.fit.score import decided
 from modelwright.serve.journal_segment import FEATURE
 from modelwright.watch.answered import Answered
@@ -80,7 +81,8 @@ def _against(limit: Limit, rows: Answered, name: str, late: str) -> Finding:
 
 
 def _metric(metric: str, rows: Answered) -> Interval:
-    return interval(metric, rows.truth, decided(metric, rows.answers, rows.codes))
+    answers = decided(metric, rows.answers, rows.codes)
+    return interval(metric, rows.truth, answers, clusters=InTime.of(len(rows.truth)))
 
 
 def finite(value: Interval) -> Interval | None:
