@@ -1,7 +1,7 @@
 """Weak slices: groups of holdout rows on which the model does worse than elsewhere.
 
 Every level of a category, every quarter of a number and every pair of the most suspicious ones is
-compared with all other rows in what a row costs, corrected for all that were looked at (Holm 1979).
+compared with all other rows in what a row costs, corrected for all that were looked at (Dunn 1961).
 After Chung et al. 2019, "Slice Finder". What a row costs is said by the first quality limit of the
 spec whose metric is a mean over rows, else by the loss.
 """
@@ -37,8 +37,6 @@ MATERIAL = 0.25
 OVERLAP, STRONGER = 0.5, 1.5
 """Slices that share more of their rows tell the same; a part of another must be so much worse."""
 LEAST_CHANCE = 1e-6
-TOGETHER = 0.95
-"""Confidence of the intervals of all slices at once."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ def weak_slices(evidence: Evidence) -> tuple[tuple[Slice, ...], Finding]:
     singles.sort(key=lambda one: one.p)
     pairs = [_tested(part, by, evidence.clusters) for part in _pairs(singles[:PAIRED], by.counted)]
     tested = sorted([*singles, *pairs], key=lambda one: one.p)
-    corrected = _holm([one.p for one in tested])
+    corrected = [min(1.0, one.p * len(tested)) for one in tested]
     found = [
         (one, p)
         for one, p in zip(tested, corrected, strict=True)
@@ -230,16 +228,6 @@ def _tested(part: _Part, by: _Judged, clusters: Array | None) -> _Tested:
     return _Tested(part, excess, error, degrees, float(stats.t.sf(excess / error, degrees)))
 
 
-def _holm(values: list[float]) -> list[float]:
-    """Corrected p values of sorted ones: the chance of even one false alarm among all."""
-    found: list[float] = []
-    worst = 0.0
-    for place, p in enumerate(values):
-        worst = max(worst, min(1.0, p * (len(values) - place)))
-        found.append(worst)
-    return found
-
-
 def _different(tested: list[tuple[_Tested, float]]) -> list[tuple[_Tested, float]]:
     """Without slices that are mostly the rows of one before, and pairs that add nothing to a half
     of theirs; husbands are married men."""
@@ -257,11 +245,14 @@ def _different(tested: list[tuple[_Tested, float]]) -> list[tuple[_Tested, float
 
 
 def _slice(evidence: Evidence, by: _Judged, tested: _Tested, p: float, looked: int) -> Slice:
-    """With an interval that holds for all slices that were looked at together (Bonferroni)."""
+    """With an interval that holds for all slices that were looked at together: above zero where the
+    slice was found."""
     rows = np.flatnonzero(tested.part.mask)
     value = evidence.interval(by.metric, evidence.confidence, rows).value
-    reach = float(stats.t.isf((1 - TOGETHER) / 2 / looked, tested.degrees)) * tested.error
-    excess = Interval(tested.excess, tested.excess - reach, tested.excess + reach, TOGETHER)
+    reach = float(stats.t.isf(evidence.policy.alpha / looked, tested.degrees)) * tested.error
+    excess = Interval(
+        tested.excess, tested.excess - reach, tested.excess + reach, evidence.confidence
+    )
     return Slice(
         tested.part.where, tested.part.columns, len(rows), None if np.isnan(value) else value,
         excess, p, by.metric, by.words,
@@ -270,7 +261,7 @@ def _slice(evidence: Evidence, by: _Judged, tested: _Tested, p: float, looked: i
 
 def _finding(by: _Judged, weak: list[Slice], looked: int) -> Finding:
     wanted = f"none of {looked:,} slices worse beyond chance"
-    why = f"by {by.why}: Welch's t-test, corrected for all slices looked at (Holm)"
+    why = f"by {by.why}: Welch's t-test, corrected for all slices looked at (Bonferroni)"
     if not looked:
         return Finding("weak slice", "all columns", "undecided", "nothing to look at", wanted,
                        f"no group of {FEWEST_ROWS} holdout rows", "more holdout rows",

@@ -101,8 +101,9 @@ class Screen:
         seconds = time.monotonic() - self._stage_start
         text = ", ".join(filter(None, (self._detail, self._note)))
         self._console.print(
-            f"{self._name:<9}{seconds:6.1f} s  {text}", markup=False, highlight=False
-        )
+            f"{self._name:<9}{seconds:6.1f} s  {text}", markup=False, highlight=False,
+            soft_wrap=True,
+        )  # fmt: skip
 
     def _line(self) -> Group:
         grid = Table.grid(padding=(0, 1))
