@@ -163,11 +163,12 @@ def weak_page(found: Evaluation) -> str:
         f"<td>{_chance(one.p)}</td></tr>"
         for one in found.slices
     ]
-    note = (
-        "<p>Groups of rows on which the model does worse than on the others. Intervals of 95 % and "
-        "p are corrected for all slices that were looked at. A slice may be harder by nature.</p>"
-    )
     first = found.slices[0]
+    note = (
+        "<p>Groups of rows on which the model does worse than on the others. Intervals of "
+        f"{first.excess.confidence:.0%} and p are corrected for all slices that were looked at. "
+        "A slice may be harder by nature.</p>"
+    )
     head = ("where", "rows", first.metric or found.goal, f"{first.cost} above the rest", "p")
     return note + table(head, rows)
 
