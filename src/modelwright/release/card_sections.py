@@ -16,7 +16,6 @@ from modelwright.release.verdict import headline
 MOST_COLUMNS = 100
 MOST_SLICES = 20
 MOST_FINDINGS = 50
-SIGNIFICANT = 0.05
 EMPTY = "Not filled in yet by the owner: set {key}: in modelwright.yaml."
 NOT_LIMITS = ("card", "goal", "metric")
 
@@ -215,7 +214,7 @@ def _ethics(run: RunRecords) -> list[Block]:
 
 def _limitations(run: RunRecords) -> list[Block]:
     """Everything that is not as it should be, the gates first; weak slices one by one."""
-    weak = [part for part in run.evaluation.slices if part.p < SIGNIFICANT]
+    weak = run.evaluation.slices
     left_out = (*NOT_LIMITS, "weak slice") if weak else NOT_LIMITS
     gates = [f for f in run.release.evidence if f.verdict != "pass" and f.check not in left_out]
     seen = {(f.check, f.subject) for f in run.release.evidence}
