@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from modelwright.core.store import from_json
 from modelwright.ways_in import job_files as files
 from modelwright.ways_in import jobs
@@ -19,6 +21,8 @@ def begin(folder: Path) -> JobState:
     """A job that waits; it has come to its work."""
     state = jobs.start(folder, "spec", {"file": PIPE})
     until(folder, state.id, lambda home: (home / files.PROCESS).exists())
+    process = psutil.Process(pid_of(folder, state.id))
+    until(folder, state.id, lambda _: process.num_threads() > 1)  # it keeps its progress by now
     return state
 
 
