@@ -95,7 +95,7 @@ def test_forced_kinds() -> None:
     assert infer(pl.Series("x", ["1", "2"]), "number").values.tolist() == [1.0, 2.0]
     with pytest.raises(RowsError, match="row 1, column 'x': wanted a number, found 'b'"):
         infer(pl.Series("x", ["1", "b"]), "number")
-    with pytest.raises(DataError, match="not every value is a date-time"):
+    with pytest.raises(DataError, match="is no date-time"):
         infer(pl.Series("x", ["2020-01-01", "soon"]), "datetime")
 
 

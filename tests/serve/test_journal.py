@@ -197,6 +197,7 @@ def test_no_place_to_write_is_said_at_once_and_harms_no_answer(model: Path, tmp_
     with server(model, journal(where, rows=1)) as (client, process):
         assert process.stderr
         first = process.stderr.readline()
+        until(lambda: "\nmodelwright_journal_unwritable 1" in client.get("/metrics").text)
         for number in range(5):
             ask(client, number)
         process.send_signal(signal.SIGTERM)

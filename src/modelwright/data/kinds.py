@@ -278,6 +278,21 @@ def _category(series: pl.Series, known: Hints) -> Inferred:
     return _finished(series, Column(series.name, "category", spellings=spellings))
 
 
+def _no_date(texts: pl.Series) -> str:
+    """Which value keeps a column from being one of date-times, in words."""
+    rows = texts.is_not_null().arg_true()
+    if not len(rows):
+        return "no value at all"
+    known = texts.drop_nulls()
+    good, bad = 0, len(known)  # values from the top that have a format, and that have none
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if cells.date_format(known.head(middle)) else (good, middle)
+    place = bad - 1
+    like = f", as {known[0]!r} is" if place else ""
+    return f"row {rows[place]}: {known[place]!r} is no date-time{like}"
+
+
 def _as_forced(series: pl.Series, kind: Kind, known: Hints) -> Inferred:
     name = series.name
     if kind not in FEATURE_KINDS:
@@ -288,10 +303,8 @@ def _as_forced(series: pl.Series, kind: Kind, known: Hints) -> Inferred:
         if format is None and _is_compact(texts):
             format = "%Y%m%d"
         if format is None:
-            first = texts.drop_nulls().head(1).to_list()
-            shown = repr(first[0]) if first else "no value at all"
             raise DataError(
-                f"data.kinds.{name}: not every value is a date-time, such as {shown}.",
+                f"data.kinds.{name}: {_no_date(texts)}.",
                 hint=f"Wanted ISO 8601, or a format: data.read.dates: {{{name}: '%d/%m/%Y'}}.",
             )
         return _dates(texts, format or None)

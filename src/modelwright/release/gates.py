@@ -141,7 +141,7 @@ def _coverage(evidence: Evidence, low: Array, high: Array) -> Finding:
     return Finding(
         "interval", f"{level:.0%}", verdict,
         f"holds {found.value:.1%} of true values ({found.confidence:.0%}: {found.low:.1%} to "
-        f"{found.high:.1%})", f"at least {level:.0%}, less {COVERAGE_SLACK:.0%}"
+        f"{found.high:.1%})", f"at least {bound:.1%}: {level:.0%}, less {COVERAGE_SLACK:.0%}"
         + (f" and {chance:.1%} of chance in their width" if chance else ""),
         "coverage on the sealed holdout",
         advice.get(verdict, ""),

@@ -44,6 +44,7 @@ class Outlet:
 
     Attributes:
         token: of this process, in names of files; `number` is that of the next one.
+        failing: whether files cannot be written.
     """
 
     def __init__(self, settings: Journaling, place: Place, written: Cell, lost: Cell) -> None:
@@ -51,7 +52,7 @@ class Outlet:
         self._settings, self._place = settings, place
         self._written, self._lost = written, lost
         self._unwritten: deque[Unwritten] = deque()
-        self._failing = False
+        self.failing = False
         self._gone = 0
         self._next_try = self._next_sweep = 0.0
 
@@ -104,7 +105,7 @@ class Outlet:
             sweep(self._place, time.time(), self._settings.keep, self._settings.most)
             unanswered.sweep(self._place, time.time(), self._settings.keep)
         except OSError as error:
-            if not self._failing:
+            if not self.failing:
                 _LOG.error("old files of the journal cannot be removed: %s", error)
 
     def _refused(self, error: OSError, *, last: bool) -> None:
@@ -118,18 +119,18 @@ class Outlet:
 
     def _say(self, error: OSError) -> None:
         """Say it once, until it works again."""
-        if not self._failing:
+        if not self.failing:
             _LOG.error(
                 "the journal cannot be written to %s: %s; answers go on, and files are tried again "
                 "every %d s",
                 redacted_text(self._settings.to), redacted_text(str(error)), RETRY_SECONDS,
             )  # fmt: skip
-        self._failing = True
+        self.failing = True
 
     def _works(self) -> None:
-        if self._failing:
+        if self.failing:
             _LOG.warning("the journal is written again; it lost %d answers", self._gone)
-        self._failing, self._gone = False, 0
+        self.failing, self._gone = False, 0
 
     def _lose(self, file: Unwritten) -> None:
         self._lost[0] += file.rows

@@ -42,6 +42,7 @@ class Pipe:
         self._written = counts.counter("modelwright_journal_rows_total")
         self._lost = counts.counter("modelwright_journal_dropped_total", "write")
         self._restarts = counts.counter("modelwright_journal_restarts_total")
+        self._unwritable = counts.gauge("modelwright_journal_unwritable")
         self._gone = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._sent = 0
@@ -70,6 +71,7 @@ class Pipe:
         os.set_blocking(process.stdout.fileno(), False)
         self._process, self.begun = process, self.begun + 1
         self._sent, self._tally, self._back = 0, Tally(), b""
+        self._unwritable[0] = 0.0
         self._say_lost("the journal's new process has begun")
         return self.send(Begin(self._settings), 0)
 
@@ -122,6 +124,7 @@ class Pipe:
             return
         self._written[0] += tally.written - self._tally.written
         self._lost[0] += tally.lost - self._tally.lost
+        self._unwritable[0] = float(tally.failing)
         self._tally, self._failing = tally, False
 
     def _ended(self) -> None:

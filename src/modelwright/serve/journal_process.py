@@ -104,7 +104,7 @@ class Writer:
         self._out.write(now, last=now == math.inf)
         if now < math.inf:
             self._out.sweep(now)
-        tally = Tally(int(self._written[0]), int(self._lost[0]))
+        tally = Tally(int(self._written[0]), int(self._lost[0]), self._out.failing)
         if tally != self._tally:
             self._tally = tally
             self._tell(tally)

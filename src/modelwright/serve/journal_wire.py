@@ -181,10 +181,12 @@ class Failures(msgspec.Struct, tag=True):
 
 
 class Tally(msgspec.Struct):
-    """Back from the process: how many rows it has written, and lost, since it began."""
+    """Back from the process: how many rows it has written, and lost, since it began, and whether
+    files cannot be written now."""
 
     written: int = 0
     lost: int = 0
+    failing: bool = False
 
 
 Message = Begin | Version | Runs | Asked | Failures

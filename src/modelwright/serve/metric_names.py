@@ -93,6 +93,8 @@ FAMILIES: dict[str, Family] = {
         Family("modelwright_journal_dropped_total", "counter",
                "Rows that the journal lost: no room in its queue, or no way to write them.",
                ("reason",)),
+        Family("modelwright_journal_unwritable", "gauge",
+               "Workers whose journal cannot be written now."),
         Family("modelwright_journal_restarts_total", "counter",
                "Processes of the journal that ended before their worker."),
         Family("modelwright_labels_total", "counter", "Labels that were kept.", ("model",)),

@@ -222,7 +222,7 @@ def _leaderboard(result: results.RunResult, console: Console) -> None:
     served = ("latency_p95", "throughput", "memory") if wide else ("latency_p95",)
     table.add_column("")
     table.add_column("#", justify="right")
-    table.add_column("candidate", overflow="fold", min_width=26)
+    table.add_column("candidate", overflow="fold", min_width=20)
     for name in (
         result.goal,
         *(NAMES.get(n, n) for n in served),
