@@ -17,7 +17,7 @@ from modelwright.serve import journal_files, journal_out
 from modelwright.serve.journal import Recorder
 from modelwright.serve.journal_chunk import Recorded, described
 from modelwright.serve.journal_entries import together
-from modelwright.serve.journal_pipe import COMMAND
+from modelwright.serve.journal_pipe import COMMAND, Pipe
 from modelwright.serve.journal_process import Writer
 from modelwright.serve.journal_store import Folder
 from modelwright.serve.journal_wire import Asked, Begin, Tally, Version, received, send
@@ -169,6 +169,37 @@ def test_where_it_cannot_be_started_answers_are_counted_as_lost(
     first, last = [record.getMessage() for record in caplog.records]
     assert first.startswith("the journal cannot start its process")
     assert last == "the journal ends; 1 answers were lost"
+
+
+def test_what_cannot_be_told_is_counted_and_harms_no_later_answer(
+    live: LiveModel, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("modelwright.serve.journal.EVERY", 0.01)
+    counts = Counts()
+    recorder = Recorder(Journaling(to=str(tmp_path)), counts)
+    feeds = feeds_from_rows(live.schema, [ROW])
+    good = Answered(Question(feeds, 1), live.run(feeds), live)
+    bad = Answered(Question({}, 1), good.answers, live)  # no column has a value
+    for id, found in (("bad", bad), ("good", good)):
+        recorder.answered(id, time.perf_counter(), 0.001, found)
+        until(lambda: not recorder.waits)
+    recorder.close()
+    assert ids(tmp_path) == ["good"]
+    assert counts.book.counters["modelwright_journal_dropped_total"]["write",] == [1]
+    assert counts.book.counters["modelwright_journal_rows_total"][()] == [1]
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line == "the journal lost 1 answers of shop version 3"
+
+
+def test_what_cannot_be_encoded_is_left_to_whoever_asked_to_count(tmp_path: Path) -> None:
+    counts = Counts()
+    pipe = Pipe(Journaling(to=str(tmp_path)), counts)
+    assert pipe.begin()
+    with pytest.raises(TypeError):
+        pipe.send(object(), 5)  # type: ignore[arg-type]  what no message is
+    pipe.end(60.0)
+    assert counts.book.counters["modelwright_journal_dropped_total"]["write",] == [0]
 
 
 def test_it_loads_neither_a_model_nor_what_trains_one() -> None:

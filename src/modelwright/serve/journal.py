@@ -262,8 +262,10 @@ class Recorder:
             ends = time.perf_counter() + END_SECONDS
             try:
                 self._look()
+            # A thread that ends is worse than any fault: every answer after it would be dropped.
+            # What a fault may cost is counted where it happens (`_ship`).
             except Exception:  # noqa: BLE001  logged; the next look goes on
-                _LOG.exception("the journal met a fault")
+                _LOG.exception("the journal met a fault; answers of half a second may be missing")
         self._pipe.end(ends - time.perf_counter())
 
     def _look(self) -> None:
@@ -326,16 +328,18 @@ class Recorder:
     ) -> None:
         """Tell the process of answers, and before that of their version; a fault is counted and
         logged."""
-        if version.number not in self._told:
-            self._told.add(version.number)
-            self._pipe.send(version.told, 0)
         try:
-            message = make(*what)
+            if version.number not in self._told:
+                self._pipe.send(version.told, 0)
+                self._told.add(version.number)  # not before: without it no answer can be read
+            self._pipe.send(make(*what), rows)
+        # One message may be wrong (values that are no table, say) and those after it right.
         except Exception:  # noqa: BLE001  counted and logged; the thread goes on
             self._lost[0] += rows
-            _LOG.exception("the journal lost answers")
-            return
-        self._pipe.send(message, rows)
+            _LOG.exception(
+                "the journal lost %d answers of %s version %s", rows, version.told.model,
+                version.told.version,
+            )  # fmt: skip
 
 
 def unix_offset() -> float:

@@ -81,12 +81,13 @@ class Pipe:
             self._lose(rows)
             return False
         assert self._process.stdin is not None
-        self._sent += rows
         try:
             send(message, self._process.stdin)
         except OSError:
+            self._sent += rows
             self._ended()
             return False
+        self._sent += rows  # not where it could not be encoded: whoever asked counts those
         return True
 
     def listen(self) -> None:

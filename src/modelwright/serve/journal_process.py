@@ -119,9 +119,11 @@ class Writer:
                 segment.take(message)
             else:
                 segment.add(message)
+        # One message may be wrong; the open files of this and of other versions are not.
         except Exception:  # noqa: BLE001  counted and logged; the process goes on
-            self._lost[0] += int(message.about.table()["rows"].sum())
-            _LOG.exception("the journal lost answers")
+            rows = int(message.about.table()["rows"].sum())
+            self._lost[0] += rows
+            _LOG.exception("the journal lost %d answers", rows)
             return
         wide = segment.rows * len(segment.version.features) * 8 >= LARGEST
         if segment.rows >= self._settings.rows or wide:
@@ -142,9 +144,13 @@ class Writer:
             version, (begin, end), out = segment.version, segment.span(), self._out
             name = file_name(version.model, version.version, begin, end, out.token, out.number)
             data = sink.getvalue().to_pybytes()
+        # pyarrow has errors of its own; a table that it refuses is refused again: no second try.
         except Exception:  # noqa: BLE001  counted and logged; the process goes on
             self._lost[0] += segment.rows
-            _LOG.exception("the journal lost a file")
+            _LOG.exception(
+                "the journal lost a file of %d answers of %s version %s", segment.rows,
+                segment.version.model, segment.version.version,
+            )  # fmt: skip
             return
         self._out.put(name, data, segment.rows)
         self._out.write(time.perf_counter())
@@ -156,9 +162,10 @@ class Writer:
             own = [one for one in found if one.model == model]
             try:
                 name, data = encoded(own, self._out.token, self._out.number)
+            # as above: other models' files are not to go with this one's
             except Exception:  # noqa: BLE001  counted and logged; the process goes on
                 self._lost[0] += len(own)
-                _LOG.exception("the journal lost requests that nobody answered")
+                _LOG.exception("the journal lost %d unanswered requests of %s", len(own), model)
                 continue
             self._out.put(name, data, 0)
 

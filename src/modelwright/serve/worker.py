@@ -248,6 +248,7 @@ class Worker:
             await asyncio.sleep(seconds)
             try:
                 work()
+            # logged: a task that ended would leave deadlines unkept and metrics as they were
             except Exception:  # noqa: BLE001  a disk that is full: the next time may be better
                 _LOG.exception("a regular task failed")
 

@@ -7,7 +7,7 @@ import numpy as np
 from modelwright.core.goals import goal_of
 from modelwright.core.limits import QUALITY as QUALITY_METRICS
 from modelwright.core.limits import Limit, show
-from modelwright.core.records import Finding, Interval
+from modelwright.core.records import Finding, Interval, Verdict
 from modelwright.fit.certainty import interval
 from modelwright.fit.in_time import InTime
 from modelwright.fit.score import decided
@@ -65,11 +65,13 @@ def _against(limit: Limit, rows: Answered, name: str, late: str) -> Finding:
     value = _metric(limit.metric, rows)
     higher = limit.direction == "at_least"
     worst, best = (value.low, value.high) if higher else (value.high, value.low)
-    verdict = "pass" if limit.met_by(worst) else "undecided" if limit.met_by(best) else "fail"
+    verdict: Verdict = "fail"
+    if limit.met_by(best):
+        verdict = "pass" if limit.met_by(worst) else "undecided"
     return Finding(
         check="limit",
         subject=name,
-        verdict=verdict,  # type: ignore[arg-type]
+        verdict=verdict,
         measured=_shown(limit.metric, value),
         wanted=str(limit),
         why=late,
