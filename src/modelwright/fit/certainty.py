@@ -191,7 +191,9 @@ def _skewed(
     ends = ratio_ends(losses, over, confidence, of_spread=metric == "r2")
     if ends is None:
         return None
-    if isinstance(clusters, InTime):
+    if isinstance(
+        clusters, InTime
+    ):  # as much wider, on the logarithm, as neighbours make the error
         pulls = losses / losses.sum() - over / over.sum()
         one, other = (_reach(pulls, confidence, len(pulls), in_time) for in_time in (True, False))
         ends = tuple(np.array(ends) ** (one / other if other else 1.0))

@@ -92,10 +92,13 @@ class Evidence:
         Args:
             rows: places or mask of some of the holdout's, in their order; None for all.
         """
-        where: Array | slice = slice(None) if rows is None else rows
-        if self.holdout.groups is not None:
-            return np.unique(self.holdout.groups[where], return_inverse=True)[1]
-        return InTime.of(len(self.holdout.target[where])) if self.ordered else None
+        if self.holdout.groups is None and self.ordered:
+            return InTime.of(
+                len(self.holdout.target if rows is None else self.holdout.target[rows])
+            )
+        if self.clusters is None or rows is None:
+            return self.clusters
+        return np.unique(self.clusters[rows], return_inverse=True)[1]
 
     def of(self, metric: str) -> Array:
         """What a metric is taken of: the answers, or the labels for a metric of the label."""
