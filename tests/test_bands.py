@@ -16,10 +16,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
 from evidences import known_model, known_regression
+from fit import test_in_time as in_time
 from fit.test_certainty import classes, values
 from modelwright.core.table import Table
 from modelwright.fit.certainty import paired_gain
 from modelwright.fit.finish import reach_of
+from modelwright.fit.in_time import InTime
 from modelwright.fit.learning import points
 from modelwright.fit.noise import Scorecard, scored
 from modelwright.fit.score import score
@@ -49,6 +51,24 @@ def test_the_roc_and_precision_curve_at_each_point(rows: int) -> None:
     for name in held[:, 1:-1] / times:
         assert within(float(name.mean()), 0.95, times * 10)
         assert name.min() >= 0.85
+
+
+@pytest.mark.parametrize("stays", [0.0, 0.8])
+@pytest.mark.parametrize("rows", [500, 2_000])
+def test_the_roc_and_precision_curve_in_order_of_time(rows: int, stays: float) -> None:
+    """On average over the points."""
+    rng, times = np.random.default_rng(11), 120
+    y, answers = in_time.classes(rng, 400_000, stays)
+    everyone = ranking(y == 1, answers[:, 1], Alone(), "")
+    held = np.zeros((2, GRID + 1))
+    for _ in range(times):
+        y, answers = in_time.classes(rng, rows, stays)
+        found = ranking(y == 1, answers[:, 1], rng, "", InTime.of(rows))
+        for name, curve in enumerate(found):
+            low, true, high = (np.array(v) for v in (curve.low, everyone[name].y, curve.high))
+            held[name] += (low <= true + 1e-9) & (true <= high + 1e-9)
+    for name in held[:, 1:-1] / times:
+        assert within(float(name.mean()), 0.95, times * 10, above=0.04)
 
 
 class Alone(np.random.Generator):

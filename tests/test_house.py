@@ -53,6 +53,7 @@ BLIND_EXCEPT = {
     "watch/outbox.py": "somebody's own sender can fail in any way; the alert is tried again",
 }
 INNER_IMPORTS = {
+    "core/spec_serve.py": "an optional extra, for journals that are kept elsewhere",
     "core/store.py": "fcntl is not there on Windows, where only `locked` needs it",
     "data/findings.py": "laziness: a booster takes a second to load, and init does without one",
     "release/approvals.py": "an optional extra, and laziness: a list of requests needs no MLflow",

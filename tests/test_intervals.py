@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from evidences import evidence, known_model
 from fit.test_certainty import classes, noisier
@@ -124,6 +125,35 @@ def test_the_difference_of_two_groups(rows: int, apart: float) -> None:
         held += found.low <= apart <= found.high
         below += found.high < apart
     assert within(held / 600, 0.9, 600, above=0.08) and below / 600 <= 0.05 + 0.025
+
+
+@pytest.mark.parametrize("lasts", [0.0, 0.97], ids=["mixed", "one after the other"])
+@pytest.mark.parametrize("stays", [0.0, 0.5, 0.8])
+@pytest.mark.parametrize("rows", [500, 2_000])
+def test_the_difference_of_two_groups_in_order_of_time(
+    rows: int, stays: float, lasts: float
+) -> None:
+    """What happens at one time happens to both groups; a group may be there at some times only."""
+    rng, times, held = np.random.default_rng(15), 300, 0
+    for _ in range(times):
+        place = (lasting(rng, rows, lasts) > 0.5).astype(np.int64)
+        place[:20], place[-20:] = 0, 1
+        wrong = lasting(rng, rows, stays) + 0.2 * place
+        found = largest_difference([rates_of(wrong, place, InTime.of(rows))], 0.9)
+        held += found.low <= 0.2 <= found.high
+    assert within(held / times, 0.9, times, above=0.09)
+
+
+@pytest.mark.parametrize(("rows", "stays"), [(500, 0.5), (2_000, 0.5), (2_000, 0.8)])
+def test_a_calibration_error_in_order_of_time(rows: int, stays: float) -> None:
+    """0.1 off everywhere, and what comes true is much like what came true before."""
+    rng, times, held = np.random.default_rng(16), 400, 0
+    for _ in range(times):
+        stated = rng.uniform(0.1, 0.7, rows)
+        true = (norm.cdf(lasting(rng, rows, stays)) < stated + 0.1).astype(float)
+        found = calibration_error(stated, true, 0.9, InTime.of(rows))
+        held += found.low <= 0.1 <= found.high
+    assert within(held / times, 0.9, times, above=0.05)
 
 
 @pytest.mark.parametrize(

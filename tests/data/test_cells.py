@@ -1,8 +1,6 @@
-"""Numbers, booleans and dates out of the texts that people write."""
+"""Numbers and booleans out of the texts that people write."""
 
 from __future__ import annotations
-
-import datetime as dt
 
 import numpy as np
 import polars as pl
@@ -10,13 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelwright.core.schema import parse_time
 from modelwright.data.cells import (
-    DATE_FORMATS,
     STYLES,
     booleans_in,
-    date_format,
-    moments,
     number_style,
     numbers_in,
     parsed,
@@ -123,26 +117,6 @@ def test_what_a_style_writes_it_reads(number: float, style: str) -> None:
 def test_booleans(texts: list[str], wanted: list[int] | None) -> None:
     found = booleans_in(pl.Series("x", texts))
     assert (found.to_list() if found is not None else None) == wanted
-
-
-@pytest.mark.parametrize("format", DATE_FORMATS)
-def test_each_date_format_is_recognised_and_read_alike_fast_and_slow(format: str) -> None:
-    start = dt.datetime(2015, 3, 14, 1, 59)
-    every = [start + dt.timedelta(hours=13 * i, minutes=7 * i) for i in range(2500)]
-    texts = pl.Series([moment.strftime(format) for moment in every]).unique()
-    found = date_format(texts)
-    assert found is not None
-    slow = [parse_time(text, format) for text in texts.to_list()]
-    values, whole = moments(texts, format)
-    assert whole and values.tolist() == slow
-    assert moments(texts, found)[0].tolist() == slow or "%d" in format
-
-
-@given(st.lists(st.datetimes(dt.datetime(1, 1, 1), dt.datetime(9999, 1, 1)), min_size=1))
-def test_iso_dates_are_read(every: list[dt.datetime]) -> None:
-    texts = pl.Series([moment.isoformat() for moment in every]).unique()
-    assert date_format(texts) == ""
-    assert moments(texts, None)[0].tolist() == [parse_time(t, None) for t in texts.to_list()]
 
 
 def test_odd_blanks_are_blanks() -> None:

@@ -99,6 +99,22 @@ def test_forced_kinds() -> None:
         infer(pl.Series("x", ["2020-01-01", "soon"]), "datetime")
 
 
+def test_a_few_dates_that_are_none_are_missing_and_named() -> None:
+    days = [f"2024-{month:02}-{day:02}" for month in range(1, 13) for day in range(1, 29)]
+    found = infer(pl.Series("day", [*days[:40], "2024-02-31", *days[40:], "N/A"]))
+    assert found.column.kind == "datetime" and found.column.missing == ("N/A",)
+    assert found.values[40] == found.values[-1] == MISSING_TIME
+    mixed = next(note for note in found.notes if note.check == "mixed types")
+    assert mixed.rows == (40,) and "1 are no date-times: row 40: '2024-02-31'" in mixed.measured
+    again = Typing((found.column,))
+    assert again.feeds(pl.DataFrame({"day": ["2024-05-05", "2024-02-31"]}))["day"][1] == (
+        MISSING_TIME
+    )
+    assert again.wrong["day"].shown == [(1, "2024-02-31")]
+    with pytest.raises(DataError, match=r"'day', row 1: '31\.2\.2024' is no date-time in"):
+        infer(pl.Series("day", ["1.2.2024", "31.2.2024"]), None, Hints(dates={"day": "%d.%m.%Y"}))
+
+
 def test_levels_are_ordered_by_frequency() -> None:
     assert infer(pl.Series("x", ["b", "a", "b", "c"])).column.levels == ("b", "a", "c")
 

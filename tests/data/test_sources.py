@@ -61,7 +61,7 @@ def test_rows_with_too_many_fields_are_named_or_refused(tmp_path: Path) -> None:
     source = open_file(tmp_path / "t.csv")
     assert source.frame().height == 500
     [found] = source.findings()
-    assert (found.check, found.measured, found.rows) == ("broken rows", "1 of 501", (500,))
+    assert (found.check, found.measured, found.rows) == ("broken rows", "1 of 501: row 500", (500,))
     (tmp_path / "t.csv").write_text("a,b\n" + good + "1,2,3\n" * 30)
     with pytest.raises(DataError, match="30 of 530 rows have more than 2 fields"):
         open_file(tmp_path / "t.csv").frame()

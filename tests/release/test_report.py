@@ -14,10 +14,10 @@ import pytest
 
 import modelwright as mw
 from modelwright.core.evaluation import Curve
-from modelwright.core.records import Interval
+from modelwright.core.records import Finding, Interval
 from modelwright.release.compare_page import compare_page, lines
 from modelwright.release.model_page import curves_page, learning_in_words
-from modelwright.release.report import render, to_judge
+from modelwright.release.report import render, sections, to_judge
 from modelwright.release.run_records import RunRecords
 from pages import Reader, contrast, luminance, measured, mixed, pdf_pages, picture
 from release.records import evaluation
@@ -208,9 +208,22 @@ def test_costs_that_are_written_alike_are_not_called_better(records: RunRecords)
         one.measured, size=33_702, memory=Interval(62.02e6, 62.02e6, 62.02e6),
         latency_p95=Interval(0.002, 0.001, 0.003),
     ))  # fmt: skip
-    found = {line.what: line.better for line in lines(one, other)}
-    assert found["size"] == found["memory"] == "equal as far as is written"
-    assert found["latency_p95"] == "the second is better, measured at different times"
+    found = {line.what: line for line in lines(one, other)}
+    assert found["size"].better == found["memory"].better == "equal as far as is written"
+    assert found["latency_p95"].better == "the second is better, measured at different times"
+    assert found["latency_p95"].texts[0] == "5 ms (95%: 4 ms to 6 ms)"
+    assert "5 ms (95%: 4 ms to 6 ms)" in dict(sections(one))["Cost"]
+
+
+def test_the_loss_of_a_quantile_is_compared_too(records: RunRecords) -> None:
+    def losing(low: float) -> RunRecords:
+        loss = Interval(low + 0.1, low, low + 0.2)
+        told = Finding("metric", "pinball 0.05", "pass", severity="info", interval=loss)
+        release = msgspec.structs.replace(records.release, evidence=(told,))
+        return dataclasses.replace(records, release=release)
+
+    found = {line.what: line.better for line in lines(losing(1.0), losing(2.0))}
+    assert found["pinball 0.05"] == "the first is better"
 
 
 def test_the_pages_look_like_something(released: mw.Released, tmp_path: Path) -> None:

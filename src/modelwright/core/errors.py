@@ -210,3 +210,14 @@ def did_you_mean(found: str, known: Iterable[str]) -> str:
         folded = {word.lower(): word for word in words}
         close = [folded[found.lower()]] if found.lower() in folded else []
     return f"did you mean {close[0]!r}?" if close else ""
+
+
+def first_rows(rows: Sequence[int]) -> str:
+    """The first of these rows, to be set behind their count.
+
+    Example:
+        >>> "3 of 90" + first_rows([4, 7, 9])
+        '3 of 90: rows 4, 7, 9'
+    """
+    shown = ", ".join(str(row) for row in rows[:4])
+    return f": row{'s' * (len(rows) > 1)} {shown}{', ...' * (len(rows) > 4)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -92,6 +93,21 @@ class JournalSpec(Strict):
     most: Bytes = Field(
         10**10, gt=0, description="Size of the whole journal; the oldest files give way."
     )
+
+    @field_validator("to")
+    @classmethod
+    def _kind_is_known(cls, to: str) -> str:
+        chain, slashes, _ = to.partition("://")
+        if slashes and importlib.util.find_spec("fsspec") is not None:
+            from fsspec import available_protocols
+
+            kind = chain.rpartition("::")[2]
+            if kind not in available_protocols():
+                raise ValueError(
+                    f"fsspec knows no {kind}://; wanted a folder, or a URL of one of its kinds, "
+                    f"such as s3://bucket/journal"
+                )
+        return to
 
 
 class ServeSpec(Strict):

@@ -1,4 +1,4 @@
-"""The text of a cell to a number, a boolean or a moment, whole columns at a time."""
+"""The text of a cell to a number or a boolean, whole columns at a time."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 
-from modelwright.core.intake import Array
-from modelwright.core.schema import BOOLEAN_PAIRS, MISSING_TIME, parse_time
+from modelwright.core.schema import BOOLEAN_PAIRS
 from modelwright.core.texts import MISSING_WORDS as MISSING_WORDS
 from modelwright.core.texts import PLAIN as PLAIN
 from modelwright.core.texts import STYLES as STYLES
 
 MOST_SPELLINGS = 40
 """Ways of writing true and false in one column."""
-NUMBER_SHARE = 0.98
-"""Share of the cells that must be numbers before the others are called mistakes."""
+KIND_SHARE = 0.98
+"""Share of the cells that must be numbers (dates) before the others are called mistakes."""
+FEWEST_OF_KIND = 20
+"""Numbers (dates) below which nothing beside them is called a mistake."""
 _CURRENCY = (
     r"US\$|R\$|[$\u20ac\u00a3\u00a5\u20b9\u20bd\u20a9\u20ba\u20b4]|USD|EUR|GBP|JPY|CHF|CNY|INR|AUD"
     r"|CAD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|MXN|ZAR|KRW|RUB|TRY|NZD|SGD|HKD"
@@ -30,20 +30,6 @@ _UNIT = (
 _EXPONENT = r"(?:[eE][-+]?\d+)?"
 _MAGNITUDES = {"k": 1e3, "K": 1e3, "M": 1e6, "mn": 1e6, "B": 1e9, "bn": 1e9}
 _BLANKS = r"[\u00a0\u2007\u2009\u202f]"
-
-FIRST_YEAR = 1000
-DATE_FORMATS = (
-    "%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M",
-    "%m/%d/%Y %I:%M:%S %p", "%d/%m/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M %p", "%d/%m/%Y %I:%M %p",
-    "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y",
-    "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%Y.%m.%d", "%m-%d-%Y", "%d-%m-%Y",
-    "%d-%m-%Y %H:%M:%S", "%m-%d-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%m-%d-%Y %H:%M",
-    "%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%m/%d/%y %H:%M", "%d/%m/%y %H:%M",
-    "%m/%d/%y %I:%M %p", "%d/%m/%y %I:%M %p", "%Y-%m-%d %I:%M %p", "%Y-%m-%d %I:%M:%S %p", "%Y-%m",
-    "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y",
-    "%d-%b-%Y %H:%M:%S", "%d %b %Y %H:%M:%S", "%d/%b/%Y", "%a %b %d %H:%M:%S %Y",
-    "%H:%M:%S", "%H:%M", "%H.%M.%S", "%I:%M %p", "%I:%M:%S %p",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,9 +86,9 @@ def numbers_in(series: pl.Series, style: str = PLAIN) -> Numbers | None:
     gone = int(left.is_in(list(words)).sum()) if words else 0
     wrong_count = left.len() - gone
     numbers = present - left.len()
-    if numbers == 0 or numbers < NUMBER_SHARE * (present - gone) or numbers < 0.05 * present:
+    if numbers == 0 or numbers < KIND_SHARE * (present - gone) or numbers < 0.05 * present:
         return None
-    if wrong_count and numbers < 20:
+    if wrong_count and numbers < FEWEST_OF_KIND:
         return None
     is_wrong = values.is_null() & series.is_not_null() & ~series.is_in(list(words) or [""])
     wrong = tuple(int(i) for i in is_wrong.arg_true()[:20]) if wrong_count else ()
@@ -256,7 +242,7 @@ def _fits(columns: Iterable[pl.Series]) -> dict[str, set[str]]:
         for style in STYLES:
             values, _, _ = parsed(sample, style)
             missing = sample.str.to_lowercase().is_in(list(MISSING_WORDS))
-            if (values.is_not_null() | missing).sum() >= NUMBER_SHARE * sample.len():
+            if (values.is_not_null() | missing).sum() >= KIND_SHARE * sample.len():
                 fits[style].add(str(place))
     return fits
 
@@ -285,79 +271,6 @@ def booleans_in(series: pl.Series) -> pl.Series | None:
     return pl.select(
         pl.when(lower.is_null()).then(None).otherwise(lower.is_in(list(trues)))
     ).to_series().alias(series.name)  # fmt: skip
-
-
-def date_format(present: pl.Series) -> str | None:
-    """The format that reads every value: '' for ISO 8601, None when there is none."""
-    unique = present.unique()
-    sample = unique.head(200).to_list()
-    if any(sum(c.isdigit() for c in text) < 3 for text in sample):
-        return None
-    if _all_parse(sample, None):
-        return "" if moments(unique, None)[1] else None
-    versions = all(re.fullmatch(r"\d+\.\d+\.\d{1,2}", text) for text in sample)
-    if versions and any(len(text) < 8 for text in sample):
-        return None  # 1.2.13 is no time of day
-    return _fitting(unique, sample)
-
-
-def _fitting(unique: pl.Series, sample: list[str]) -> str | None:
-    fitting = [f for f in DATE_FORMATS if _all_parse(sample, f) and moments(unique, f)[1]]
-    return min(fitting, key=lambda f: span(unique, f)) if fitting else None
-
-
-def _all_parse(values: list[str], format: str | None) -> bool:
-    try:
-        for value in values:
-            if format is None and value.isdigit():
-                return False  # fromisoformat reads 20240101, but a bare number is no date here
-            parse_time(value, format)
-            if format is not None and value[:4].isdigit() != format.startswith("%Y"):
-                return False
-    except ValueError:
-        return False
-    return True
-
-
-def moments(unique: pl.Series, format: str | None) -> tuple[Array, bool]:
-    """(microseconds since 1970 a text, whether every text is a date-time)."""
-    out = np.full(unique.len(), MISSING_TIME, np.int64)
-    texts, whole = unique.to_list(), True
-    left: Iterable[int] = range(len(texts))
-    if unique.len() > 2000:
-        likely = format or _iso_shape(texts[0])
-        fast = unique.str.to_datetime(likely, strict=False, time_unit="us")
-        done = (fast.dt.year() >= FIRST_YEAR).fill_null(False).to_numpy()  # 21 is no year
-        out[done] = fast.filter(pl.Series(done)).to_physical().to_numpy()
-        left = np.flatnonzero(~done).tolist()
-    for index in left:
-        try:
-            out[index] = parse_time(texts[index], format)
-        except (ValueError, TypeError):
-            whole = False
-    return out, whole
-
-
-def _iso_shape(text: str) -> str:
-    if len(text) <= 10:
-        return "%Y-%m-%d"
-    return f"%Y-%m-%d{text[10]}%H:%M:%S%.f"
-
-
-def span(unique: pl.Series, format: str) -> int:
-    """Time from the first to the last date: where day and month can change places, the reading
-    that keeps the dates close together is the likelier one, whatever the order of the rows."""
-    found, _ = moments(unique, format)
-    known = found[found != MISSING_TIME]
-    return int(known.max() - known.min()) if len(known) else 0
-
-
-def exchangeable(unique: pl.Series, format: str | None) -> bool:
-    """Whether the same texts could be read with day and month exchanged."""
-    if format is None or format[:2] not in ("%d", "%m") or "%b" in format or "%B" in format:
-        return False
-    other = format.translate(str.maketrans("dm", "md"))
-    return _all_parse(unique.head(200).to_list(), other) and moments(unique, other)[1]
 
 
 def list_separator(present: pl.Series) -> str | None:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import polars as pl
 
-from modelwright.core.errors import DataError
+from modelwright.core.errors import DataError, first_rows
 from modelwright.core.records import Finding
 from modelwright.core.spec_data import ReadSpec
 from modelwright.data.dialect import NAMES_OF, Dialect, sniff, squeeze, unwrap
@@ -94,7 +94,8 @@ class DelimitedFile:
         if b.over:
             rows = tuple(b.first)
             notes.append(
-                Finding("broken rows", self._path.name, "fail", f"{b.over:,} of {b.rows:,}", "",
+                Finding("broken rows", self._path.name, "fail",
+                        f"{b.over:,} of {b.rows:,}{first_rows(rows)}", "",
                         "they have more fields than there are columns, and are left out",
                         "mend them; or is data.read.delimiter or quote another?", "warning",
                         rows=rows)

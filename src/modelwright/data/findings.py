@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from modelwright.core.contract import missing_in
-from modelwright.core.errors import DataError, did_you_mean
+from modelwright.core.errors import DataError, did_you_mean, first_rows
 from modelwright.core.intake import Array
 from modelwright.core.records import ACCEPTED, Finding
 from modelwright.core.schema import Column, Schema
@@ -20,6 +20,7 @@ from modelwright.data.checks.probe import Look
 from modelwright.data.fingerprint import row_hashes
 from modelwright.data.interpret import Parsed, renumbered
 from modelwright.data.target import ReadTarget
+from modelwright.data.typed import MOST_SHOWN
 
 NEAR_EMPTY = 0.95
 NEAR_CONSTANT = 0.999
@@ -147,10 +148,12 @@ def _of_target(rows: int, read: ReadTarget) -> list[Finding]:
     if read.guessed:
         advice = "set data.task and data.positive if it is wrong"
         notes.append(_note("target", name, read.guessed, "inferred from its values", advice))
-    lost = int((~read.kept).sum())
+    lost = np.flatnonzero(~read.kept).tolist()
     if lost:
-        measured, advice = f"{lost:,} of {rows:,}", "check that they are missing at random"
-        notes.append(_warning("rows without target", name, measured, "they are left out", advice))
+        measured, advice = f"{len(lost):,} of {rows:,}", "check that they are missing at random"
+        found = _warning("rows without target", name, f"{measured}{first_rows(lost)}",
+                         "they are left out", advice)  # fmt: skip
+        notes.append(msgspec.structs.replace(found, rows=tuple(lost[:MOST_SHOWN])))
     spelled: dict[str, list[str]] = {}
     for level in read.target.levels:
         spelled.setdefault(values.folded(level), []).append(level)

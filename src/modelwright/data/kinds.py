@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -15,7 +15,7 @@ from modelwright.core.errors import DataError
 from modelwright.core.intake import Array, column_feed, refuse
 from modelwright.core.records import Finding
 from modelwright.core.schema import FEATURE_KINDS, MISSING_TIME, Column, Kind
-from modelwright.data import cells
+from modelwright.data import cells, dates
 from modelwright.data.cells import PLAIN
 from modelwright.data.hints import Hints
 
@@ -154,7 +154,7 @@ def _number(series: pl.Series, present: pl.Series) -> Inferred:
                 return _unused(series, "id", "each row has its own number")
         if low >= 19000101 and high <= 21001231 and unique >= 20:
             texts = series.cast(pl.String)
-            if cells.moments(texts.drop_nulls().unique(), "%Y%m%d")[1]:
+            if dates.moments(texts.drop_nulls().unique(), "%Y%m%d")[1]:
                 return _dates(texts, "%Y%m%d")
     return _finished(series, Column(series.name, "number", integer=present.dtype.is_integer()))
 
@@ -168,16 +168,9 @@ def _text(series: pl.Series, present: pl.Series, known: Hints) -> Inferred:
         found = cells.numbers_in(series, style)
         if found is not None:
             return _from_text(series, found, replace(known, style=style))
-    words = {w for w in present.unique().to_list() if w.lower() in cells.MISSING_WORDS}
-    moments = present.filter(~present.is_in(list(words))) if words else present
-    format = known.dates.get(name) or (cells.date_format(moments) if moments.len() else None)
-    if format is not None:
-        dated = _dates(series.set(series.is_in(list(words)), None) if words else series,
-                       format or None)  # fmt: skip
-        if not words:
-            return dated
-        column = msgspec.structs.replace(dated.column, missing=tuple(sorted(words)))
-        return Inferred(column, dated.values, (*dated.notes, _words_note(name, words)))
+    dated = _dated(series, present, known)
+    if dated is not None:
+        return dated
     separator = cells.list_separator(present)
     if separator:
         return _list(series, separator, known)
@@ -207,13 +200,7 @@ def _from_text(series: pl.Series, found: cells.Numbers, known: Hints) -> Inferre
     if found.words:
         notes.append(_words_note(name, found.words))
     if found.wrong_count:
-        shown = "; ".join(f"row {r}: {str(series[r])[:30]!r}" for r in found.wrong[:4])
-        notes.append(
-            Finding("mixed types", name, "fail", f"{found.wrong_count:,} are no numbers: {shown}",
-                    "", "the rest are numbers; these are read as missing",
-                    "mend them, or data.kinds: {" + name + ": category}", "warning",
-                    rows=found.wrong)
-        )  # fmt: skip
+        notes.append(_mixed(series, found.wrong, "numbers", found.wrong_count))
     if found.some_units:
         notes.append(_doubtful(name, f"{found.unit!r} stands beside some of the numbers only",
                                "are they all in one unit?"))  # fmt: skip
@@ -221,6 +208,37 @@ def _from_text(series: pl.Series, found: cells.Numbers, known: Hints) -> Inferre
         notes.append(Finding("unit", name, "pass", f"{found.unit!r} left out",
                              why="it stands beside every number", severity="info"))  # fmt: skip
     return Inferred(column, inferred.values, (*inferred.notes, *notes))
+
+
+def _dated(series: pl.Series, present: pl.Series, known: Hints) -> Inferred | None:
+    """A date-time column out of text, with what had to be decided about it."""
+    name = series.name
+    words = {w for w in present.unique().to_list() if w.lower() in cells.MISSING_WORDS}
+    texts = present.filter(~present.is_in(list(words))) if words else present
+    format = known.dates.get(name) or (dates.date_format(texts) if texts.len() else None)
+    notes = [_words_note(name, words)] if words else []
+    if words:
+        series = series.set(series.is_in(list(words)), None)
+    if format is None:
+        nearly = dates.nearly_all(texts)
+        if nearly is None:
+            return None
+        format, wrong = nearly
+        is_wrong = series.is_in(wrong.to_list()).fill_null(False)
+        notes.append(_mixed(series, is_wrong.arg_true().to_list(), "date-times"))
+        series = series.set(is_wrong, None)
+    found = _dates(series, format or None)
+    column = msgspec.structs.replace(found.column, missing=tuple(sorted(words)))
+    return Inferred(column, found.values, (*found.notes, *notes))
+
+
+def _mixed(series: pl.Series, rows: Sequence[int], wanted: str, count: int = 0) -> Finding:
+    """Values that are not what the rest of their column is."""
+    name, shown = series.name, "; ".join(f"row {r}: {str(series[r])[:30]!r}" for r in rows[:4])
+    return Finding("mixed types", name, "fail", f"{count or len(rows):,} are no {wanted}: {shown}",
+                   "", "the rest are; these are read as missing",
+                   "mend them, or data.kinds: {" + name + ": category}", "warning",
+                   rows=tuple(rows[:20]))  # fmt: skip
 
 
 def _words_note(name: str, words: Iterable[str]) -> Finding:
@@ -237,16 +255,18 @@ def _doubtful(name: str, doubt: str, advice: str) -> Finding:
 
 def _dates(series: pl.Series, format: str | None) -> Inferred:
     unique = series.drop_nulls().unique()
-    moments, whole = cells.moments(unique, format)
+    moments, whole = dates.moments(unique, format)
     if not whole:
-        bad = unique.to_list()[int(np.flatnonzero(moments == MISSING_TIME)[0])]
+        bad = unique.filter(pl.Series(moments == MISSING_TIME))
+        row = int(series.is_in(bad.to_list()).arg_true()[0])
         raise DataError(
-            f"Column {series.name!r}: {bad!r} is no date-time in {format or 'ISO 8601'}.",
+            f"Column {series.name!r}, row {row}: {series[row]!r} is no date-time in "
+            f"{format or 'ISO 8601'}.",
             hint="Mend data.read.dates, or the value.",
         )
     values = spread(series, unique, moments)
     column = describe(Column(series.name, "datetime", format=format), values)
-    if not cells.exchangeable(unique, format):
+    if not dates.exchangeable(unique, format):
         return Inferred(column, values)
     doubt = f"day and month can be exchanged; read as {format}"
     advice = f"pin it with data.read.dates: {{{series.name}: '{format}'}}"
@@ -278,33 +298,18 @@ def _category(series: pl.Series, known: Hints) -> Inferred:
     return _finished(series, Column(series.name, "category", spellings=spellings))
 
 
-def _no_date(texts: pl.Series) -> str:
-    """Which value keeps a column from being one of date-times, in words."""
-    rows = texts.is_not_null().arg_true()
-    if not len(rows):
-        return "no value at all"
-    known = texts.drop_nulls()
-    good, bad = 0, len(known)  # values from the top that have a format, and that have none
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        good, bad = (middle, bad) if cells.date_format(known.head(middle)) else (good, middle)
-    place = bad - 1
-    like = f", as {known[0]!r} is" if place else ""
-    return f"row {rows[place]}: {known[place]!r} is no date-time{like}"
-
-
 def _as_forced(series: pl.Series, kind: Kind, known: Hints) -> Inferred:
     name = series.name
     if kind not in FEATURE_KINDS:
         return _unused(series, kind, f"data.kinds says it is {kind}")
     if kind == "datetime" and series.dtype != pl.Datetime:
         texts = series.cast(pl.String)
-        format = known.dates.get(name) or cells.date_format(texts.drop_nulls())
+        format = known.dates.get(name) or dates.date_format(texts.drop_nulls())
         if format is None and _is_compact(texts):
             format = "%Y%m%d"
         if format is None:
             raise DataError(
-                f"data.kinds.{name}: {_no_date(texts)}.",
+                f"data.kinds.{name}: {dates.no_date(texts)}.",
                 hint=f"Wanted ISO 8601, or a format: data.read.dates: {{{name}: '%d/%m/%Y'}}.",
             )
         return _dates(texts, format or None)
@@ -325,7 +330,7 @@ def _as_forced(series: pl.Series, kind: Kind, known: Hints) -> Inferred:
 
 def _is_compact(texts: pl.Series) -> bool:
     unique = texts.drop_nulls().unique()
-    return unique.len() > 0 and cells.moments(unique, "%Y%m%d")[1]
+    return unique.len() > 0 and dates.moments(unique, "%Y%m%d")[1]
 
 
 def _finished(series: pl.Series, column: Column) -> Inferred:

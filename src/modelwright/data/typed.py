@@ -11,7 +11,7 @@ import polars as pl
 from modelwright.core.contract import missing_in
 from modelwright.core.intake import Array, Feeds, column_feed
 from modelwright.core.schema import MISSING_TIME, Column, Kind
-from modelwright.data import cells
+from modelwright.data import cells, dates
 from modelwright.data.cells import MISSING_WORDS, PLAIN
 from modelwright.data.kinds import plain, raw_values, spread, without_marks
 
@@ -111,5 +111,5 @@ def _moments(column: Column, series: pl.Series) -> Array:
         return series.dt.epoch("us").fill_null(MISSING_TIME).to_numpy()
     texts = series.cast(pl.String)
     unique = texts.drop_nulls().unique()
-    found, _ = cells.moments(unique, column.format)
+    found, _ = dates.moments(unique, column.format)
     return spread(texts, unique, found)

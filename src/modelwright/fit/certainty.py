@@ -138,15 +138,30 @@ def paired_gain(
     return gain_between(metric, one, other, confidence=confidence)
 
 
+def wider_in_time(metric: str, positive: Array, scores: Array, clusters: Clusters) -> float:
+    """How many times wider an interval of a ranking is because its rows are in order of time; at
+    least 1, which it is too where they are not."""
+    if not isinstance(clusters, InTime):
+        return 1.0
+    y, answers = positive.astype(np.int64), np.stack([1 - scores, scores], axis=1)
+    pulls = _pulls(metric, y, answers, clusters)
+    if pulls is None:
+        return 1.0
+    rows = int(min(y.sum(), len(y) - y.sum()))
+    one, other = (_reach(pulls, 0.95, rows, in_time) for in_time in (True, False))
+    return max(1.0, one / other) if other and np.isfinite(other) else 1.0
+
+
 def _pulls(metric: str, y: Array, answers: Array, clusters: Clusters) -> Array | None:
     """How far each row, or each cluster of rows, moves the metric."""
     found = influence(metric, y, answers)
     if found is None or clusters is None:
         return None if found is None else found / len(y)
-    return np.asarray(np.bincount(_numbers(clusters), found) / len(y))
+    return np.asarray(np.bincount(numbers(clusters), found) / len(y))
 
 
-def _numbers(clusters: Array | InTime) -> Array:
+def numbers(clusters: Array | InTime) -> Array:
+    """Which rows are counted together: the number of each row's group or stretch of time."""
     return clusters.stretches if isinstance(clusters, InTime) else clusters
 
 
@@ -186,7 +201,7 @@ def _skewed(
     if not over.any():  # the same value everywhere: R2 is 0 by definition, and a ratio of nothing
         return None
     if clusters is not None:
-        _, number = np.unique(_numbers(clusters), return_inverse=True)
+        _, number = np.unique(numbers(clusters), return_inverse=True)
         losses, over = np.bincount(number, losses), np.bincount(number, over)
     ends = ratio_ends(losses, over, confidence, of_spread=metric == "r2")
     if ends is None:
@@ -237,7 +252,7 @@ def _fewest(metric: str, y: Array, answers: Array, clusters: Clusters) -> int:
         rows = y == smallest
     else:
         rows = np.ones(len(y), bool)
-    return int(rows.sum()) if clusters is None else len(np.unique(_numbers(clusters)[rows]))
+    return int(rows.sum()) if clusters is None else len(np.unique(numbers(clusters)[rows]))
 
 
 def _unseen(metric: str, y: Array, answers: Array, confidence: float) -> float:

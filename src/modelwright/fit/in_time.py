@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from modelwright.core.intake import Array
 
@@ -65,14 +66,51 @@ def error_in_time(pulls: Array) -> tuple[float, float]:
     count = len(pulls)
     if count < FEWEST:
         return float(np.sqrt((pulls**2).sum() * count / max(1, count - 1))), float(count - 1)
-    stays = _stays(pulls)
+    heights, stays, freedom = _heights(pulls)
+    return float(np.sqrt((heights**2).mean())) / (1 - stays), freedom
+
+
+def wider(freedom: float) -> float:
+    """What few degrees of freedom leave unknown (Student), for who takes the normal distribution.
+
+    Example:
+        >>> round(wider(4), 2), round(wider(1000), 2)
+        (1.3, 1.0)
+    """
+    return float(stats.t.isf(0.05, freedom) / stats.norm.isf(0.05))
+
+
+def spread_in_time(pulls: Array) -> tuple[Array, float]:
+    """The same of several sums side by side: how they vary and covary, and the degrees of freedom.
+
+    Args:
+        pulls: of each row, [rows, sums]; each column adds up to zero.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> pulls = rng.normal(size=(4000, 2)) / 63
+        >>> spread, freedom = spread_in_time(pulls - pulls.mean(axis=0))
+        >>> bool(0.4 < spread[0, 0] < 2.5), bool(abs(spread[0, 1]) < 0.8), freedom
+        (True, True, 19.0)
+    """
+    count = len(pulls)
+    if count < FEWEST:
+        return pulls.T @ pulls * count / max(1, count - 1), float(max(count - 1, 1))
+    heights, stays, freedom = _heights(pulls)
+    return heights.T @ heights / len(heights) / (1 - stays) ** 2, freedom
+
+
+def _heights(pulls: Array) -> tuple[Array, float, float]:
+    """(the height of each cosine in what is left beside the neighbour, [waves, sums]; how much
+    neighbours are alike; degrees of freedom)."""
+    count = len(pulls)
+    stays = _stays(pulls if pulls.ndim == 1 else pulls.sum(axis=1))
     rest = pulls[1:] - stays * pulls[:-1]
     number = int(np.clip(round(0.4 * count ** (2 / 3)), *WAVES))
     steps = np.pi * np.arange(1, number + 1)[:, None] * (np.arange(len(rest)) + 0.5) / len(rest)
-    heights = np.sqrt(2) * np.cos(steps) @ (rest - rest.mean())
-    error = float(np.sqrt((heights**2).mean())) / (1 - stays)
+    heights = np.sqrt(2) * np.cos(steps) @ (rest - rest.mean(axis=0))
     rows = count * (1 - stays) / (1 + stays)
-    return error, float(np.clip(rows / 2 - 1, 1, number))
+    return heights, stays, float(np.clip(rows / 2 - 1, 1, number))
 
 
 def _stays(pulls: Array) -> float:

@@ -8,6 +8,8 @@ from scipy import stats
 from modelwright.core.evaluation import Curve
 from modelwright.core.intake import Array
 from modelwright.core.records import Finding, Interval, Verdict
+from modelwright.fit.certainty import Clusters, numbers
+from modelwright.fit.in_time import InTime, spread_in_time, wider
 from modelwright.release.evidence import Evidence
 from modelwright.release.more_rows import WRONG_SIDE, rows_to_decide
 
@@ -24,7 +26,7 @@ def stated_and_true(answers: Array, y: Array) -> tuple[Array, Array]:
 
 
 def calibration_error(
-    stated: Array, true: Array, confidence: float = 0.95, clusters: Array | None = None
+    stated: Array, true: Array, confidence: float = 0.95, clusters: Clusters = None
 ) -> Interval:
     """Root mean squared calibration error over bins of equal size, free of what chance adds.
 
@@ -60,7 +62,7 @@ def expected_error(stated: Array, true: Array) -> float:
 
 
 def expected_error_interval(
-    stated: Array, true: Array, confidence: float, clusters: Array | None = None
+    stated: Array, true: Array, confidence: float, clusters: Clusters = None
 ) -> Interval:
     """The same with an interval that reaches down by what chance alone would add, so that it holds
     0 for a perfect model; wider than need be for one that is far off."""
@@ -72,7 +74,7 @@ def expected_error_interval(
     return Interval(value, max(0.0, value - chance - reach), value + reach, confidence)
 
 
-def _gaps(stated: Array, true: Array, clusters: Array | None = None) -> tuple[Array, Array, Array]:
+def _gaps(stated: Array, true: Array, clusters: Clusters = None) -> tuple[Array, Array, Array]:
     """(stated less true, how that varies and covaries, share of the rows) of each bin."""
     _, place, sizes = np.unique(_bins(stated), return_inverse=True, return_counts=True)
     apart = stated - true
@@ -81,13 +83,17 @@ def _gaps(stated: Array, true: Array, clusters: Array | None = None) -> tuple[Ar
     variances = np.where(sizes > 1, squares / np.maximum(sizes - 1, 1) / sizes, gaps**2)
     spread = np.diag(variances)
     if clusters is not None:  # rows of a cluster vary together, also those in several bins
-        _, own = np.unique(clusters, return_inverse=True)
+        _, own = np.unique(numbers(clusters), return_inverse=True)
         pulls = np.zeros((int(own.max()) + 1, len(sizes)))
         np.add.at(pulls, (own, place), (apart - gaps[place]) / sizes[place])
         count = np.array([len(np.unique(own[place == number])) for number in range(len(sizes))])
-        pulls *= np.sqrt(count / np.maximum(count - 1, 1))
         least = np.where(count > 1, variances, np.maximum(variances, gaps**2))
-        spread = pulls.T @ pulls
+        if isinstance(clusters, InTime):
+            spread, freedom = spread_in_time(pulls)
+            spread *= wider(freedom) ** 2
+        else:
+            pulls *= np.sqrt(count / np.maximum(count - 1, 1))
+            spread = pulls.T @ pulls
         np.fill_diagonal(spread, np.maximum(spread.diagonal(), least))
     return gaps, spread, sizes / len(stated)
 
@@ -105,7 +111,7 @@ def _bins(stated: Array) -> Array:
     return np.asarray(first * bins // max(1, len(stated)))
 
 
-def calibration_curve(stated: Array, true: Array, clusters: Array | None = None) -> Curve:
+def calibration_curve(stated: Array, true: Array, clusters: Clusters = None) -> Curve:
     """Share that came true against what was stated, with Wilson's intervals of 95 %, of as many
     rows as those of clusters that vary together are worth."""
     _, place = np.unique(_bins(stated), return_inverse=True)
@@ -130,7 +136,7 @@ def calibration_curve(stated: Array, true: Array, clusters: Array | None = None)
 def calibration_finding(evidence: Evidence) -> Finding:
     """Whether the error is within the spec's tolerance for certain."""
     stated, true = stated_and_true(evidence.answers, evidence.holdout.target)
-    found = calibration_error(stated, true, evidence.confidence, evidence.clusters)
+    found = calibration_error(stated, true, evidence.confidence, evidence.together())
     wanted = evidence.policy.calibration_error
     verdict: Verdict = "undecided"
     if found.high <= wanted:

@@ -9,7 +9,7 @@ from modelwright.core.limits import METRICS, show
 from modelwright.core.records import Interval
 from modelwright.release.evidence import led
 from modelwright.release.html import anchor, page, table
-from modelwright.release.report import sections
+from modelwright.release.report import sections, with_interval
 from modelwright.release.run_records import RunRecords
 from modelwright.release.standings import kept_standings
 from modelwright.release.verdict import headline
@@ -79,9 +79,9 @@ def lines(one: RunRecords, other: RunRecords) -> list[Line]:
     for metric in dict.fromkeys([*left, *right]):
         a, b, lead = left.get(metric), right.get(metric), leads.get(metric)
         word = ""
-        if a is not None and b is not None and metric in METRICS:
+        if a is not None and b is not None and (metric in METRICS or _is_loss(metric)):
             word = _paired(metric, lead) if lead is not None else _better(metric, a, b)
-        texts = (_shown(metric, a), _shown(metric, b))
+        texts = (with_interval(metric, a), with_interval(metric, b))
         found.append(Line(metric, texts, word, (a, b), lead))
     for what, values in _made_of(one, other).items():
         if values[0] != values[1]:
@@ -124,7 +124,7 @@ def _better(metric: str, a: Interval, b: Interval) -> str:
     if a.value != b.value and show(metric, a.value) == show(metric, b.value):
         return "equal as far as is written"
     when = ", measured at different times" if metric in TIMED else ""
-    higher = METRICS[metric].better == "higher"
+    higher = not _is_loss(metric) and METRICS[metric].better == "higher"
     if a.low > b.high:
         return ("the first is better" if higher else "the second is better") + when
     if b.low > a.high:
@@ -132,13 +132,9 @@ def _better(metric: str, a: Interval, b: Interval) -> str:
     return "" if a.value == b.value else "within their intervals"
 
 
-def _shown(metric: str, found: Interval | None) -> str:
-    if found is None:
-        return "not measured"
-    if found.low == found.high:
-        return show(metric, found.value)
-    ends = f"{show(metric, found.low)} to {show(metric, found.high)}"
-    return f"{show(metric, found.value)} ({ends})"
+def _is_loss(metric: str) -> bool:
+    """Whether it is the loss of one quantile, which has a name for each share."""
+    return metric.startswith("pinball ")
 
 
 def _made_of(one: RunRecords, other: RunRecords) -> dict[str, tuple[str, str]]:

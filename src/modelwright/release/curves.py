@@ -9,6 +9,8 @@ from modelwright.core.evaluation import Curve
 from modelwright.core.intake import Array
 from modelwright.core.spec_data import SplitSpec
 from modelwright.core.table import Table
+from modelwright.fit.certainty import Clusters, wider_in_time
+from modelwright.fit.in_time import InTime
 from modelwright.release.calibration import calibration_curve, stated_and_true
 from modelwright.release.evidence import Evidence
 
@@ -29,8 +31,8 @@ def curves(evidence: Evidence) -> tuple[Curve, ...]:
         rng = np.random.default_rng(evidence.seed)
         for code in _classes(y, answers):
             of = evidence.schema.target.levels[code]
-            found += ranking(y == code, answers[:, code], rng, of, evidence.clusters)
-        found.append(calibration_curve(*stated_and_true(answers, y), evidence.clusters))
+            found += ranking(y == code, answers[:, code], rng, of, evidence.together())
+        found.append(calibration_curve(*stated_and_true(answers, y), evidence.together()))
     else:
         found.append(residuals(y, answers))
     if evidence.ordered:
@@ -53,11 +55,12 @@ def ranking(
     scores: Array,
     rng: np.random.Generator,
     of: str,
-    clusters: Array | None = None,
+    clusters: Clusters = None,
 ) -> list[Curve]:
     """ROC and precision-recall curve with bands that hold 95 % at each point.
 
-    The spread comes from resampled rows, or clusters of rows that vary together. Where a share is
+    The spread comes from resampled rows, or clusters of rows that vary together; of rows in order
+    of time it is as much wider as the interval of the area below the curve. Where a share is
     near 0 or 1 resampled rows are all alike, so it is at least that of Agresti and Coull (1998),
     and the middle is theirs (Zhou and Qin 2005, for a ROC curve).
     """
@@ -67,7 +70,8 @@ def ranking(
     hits, ordered = positive[order].astype(np.float64), scores[order]
     last = np.flatnonzero(np.r_[ordered[1:] != ordered[:-1], True])
     rows = len(hits)
-    together = np.arange(rows) if clusters is None else clusters[order]
+    in_time = clusters is None or isinstance(clusters, InTime)
+    together = np.arange(rows) if in_time else np.asarray(clusters)[order]
     count = int(together.max()) + 1
     whole = _on_grid(hits, np.ones(rows), last)
     drawn = [
@@ -79,7 +83,8 @@ def ranking(
     found = []
     for number, name in enumerate(("roc", "pr")):
         spread = np.std([draw[number] for draw in drawn], axis=0, ddof=1)
-        low, high = _share_band(whole[number], behind[number], spread)
+        times = wider_in_time(f"{name}_auc", positive, scores, clusters)
+        low, high = _share_band(whole[number], behind[number] / times**2, spread * times)
         found.append(Curve(
             name, tuple(grid.tolist()), _plain(whole[number]), _plain(low), _plain(high), of=of
         ))  # fmt: skip

@@ -16,7 +16,6 @@ from modelwright.core.schema import Schema
 from modelwright.core.spec_release import ReleaseSpec
 from modelwright.core.table import Table
 from modelwright.fit.certainty import Clusters, interval, paired_gain
-from modelwright.fit.folds import time_blocks
 from modelwright.fit.in_time import InTime
 from modelwright.fit.score import decided
 
@@ -79,26 +78,24 @@ class Evidence:
         count = sum(limit.metric in QUALITY and not limit.relative for limit in self.limits)
         return 1 - 2 * self.policy.alpha / max(1, count)
 
-    @cached_property
-    def clusters(self) -> Array | None:
-        """Which holdout rows vary together: those of a group, or of a stretch of time."""
-        if self.holdout.groups is not None:
-            return np.unique(self.holdout.groups, return_inverse=True)[1]
-        return time_blocks(self.holdout.rows) if self.ordered else None
-
     def together(self, rows: Array | None = None) -> Clusters:
-        """The same for what can learn from rows in order of time how far neighbours vary together.
+        """Which holdout rows vary together: those of a group, or neighbours in order of time.
 
         Args:
             rows: places or mask of some of the holdout's, in their order; None for all.
         """
-        if self.holdout.groups is None and self.ordered:
-            return InTime.of(
-                len(self.holdout.target if rows is None else self.holdout.target[rows])
-            )
-        if self.clusters is None or rows is None:
-            return self.clusters
-        return np.unique(self.clusters[rows], return_inverse=True)[1]
+        groups = self._groups
+        if groups is not None:
+            return groups if rows is None else np.unique(groups[rows], return_inverse=True)[1]
+        if not self.ordered:
+            return None
+        target = self.holdout.target
+        return InTime.of(len(target if rows is None else target[rows]))
+
+    @cached_property
+    def _groups(self) -> Array | None:
+        groups = self.holdout.groups
+        return None if groups is None else np.unique(groups, return_inverse=True)[1]
 
     def of(self, metric: str) -> Array:
         """What a metric is taken of: the answers, or the labels for a metric of the label."""

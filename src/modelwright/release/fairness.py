@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations, pairwise
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -17,6 +18,8 @@ from scipy import stats
 from modelwright.core.intake import Array
 from modelwright.core.records import Finding, Interval, Verdict
 from modelwright.core.schema import MISSING_TIME, Column
+from modelwright.fit.certainty import Clusters
+from modelwright.fit.in_time import InTime, error_in_time, wider
 from modelwright.release.evidence import Evidence
 from modelwright.release.more_rows import WRONG_SIDE, rows_to_decide
 
@@ -69,10 +72,10 @@ def _of_column(evidence: Evidence, column: Column) -> list[Finding]:
         return [_of_errors(evidence, column, rows, place, shown)]
     assert evidence.labels is not None
     y, said = evidence.holdout.target[rows], evidence.labels[rows].astype(np.float64)
-    own = None if evidence.clusters is None else evidence.clusters[rows]
-    selected = rates_of(said, place, own)
+    selected = rates_of(said, place, evidence.together(rows))
     hits, alarms = (
-        rates_of(said[y == k], place[y == k], None if own is None else own[y == k]) for k in (1, 0)
+        rates_of(said[y == k], place[y == k], evidence.together(np.flatnonzero(rows)[y == k]))
+        for k in (1, 0)
     )
     return [
         _judged(evidence, column, "demographic parity difference", [selected],
@@ -83,11 +86,20 @@ def _of_column(evidence: Evidence, column: Column) -> list[Finding]:
     ]  # fmt: skip
 
 
-Rates = Sequence[tuple[float, float, int]]
-"""Mean, its variance and the number of rows of each group."""
+class Rate(NamedTuple):
+    """Of one group: its mean, how that varies, and of how many rows it is; of rows in order of time
+    also how far each moves the mean, since what happens at one time happens to all groups."""
+
+    mean: float
+    variance: float
+    rows: int
+    pulls: Array | None = None
 
 
-def rates_of(values: Array, place: Array, clusters: Array | None = None) -> Rates:
+Rates = Sequence[Rate]
+
+
+def rates_of(values: Array, place: Array, clusters: Clusters = None) -> Rates:
     """Of each group; the variance of a share is that of Agresti and Coull (1998), so that a few
     rows that are all alike are not taken for certain, and at least that of clusters of rows that
     vary together."""
@@ -99,8 +111,13 @@ def rates_of(values: Array, place: Array, clusters: Array | None = None) -> Rate
         mean, count = float(own.mean()), len(own)
         share = (own.sum() + 2) / (count + 4)
         spread = share * (1 - share) if set(np.unique(own)) <= {0.0, 1.0} else own.var()
-        together = 0.0 if clusters is None else _together(own - mean, clusters[place == group])
-        found.append((mean, max(float(spread) / count, together), count))
+        pulls, together = None, 0.0
+        if isinstance(clusters, InTime):
+            apart = np.where(place == group, values - mean, 0.0) / count
+            pulls = np.bincount(clusters.stretches, apart)
+        elif clusters is not None:
+            together = _together(own - mean, clusters[place == group])
+        found.append(Rate(mean, max(float(spread) / count, together), count, pulls))
     return found
 
 
@@ -111,16 +128,15 @@ def _together(apart: Array, clusters: Array) -> float:
     count = int(place.max()) + 1
     if count < 2:
         return float("inf")
-    wider = float(stats.t.isf(0.05, count - 1) / stats.norm.isf(0.05)) ** 2
     squares = (np.bincount(place, apart) ** 2).sum() / len(apart) ** 2
-    return float(squares * count / (count - 1) * wider)
+    return float(squares * count / (count - 1) * wider(count - 1) ** 2)
 
 
 def largest_difference(measures: Sequence[Rates], confidence: float) -> Interval:
     """The largest difference between two groups in any of the measures, with its interval.
 
     Example:
-        >>> same = [(0.5, 0.0025, 100)] * 3
+        >>> same = [Rate(0.5, 0.0025, 100)] * 3
         >>> found = largest_difference([same], 0.9)
         >>> found.value, found.low, round(found.high, 2)
         (0.0, 0.0, 0.12)
@@ -130,18 +146,27 @@ def largest_difference(measures: Sequence[Rates], confidence: float) -> Interval
     shared = alpha / (2 * max(1, len(pairs)))  # a pair may differ either way
     surely, likely = (float(stats.norm.isf(p)) for p in (shared, alpha))
     value = low = high = 0.0
-    for (one, first, _), (other, second, _) in pairs:
-        apart, error = abs(one - other), (first + second) ** 0.5
+    for one, other in pairs:
+        apart, error = abs(one.mean - other.mean), _error_of(one, other)
         value, low = max(value, apart), max(low, apart - surely * error)
         high = max(high, apart + likely * error)
     return Interval(value, low, high if pairs else float("inf"), confidence)
+
+
+def _error_of(one: Rate, other: Rate) -> float:
+    """Of the difference of two groups."""
+    alone = float(np.sqrt(one.variance + other.variance))
+    if one.pulls is None or other.pulls is None:
+        return alone
+    error, freedom = error_in_time(one.pulls - other.pulls)
+    return max(alone, error * wider(freedom))
 
 
 def _each(shown: Sequence[str], rates: Rates) -> str:
     if not shown:
         return "groups are private"
     named = zip(shown, rates, strict=False)
-    return ", ".join(f"{group} {mean:.2f} ({count:,})" for group, (mean, _, count) in named)
+    return ", ".join(f"{group} {mean:.2f} ({count:,})" for group, (mean, _, count, _) in named)
 
 
 def _of_errors(
@@ -155,8 +180,7 @@ def _of_errors(
     else:
         name, what = "error rate difference", "share of wrong labels"
         wrong = (answers.argmax(axis=1) != y).astype(np.float64)
-    own = None if evidence.clusters is None else evidence.clusters[rows]
-    rates = rates_of(wrong, place, own)
+    rates = rates_of(wrong, place, evidence.together(rows))
     return _judged(evidence, column, name, [rates], f"{what}: {_each(shown, rates)}")
 
 

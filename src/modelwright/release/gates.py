@@ -15,16 +15,16 @@ from modelwright.core.records import ACCEPTED, Finding, Interval, Override, Pari
 from modelwright.core.spec_release import ALWAYS, GATES, ReleaseSpec
 from modelwright.fit.certainty import interval
 from modelwright.fit.score import decided, gain, score
-from modelwright.release.calibration import expected_error_interval, stated_and_true
 from modelwright.release.evidence import Evidence, led, written
+from modelwright.release.figures import figures
 from modelwright.release.more_rows import WRONG_SIDE, rows_to_decide
 
 CHAMPION_MARGIN = 0.01
 """Part of the champion's gain over the dummy that may be lost where the spec sets no margin."""
 COVERAGE_SLACK, COVERAGE_CERTAIN = 0.02, 1.645
-"""What intervals may miss of their level; and standard errors of the share that a width holds which
-comes from so many rows: the level is held on average over tables, not on each."""
-"""By how much intervals may hold fewer true values than they state."""
+"""By how much intervals may hold fewer true values than they state; and standard errors of the
+share that a width holds which comes from so many rows: the level is held on average over tables,
+not on each."""
 FEWEST_TOLD = 5
 """Rows of a declared slice. What fewer score would tell of single sealed rows (`test_sealed`)."""
 NOT_LEARNED = "(none that was learned)"
@@ -40,7 +40,7 @@ def judge(evidence: Evidence, more: Sequence[Finding] = ()) -> tuple[Finding, ..
         more: findings of the evaluation (calibration, slices, fairness, robustness), of the card,
             and of a retraining's recent rows.
     """
-    findings = [_goal(evidence), *_metrics(evidence), *_other_figures(evidence)]
+    findings = figures(evidence)
     for limit in evidence.limits:
         if limit.relative:
             findings.append(_against_champion(evidence, limit.metric, limit.bound, str(limit)))
@@ -186,51 +186,6 @@ def _data(found: Sequence[Finding]) -> list[Finding]:
                 "no finding of severity error", f.why, f.advice, columns=f.columns, rows=f.rows)
         for f in faults
     ]  # fmt: skip
-
-
-def _goal(evidence: Evidence) -> Finding:
-    """Not a gate: the figure everybody asks for first."""
-    found = evidence.interval(evidence.goal, evidence.confidence)
-    return Finding(
-        "goal", evidence.goal, "pass", written(evidence.goal, found), "",
-        "measured on the holdout", "", "info", found,
-    )  # fmt: skip
-
-
-def _metrics(evidence: Evidence) -> list[Finding]:
-    """Every other quality metric of the task, for the report."""
-    return [
-        Finding("metric", name, "pass", written(name, found), severity="info", interval=found)
-        for name in evidence.metrics()[1:]
-        for found in [evidence.interval(name, evidence.confidence)]
-        if not np.isnan(found.value)
-    ]
-
-
-def _other_figures(evidence: Evidence) -> list[Finding]:
-    """Figures that no limit is set on: calibration error, and the pinball loss of intervals."""
-    y, found = evidence.holdout.target, {}
-    if evidence.answers.ndim == 2:
-        stated, true = stated_and_true(evidence.answers, y)
-        found["ece"] = expected_error_interval(stated, true, evidence.confidence, evidence.clusters)
-    if evidence.ends is not None:
-        level = evidence.schema.target.interval
-        assert level is not None
-        shares = ((1 - level) / 2, (1 + level) / 2)
-        for end, share in zip(evidence.ends, shares, strict=True):
-            found[f"pinball {share:g}"] = _pinball(evidence, end, share)
-    return [
-        Finding("metric", name, "pass", written(name, one), severity="info", interval=one)
-        for name, one in found.items()
-    ]
-
-
-def _pinball(evidence: Evidence, end: Array, share: float) -> Interval:
-    """Mean pinball loss of a quantile (Koenker and Bassett 1978)."""
-    apart = evidence.holdout.target - end
-    losses = np.maximum(share * apart, (share - 1) * apart)
-    return interval("mae", np.zeros(len(losses)), losses, confidence=evidence.confidence,
-                    clusters=evidence.together())  # fmt: skip
 
 
 def _quality(evidence: Evidence, limit: Limit) -> Finding:

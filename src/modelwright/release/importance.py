@@ -15,7 +15,7 @@ from modelwright.core.intake import Array, Feeds
 from modelwright.core.records import Interval
 from modelwright.core.table import Table, take_feeds
 from modelwright.fit.ablation import related
-from modelwright.fit.certainty import paired_gain
+from modelwright.fit.certainty import Clusters, paired_gain
 from modelwright.fit.score import decided
 from modelwright.pack.shapley import gains, joined
 from modelwright.release.evidence import Evidence
@@ -39,7 +39,7 @@ def importance(evidence: Evidence, seconds: float) -> tuple[tuple[Importance, ..
     end = time.monotonic() + seconds
     rng = np.random.default_rng(evidence.seed)
     names = [column.name for column in evidence.schema.features]
-    table, clusters = _enough_rows(evidence, rng, len(names), seconds / 2)
+    table, clusters = _some_rows(evidence, rng, _enough(evidence, len(names), seconds / 2))
     found, notes = [], []
     for done, name in enumerate(names):
         if time.monotonic() > end - seconds / 3:
@@ -49,7 +49,9 @@ def importance(evidence: Evidence, seconds: float) -> tuple[tuple[Importance, ..
     if found and table.rows < min(ROWS, evidence.holdout.rows):
         notes.append(f"importance is of {table.rows:,} rows, for want of time")
     explained = min(EXPLAINED, 1 + MOST_VALUES // (len(names) * (len(names) + 1)))
-    shares = contributions(evidence, take_feeds(table.feeds, slice(0, explained)), rng, end)
+    shares = contributions(
+        evidence, take_feeds(table.feeds, rng.permutation(table.rows)[:explained]), rng, end
+    )
     if shares is None:
         notes.append("Shapley values were not taken: no time")
         shares = {}
@@ -57,27 +59,21 @@ def importance(evidence: Evidence, seconds: float) -> tuple[tuple[Importance, ..
     return tuple(sorted(found, key=lambda one: -one.loss.value)), notes
 
 
-def _enough_rows(
-    evidence: Evidence, rng: np.random.Generator, columns: int, seconds: float
-) -> tuple[Table, Array | None]:
-    """As many holdout rows as can be answered so often within that time, and what varies
-    together."""
-    table, clusters = _some_rows(evidence, rng)
+def _enough(evidence: Evidence, columns: int, seconds: float) -> int:
+    """How many holdout rows can be answered so often within that time."""
+    some = evidence.holdout.take(slice(0, ROWS))
     started = time.monotonic()
-    evidence.answer(table.feeds)
-    a_row = (time.monotonic() - started) / table.rows
-    most = max(FEWEST_ROWS, int(seconds / (a_row * (REPEATS + 1) * columns + 1e-9)))
-    return table.take(slice(0, most)), None if clusters is None else _numbered(clusters[:most])
+    evidence.answer(some.feeds)
+    a_row = (time.monotonic() - started) / some.rows
+    return max(FEWEST_ROWS, int(seconds / (a_row * (REPEATS + 1) * columns + 1e-9)))
 
 
-def _some_rows(evidence: Evidence, rng: np.random.Generator) -> tuple[Table, Array | None]:
-    rows = rng.permutation(evidence.holdout.rows)[:ROWS]
-    clusters = evidence.clusters
-    return evidence.holdout.take(rows), None if clusters is None else _numbered(clusters[rows])
-
-
-def _numbered(clusters: Array) -> Array:
-    return np.asarray(np.unique(clusters, return_inverse=True)[1])
+def _some_rows(
+    evidence: Evidence, rng: np.random.Generator, most: int = ROWS
+) -> tuple[Table, Clusters]:
+    """Holdout rows by chance, in their order, and what varies together."""
+    rows = np.sort(rng.permutation(evidence.holdout.rows)[: min(most, ROWS)])
+    return evidence.holdout.take(rows), evidence.together(rows)
 
 
 def groups(evidence: Evidence, seconds: float) -> tuple[Importance, ...]:
@@ -98,7 +94,7 @@ def groups(evidence: Evidence, seconds: float) -> tuple[Importance, ...]:
 def _loss(
     evidence: Evidence,
     table: Table,
-    clusters: Array | None,
+    clusters: Clusters,
     columns: Sequence[str],
     rng: np.random.Generator,
 ) -> Interval:

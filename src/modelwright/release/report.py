@@ -9,6 +9,7 @@ from modelwright.core.limits import Limit, show
 from modelwright.core.records import (
     ACCEPTED,
     Finding,
+    Interval,
     Measured,
 )
 from modelwright.release.candidates_page import candidates_page
@@ -100,11 +101,11 @@ def _quality(evidence: Sequence[Finding]) -> str:
     """The goal with its interval first, then every other metric."""
     rows = [
         f"<tr><th scope='row'>{escape(f.subject)}{' (goal)' if f.check == 'goal' else ''}</th>"
-        f"<td>{escape(f.measured)}</td></tr>"
+        f"<td>{escape(f.measured)}</td><td class='why'>{escape(f.why)}</td></tr>"
         for f in evidence
         if f.check in ("goal", "metric")
     ]
-    return table(("metric", "value"), rows)
+    return table(("metric", "value", ""), rows)
 
 
 def _limits(given: RunRecords) -> str:
@@ -175,12 +176,23 @@ def _cost(measured: Measured) -> str:
         found = getattr(measured, name)
         if found is not None:
             metric = "latency_p95" if name.startswith("latency") else name
-            lines.append((f"HTTP server: {name}", show(metric, found.value)))
+            lines.append((f"HTTP server: {name}", with_interval(metric, found)))
     rows = [f"<tr><th scope='row'>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in lines]
     rate = f"at {measured.rate:,.0f} requests/s" if measured.rate else "one request after the other"
     steady = "" if measured.steady else " The blocks of the p95 differ by more than a tenth."
     note = f"<p>Measured on {escape(measured.machine)}, latency {rate}.{steady}</p>"
     return note + table(("what", "value"), rows)
+
+
+def with_interval(metric: str, found: Interval | None) -> str:
+    """A figure in its unit, with the ends of its interval and how often those hold."""
+    if found is None:
+        return "not measured"
+    value = show(metric, found.value)
+    if found.low == found.high:
+        return value
+    ends = f"{show(metric, found.low)} to {show(metric, found.high)}"
+    return f"{value} ({found.confidence:.0%}: {ends})"
 
 
 def _reproduce(given: RunRecords) -> str:

@@ -21,6 +21,8 @@ from modelwright.core.intake import Array
 from modelwright.core.limits import QUALITY, show
 from modelwright.core.records import Finding, Interval
 from modelwright.core.schema import EPOCH, MISSING_TIME, Column
+from modelwright.fit.certainty import Clusters, numbers
+from modelwright.fit.in_time import InTime, error_in_time
 from modelwright.fit.influence import losses_of
 from modelwright.release.evidence import Evidence
 
@@ -53,7 +55,7 @@ class _Tested:
     part: _Part
     excess: float
     error: float
-    degrees: int
+    degrees: float
     p: float
 
 
@@ -132,9 +134,10 @@ def _by_metric(metric: str, evidence: Evidence) -> tuple[Array, Array] | None:
 def weak_slices(evidence: Evidence) -> tuple[tuple[Slice, ...], Finding]:
     """The slices with the strongest evidence against them, and the gate's finding."""
     by = _judged(evidence)
-    singles = [_tested(part, by, evidence.clusters) for part in _singles(evidence, by.counted)]
+    together = evidence.together(by.counted)
+    singles = [_tested(part, by, together) for part in _singles(evidence, by.counted)]
     singles.sort(key=lambda one: one.p)
-    pairs = [_tested(part, by, evidence.clusters) for part in _pairs(singles[:PAIRED], by.counted)]
+    pairs = [_tested(part, by, together) for part in _pairs(singles[:PAIRED], by.counted)]
     tested = sorted([*singles, *pairs], key=lambda one: one.p)
     corrected = [min(1.0, one.p * len(tested)) for one in tested]
     found = [
@@ -207,21 +210,29 @@ def _pairs(singles: list[_Tested], counted: Array) -> Iterator[_Part]:
             yield _Part(f"{one.where}, and {other.where}", (*one.columns, *other.columns), mask)
 
 
-def _tested(part: _Part, by: _Judged, clusters: Array | None) -> _Tested:
-    """Whether a row costs more inside than outside."""
+def _tested(part: _Part, by: _Judged, clusters: Clusters) -> _Tested:
+    """Whether a row costs more inside than outside.
+
+    Args:
+        clusters: which of the counted rows vary together.
+    """
     within = part.mask[by.counted]
     losses = by.losses[by.counted]
     inside, outside = losses[within], losses[~within]
     excess = float(inside.mean() - outside.mean())
     spread = max(inside.var(ddof=1), losses.var(ddof=1))  # a few rows alike show too little of it
-    square, degrees = spread / len(inside) + outside.var(ddof=1) / len(outside), len(inside) - 1
+    square = spread / len(inside) + outside.var(ddof=1) / len(outside)
+    degrees = float(len(inside) - 1)
     if clusters is not None:
-        own = clusters[by.counted]
-        pulls = np.where(within, (losses - inside.mean()) / len(inside),
+        apart = np.where(within, (losses - inside.mean()) / len(inside),
                          (outside.mean() - losses) / len(outside))  # fmt: skip
-        count = len(np.unique(own[within]))
-        together = (np.bincount(own, pulls) ** 2).sum() * count / max(1, count - 1)
-        square, degrees = max(square, float(together)), count - 1
+        pulls = np.bincount(numbers(clusters), apart)
+        if isinstance(clusters, InTime):
+            together, freedom = error_in_time(pulls)
+        else:
+            freedom = float(len(np.unique(clusters[within])) - 1)
+            together = float(np.sqrt((pulls**2).sum() * (freedom + 1) / max(1, freedom)))
+        square, degrees = max(square, together**2), min(degrees, freedom)
     if square == 0 or degrees < 1:
         return _Tested(part, excess, 0.0, 1, 1.0)
     error = float(np.sqrt(square))

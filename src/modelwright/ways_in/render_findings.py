@@ -22,9 +22,13 @@ def print_findings(findings: Iterable[FindingLine], console: Console) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     for _ in range(4):
         table.add_column(overflow="fold")
+    names_rows, gaps = False, ""
     for f in findings:
         if f.check == "metric":
             continue  # for the report
+        names_rows |= bool(f.rows)
+        if f.check in ("broken rows", "blank rows"):
+            gaps = "; behind a broken or blank one, without it"
         sign = SIGNS[f.verdict]
         if f.severity == "info":
             sign = "[dim]· note[/]"
@@ -38,3 +42,5 @@ def print_findings(findings: Iterable[FindingLine], console: Console) -> None:
         if advice and f.verdict != "pass":
             table.add_row("", "", "", f"[dim]→ {escape(advice)}[/]")
     console.print(table)
+    if names_rows:
+        console.print(f"[dim]Rows are counted from 0, below the header{gaps}.[/]")
