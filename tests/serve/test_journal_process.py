@@ -155,6 +155,20 @@ def test_a_killed_process_is_started_again_and_what_it_had_is_counted(
     assert "ended (exit code -9)" in ended and "begun; 2 answers were lost" in begun
 
 
+def test_each_process_that_lived_for_a_while_is_said_to_have_ended(
+    live: LiveModel, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("modelwright.serve.journal.EVERY", 0.01)
+    monkeypatch.setattr("modelwright.serve.journal_pipe.AGAIN_SECONDS", 0.0)
+    recorder = Recorder(Journaling(to=str(tmp_path)), Counts())
+    for number in (1, 2):
+        until(lambda: recorder._pipe._process).kill()
+        until(lambda after=number + 1: recorder._pipe.begun == after)
+    recorder.close()
+    assert len([one for one in caplog.records if "exit code -9" in one.getMessage()]) == 2
+
+
 def test_where_it_cannot_be_started_answers_are_counted_as_lost(
     live: LiveModel, tmp_path: Path, caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,

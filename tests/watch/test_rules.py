@@ -37,7 +37,7 @@ def rules(text: str) -> list[dict[str, Any]]:
 
 def test_every_metric_and_label_is_one_of_a_server() -> None:
     found = expressions(rule_file("shop", LIMITS))
-    assert len(found) == 13
+    assert len(found) == 14
     for expression in found:
         bare = re.sub(r'"[^"]*"', '""', expression)
         for opening, closing in ("()", "{}", "[]"):
@@ -125,6 +125,8 @@ CASES = {
     "restarts elsewhere": ({'modelwright_worker_restarts_total{instance="b"}': "0+1x200"}, set()),
     "journal": ({'modelwright_journal_dropped_total{instance="a",reason="queue"}': "0+1x200"},
                 {("ModelwrightJournalDrops", "warning")}),
+    "journal cannot be written": ({'modelwright_journal_unwritable{instance="a"}': "1x200"},
+                                  {("ModelwrightJournalUnwritable", "warning")}),
     "not served": ({}, {("ModelwrightNotServed", "error")}),
 }  # fmt: skip
 

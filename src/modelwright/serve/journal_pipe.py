@@ -142,7 +142,8 @@ class Pipe:
                 pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1.0)
-        if not self._failing:
+        # one that ends as soon as it begins is told once
+        if not self._failing or time.perf_counter() > self._next:
             _LOG.error(
                 "the journal's process ended (exit code %s) with what it had not written; "
                 "it is started again", process.returncode,

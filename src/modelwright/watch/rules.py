@@ -239,6 +239,7 @@ def _server(model: str, aims: Aims) -> list[Rule]:
     ours = f"and on ({_SERVER}) modelwright_model_info{{{_of(model)}}}"
     restarts = f"sum by ({_SERVER}) (increase(modelwright_worker_restarts_total[15m]))"
     dropped = f"sum by ({_SERVER}, reason) (increase(modelwright_journal_dropped_total[15m]))"
+    unwritable = f"max by ({_SERVER}) (modelwright_journal_unwritable)"
     return [
         _rule(
             "ModelwrightWorkerRestarts", f"{restarts} > {aims.restarts - 0.5:g} {ours}", "warning",
@@ -252,6 +253,13 @@ def _server(model: str, aims: Aims) -> list[Rule]:
             summary="The journal of {{ $labels.instance }} loses rows ({{ $labels.reason }})",
             text="queue: more answers come than can be written; sample fewer. write: the disk is "
             "full or the store is away. Drift and quality are judged by what is left.",
+        ),
+        _rule(
+            "ModelwrightJournalUnwritable", f"{unwritable} > 0 {ours}", "warning", model, "journal",
+            wait="5m",
+            summary="The journal of {{ $labels.instance }} cannot be written",
+            text="Its files cannot be written where serve.journal.to says, and what waits too long "
+            "is lost. Standard error of the server says why.",
         ),
     ]  # fmt: skip
 
