@@ -101,8 +101,8 @@ def _measure_all(
         if measured and found.decided(measured) and budget.left < longest + after:
             left = max(0.0, budget.left)
             progress.say(
-                f"{len(finalists) - number} finalist(s) not measured: of {left:.0f} s left judging "
-                f"needs {after:.0f}, and measuring one took up to {longest:.0f}"
+                f"{len(finalists) - number} finalist(s) not measured: {left:.0f} s are left; "
+                f"measuring one took up to {longest:.0f} s, and judging needs {after:.0f} s"
             )
             return
         started = time.monotonic()
