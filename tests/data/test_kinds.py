@@ -111,6 +111,9 @@ def test_a_few_dates_that_are_none_are_missing_and_named() -> None:
         MISSING_TIME
     )
     assert again.wrong["day"].shown == [(1, "2024-02-31")]
+    slip = [*days[:100], "2024-02-31"]
+    pinned = infer(pl.Series("day", slip), None, Hints(dates={"day": "%Y-%m-%d"}))
+    assert pinned.column.format == "%Y-%m-%d" and pinned.notes[0].rows == (100,)
     with pytest.raises(DataError, match=r"'day', row 1: '31\.2\.2024' is no date-time in"):
         infer(pl.Series("day", ["1.2.2024", "31.2.2024"]), None, Hints(dates={"day": "%d.%m.%Y"}))
 

@@ -38,8 +38,11 @@ def date_format(present: pl.Series) -> str | None:
     return None if _are_versions(sample) else _fitting(unique, sample)
 
 
-def nearly_all(present: pl.Series) -> tuple[str, pl.Series] | None:
+def nearly_all(present: pl.Series, given: str | None = None) -> tuple[str, pl.Series] | None:
     """Dates among which a few texts are none, as a slip of the pen leaves them.
+
+    Args:
+        given: the format, where it is known.
 
     Returns:
         (the format as of `date_format`, the different texts that it cannot read), or None where
@@ -52,12 +55,12 @@ def nearly_all(present: pl.Series) -> tuple[str, pl.Series] | None:
     """
     unique = present.unique(maintain_order=True)
     sample = unique.head(50).to_list()
-    if present.len() < FEWEST_OF_KIND or _are_versions(sample):
+    if present.len() < FEWEST_OF_KIND or (given is None and _are_versions(sample)):
         return None
     if 2 * sum(sum(c.isdigit() for c in text) >= 3 for text in sample) < len(sample):
         return None
     best: tuple[int, int, str, pl.Series] | None = None
-    for format in (None, *DATE_FORMATS):
+    for format in (None, *DATE_FORMATS) if given is None else (given,):
         if 2 * sum(_parses(text, format) for text in sample) <= len(sample):
             continue
         found, _ = moments(unique, format)

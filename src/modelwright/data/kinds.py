@@ -219,10 +219,12 @@ def _dated(series: pl.Series, present: pl.Series, known: Hints) -> Inferred | No
     notes = [_words_note(name, words)] if words else []
     if words:
         series = series.set(series.is_in(list(words)), None)
-    if format is None:
-        nearly = dates.nearly_all(texts)
-        if nearly is None:
+    nearly = None
+    if format is None or name in known.dates:
+        nearly = dates.nearly_all(texts, format)
+        if nearly is None and format is None:
             return None
+    if nearly is not None and nearly[1].len():
         format, wrong = nearly
         is_wrong = series.is_in(wrong.to_list()).fill_null(False)
         notes.append(_mixed(series, is_wrong.arg_true().to_list(), "date-times"))
