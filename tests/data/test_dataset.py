@@ -50,7 +50,7 @@ def write(folder: Path, table: pl.DataFrame) -> None:
         ("bought", "  task: regression\n", "wants numbers"),
         ("colour", "  task: binary\n", "wants two values, but 'colour' has 4"),
         ("bought", "  split: {method: time, by: colour}\n", "wanted a date-time or a number"),
-        ("bought", "  split: {method: time, by: start}\n", "has missing values"),
+        ("bought", "  split: {method: time, by: start}\n", "has no value in row"),
         ("bought", "  kinds: {colour: number}\n", "data.kinds.colour is number, but:"),
         ("bought", "  spellings: {big: {a: [b]}}\n", "data.spellings.big is for categories"),
         ("bought", "  spellings: {colour: {red: [x], blue: [x]}}\n", "a spelling of two"),

@@ -213,11 +213,11 @@ def did_you_mean(found: str, known: Iterable[str]) -> str:
 
 
 def first_rows(rows: Sequence[int]) -> str:
-    """The first of these rows, to be set behind their count.
+    """The first of these rows, in words.
 
     Example:
-        >>> "3 of 90" + first_rows([4, 7, 9])
-        '3 of 90: rows 4, 7, 9'
+        >>> first_rows([4]), first_rows(range(4, 9))
+        ('row 4', 'rows 4, 5, 6, 7, ...')
     """
     shown = ", ".join(str(row) for row in rows[:4])
-    return f": row{'s' * (len(rows) > 1)} {shown}{', ...' * (len(rows) > 4)}"
+    return f"row{'s' * (len(rows) > 1)} {shown}{', ...' * (len(rows) > 4)}"

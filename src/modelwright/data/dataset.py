@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from modelwright.core.contract import missing_in
-from modelwright.core.errors import DataError, RowsError
+from modelwright.core.errors import DataError, RowsError, first_rows
 from modelwright.core.intake import Array, Feeds
 from modelwright.core.records import ColumnBaseline, DatasetRecord
 from modelwright.core.schema import Column, Schema
@@ -170,9 +170,12 @@ def _split(
                 f"split.by: {how.by!r} is {found}, wanted a date-time or a number.",
                 hint="Does data.kinds help?",
             )
-        if missing_in(moments).any():
+        absent = parsed.file_rows[missing_in(moments)].tolist()
+        if absent:
             raise DataError(
-                f"split.by: {how.by!r} has missing values, so not every row has a place in time."
+                f"split.by: {how.by!r} has no value in {first_rows(absent)}, so those have no place "
+                f"in time.",
+                hint="Mend the values, or leave those rows out of the table.",
             )
         order = np.argsort(moments, kind="stable")
         if how.sealed:

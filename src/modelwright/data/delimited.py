@@ -95,7 +95,7 @@ class DelimitedFile:
             rows = tuple(b.first)
             notes.append(
                 Finding("broken rows", self._path.name, "fail",
-                        f"{b.over:,} of {b.rows:,}{first_rows(rows)}", "",
+                        f"{b.over:,} of {b.rows:,}: {first_rows(rows)}", "",
                         "they have more fields than there are columns, and are left out",
                         "mend them; or is data.read.delimiter or quote another?", "warning",
                         rows=rows)

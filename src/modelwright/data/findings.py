@@ -151,7 +151,7 @@ def _of_target(rows: int, read: ReadTarget) -> list[Finding]:
     lost = np.flatnonzero(~read.kept).tolist()
     if lost:
         measured, advice = f"{len(lost):,} of {rows:,}", "check that they are missing at random"
-        found = _warning("rows without target", name, f"{measured}{first_rows(lost)}",
+        found = _warning("rows without target", name, f"{measured}: {first_rows(lost)}",
                          "they are left out", advice)  # fmt: skip
         notes.append(msgspec.structs.replace(found, rows=tuple(lost[:MOST_SHOWN])))
     spelled: dict[str, list[str]] = {}
