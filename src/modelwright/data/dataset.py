@@ -173,8 +173,7 @@ def _split(
         absent = parsed.file_rows[missing_in(moments)].tolist()
         if absent:
             raise DataError(
-                f"split.by: {how.by!r} has no value in {first_rows(absent)}, so no place "
-                f"in time.",
+                f"split.by: {how.by!r} has no value in {first_rows(absent)}, so no place in time.",
                 hint="Mend the values, or leave those rows out of the table.",
             )
         order = np.argsort(moments, kind="stable")

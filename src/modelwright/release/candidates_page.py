@@ -52,7 +52,7 @@ def _remarks(evidence: Sequence[Finding]) -> str:
 def _leaderboard(fit: FitRecord) -> str:
     rows = []
     for trial in fit.leaderboard()[:MOST_TRIALS]:
-        mark = " class='chosen'" if trial.number == fit.best else ""
+        mark = "chosen" if trial.number == fit.best else ""
         params = ", ".join(f"{k} {_short(v)}" for k, v in trial.params.items())
         if trial.members:
             params = ", ".join(f"{weight:.0%} of {number}" for number, weight in trial.members)
@@ -63,20 +63,18 @@ def _leaderboard(fit: FitRecord) -> str:
             *map(escape, _costs(trial)), f"{trial.seconds:.1f}",
             escape(f"over {', '.join(trial.broken)}") if trial.broken else "kept",
             "yes" if trial.pareto else "", str(len(trial.scores)), str(trial.rounds or ""),
-            trial.outcome, escape(", ".join(filter(None, (params, trial.note)))),
         ]  # fmt: skip
-        rows.append(f"<tr{mark}>{_cells(cells)}</tr>")
+        outcome = "" if trial.outcome == "complete" else trial.outcome
+        about = escape("; ".join(filter(None, (outcome, params, trial.note))))
+        rows.append(
+            f"<tr class='headed {mark}'>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+            f"<tr class='about {mark}'><td></td><td colspan='{len(cells) - 1}'>{about}</td></tr>"
+        )
     head = ("#", "family", "origin", fit.goal, "one row", "p95", "throughput", "memory", "size",
-            "fit s", "limits", "Pareto", "folds", "rounds", "outcome", "parameters")  # fmt: skip
+            "fit s", "limits", "Pareto", "folds", "rounds")  # fmt: skip
     rest = rows[OPEN_TRIALS:]
     more = f"<details><summary>{len(rest)} more</summary>{table(head, rest)}</details>"
     return table(head, rows[:OPEN_TRIALS]) + (more if rest else "")
-
-
-def _cells(cells: Sequence[str]) -> str:
-    """All but the parameters, which are long, in one line."""
-    *first, last = cells
-    return "".join(f"<td class='short'>{cell}</td>" for cell in first) + f"<td>{last}</td>"
 
 
 def _costs(trial: Trial) -> list[str]:

@@ -40,9 +40,9 @@ def _about(evidence: Evidence, metric: str) -> str:
     if metric != evidence.goal:
         return ""
     if isinstance(evidence.together(), InTime):
-        return ("measured on the holdout; its rows are in order of time, so intervals are wider "
+        return ("rows of the holdout are in order of time, so intervals are wider "
                 "where an error is like the one before")  # fmt: skip
-    return "measured on the holdout"
+    return ""
 
 
 def _metrics(evidence: Evidence) -> list[Finding]:

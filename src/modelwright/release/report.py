@@ -101,11 +101,15 @@ def _quality(evidence: Sequence[Finding]) -> str:
     """The goal with its interval first, then every other metric."""
     rows = [
         f"<tr><th scope='row'>{escape(f.subject)}{' (goal)' if f.check == 'goal' else ''}</th>"
-        f"<td>{escape(f.measured)}</td><td class='why'>{escape(f.why)}</td></tr>"
+        f"<td>{escape(f.measured)}{_beside(f.why)}</td></tr>"
         for f in evidence
         if f.check in ("goal", "metric")
     ]
-    return table(("metric", "value", ""), rows)
+    return table(("metric", "value"), rows)
+
+
+def _beside(why: str) -> str:
+    return f"<div class='info'>{escape(why)}</div>" if why else ""
 
 
 def _limits(given: RunRecords) -> str:
