@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -206,6 +207,19 @@ def test_no_place_to_write_is_said_at_once_and_harms_no_answer(model: Path, tmp_
     assert f"the journal cannot be written to {where}" in first
     assert "cannot be written to" not in rest and "Traceback" not in rest
     assert "the journal lost 5 answers" in rest
+
+
+def test_of_several_workers_each_says_whose_line_it_is(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "full").write_text("a file where the folder should be")
+    sets = journal(tmp_path / "full"), json.dumps({"workers": 2})
+    with server(model, *sets) as (client, process):
+        assert process.stderr
+        lines = [process.stderr.readline() for _ in range(2)]
+        found = {
+            re.match(r"modelwright: worker (\d): the journal cannot", line)[1] for line in lines
+        }
+        text = client.get("/metrics").text
+        assert found == set(re.findall(r'process_resident_memory_bytes{worker="(\d+)"}', text))
 
 
 def test_what_cannot_be_written_is_counted(model: Path, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from modelwright.serve.journal_wire import (
     received,
 )
 from modelwright.serve.labels import arrow
+from modelwright.serve.log_lines import log_lines, sign_lines
 from modelwright.serve.settings import Journaling
 from modelwright.serve.unanswered import encoded
 
@@ -180,7 +181,8 @@ def main() -> int:
     """Write until the other side closes; the exit code."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the worker still has answers to tell
-    logging.basicConfig(level=logging.WARNING, format="modelwright: %(message)s")
+    log_lines()
+    sign_lines(sys.argv)
     with contextlib.suppress(OSError):
         os.nice(NICE)
     os.set_blocking(sys.stdout.fileno(), False)

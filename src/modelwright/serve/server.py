@@ -28,6 +28,7 @@ from modelwright.serve.journal import check as check_journal
 from modelwright.serve.listening import Signs, bound, listen
 from modelwright.serve.live import LiveModel
 from modelwright.serve.loading import Lives, Wanted, fixed, load_place, wanted_by
+from modelwright.serve.log_lines import log_lines
 from modelwright.serve.metrics_port import serve_metrics
 from modelwright.serve.metrics_store import new_folder, remove_folder
 from modelwright.serve.settings import Settings
@@ -58,7 +59,7 @@ def serve(settings: Settings, *, until_stdin_closes: bool = False) -> int:
         ArtefactError: a folder was changed, is foreign, or is not signed by a trusted key.
     """
     hold_signals()
-    logging.basicConfig(level=logging.WARNING, format="modelwright: %(message)s")
+    log_lines()
     if not settings.tokens and not is_loopback(settings.host):
         raise UsageError(
             f"Refused to serve on {settings.host} without a token: anybody could use the model.",
@@ -207,7 +208,9 @@ class Supervisor:
             if child.failed_starts >= MOST_FAILED_STARTS:
                 print("modelwright: a worker cannot start; see above.", file=sys.stderr)
                 return False
-            _LOG.warning("worker %d ended with %d and is started again", ended, code)
+            _LOG.warning(
+                "worker %d (process %d) ended with %d and is started again", number, ended, code
+            )
             if number < len(self.signs):
                 self.signs.forget(number)
             self._fork(child)

@@ -28,6 +28,7 @@ from modelwright.serve.journal import journal_of
 from modelwright.serve.label_desk import desk_of
 from modelwright.serve.listening import BACKLOG, Signs, shut
 from modelwright.serve.loading import Lives, Loader
+from modelwright.serve.log_lines import of_worker, sign_lines
 from modelwright.serve.metrics import Counts
 from modelwright.serve.metrics_door import page
 from modelwright.serve.metrics_store import EVERY, Keeper, remove_folder
@@ -89,14 +90,11 @@ class Setup:
 def run_worker(setup: Setup) -> int:
     """Answer until SIGTERM; the exit code."""
     sys.setswitchinterval(SWITCH_SECONDS)
+    sign_lines(of_worker(setup.number, setup.settings.workers))
     raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Worker(setup).run())
     return 0
-
-
-def _named(settings: Settings) -> list[str]:
-    return [*(source.name for source in settings.models), f"port={settings.port}"]
 
 
 def raise_file_limit() -> int:
@@ -122,6 +120,12 @@ class Worker:
         self._handshake = HANDSHAKE_SECONDS if self._tls else None
         self._grpc: GrpcHandle | None = None
 
+    def _named(self) -> list[str]:
+        """Whose it is, for processes of its own: models, port, and which of several workers."""
+        settings = self._settings
+        names = [*(one.name for one in settings.models), f"port={settings.port}"]
+        return [*names, *of_worker(self._setup.number, settings.workers)]
+
     async def run(self) -> None:
         """Start, answer, drain."""
         loop = asyncio.get_running_loop()
@@ -130,7 +134,7 @@ class Worker:
         self._models = Models(self._settings, self._counts, loop)
         self._log = access_log(self._settings.access_log, self._counts.log_dropped)
         self._tracer = tracing(os.environ)
-        self._journal = journal_of(self._settings.journal, self._counts, _named(self._settings))
+        self._journal = journal_of(self._settings.journal, self._counts, self._named())
         self._models.journal = self._journal
         self._desk = desk_of(self._settings, self._counts, keeps_up=self._setup.number == 0)
         self._loader = Loader(self._settings, self._models, self._counts, self._setup.lives)
