@@ -24,7 +24,7 @@ from projects import make_shop
 from release.records import register_again
 
 SEED = int(os.environ.get("MODELWRIGHT_SEED", "1"))
-KILLS = int(os.environ.get("MODELWRIGHT_KILLS", "20"))
+KILLS = int(os.environ.get("MODELWRIGHT_KILLS", "50"))
 LONG_AGO = time.time() - 7200
 
 

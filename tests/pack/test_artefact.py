@@ -60,6 +60,14 @@ def test_chunks_do_not_change_answers(released: mw.Released) -> None:
     np.testing.assert_array_equal(whole, np.concatenate(parts))
 
 
+def test_labels_that_the_graph_does_not_know_are_refused(folder: Path) -> None:
+    """A manifest that nothing vouches for: its folder was carried elsewhere, and changed."""
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"yes"', '"yea"'))
+    with pytest.raises(ArtefactError, match="answers 'yes', which is no level"):
+        mw.Artefact.load(folder).predict(rows(50).to_dicts())
+
+
 def test_any_changed_byte_is_refused(folder: Path) -> None:
     """In every file that belongs to the model: the first, middle and last byte, and 20 others."""
     model = mw.Artefact.load(folder)

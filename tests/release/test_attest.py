@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+
 from evidences import evidence
 from modelwright.core.limits import Limit
 from modelwright.core.records import Finding
 from modelwright.core.store import from_json, to_json
-from modelwright.release.attest import evidence_digest
+from modelwright.release.attest import environment_lock, evidence_digest
 from modelwright.release.gates import judge
 
 
@@ -17,3 +19,11 @@ def test_findings_have_one_digest_before_and_after_they_are_written() -> None:
     read = from_json(to_json(judged), tuple[Finding, ...])
     assert to_json(read) != to_json(judged), "or this shows nothing"
     assert evidence_digest(read) == evidence_digest(judged)
+
+
+def test_the_lock_holds_what_libraries_need_in_turn() -> None:
+    lock = dict(line.split("==") for line in environment_lock({"scikit-learn": "1.0"}))
+    assert lock["scikit-learn"] == "1.0", "what the training had goes first"
+    for name in ("joblib", "scipy", "threadpoolctl", "pandas", "starlette"):
+        assert lock[name] == importlib.metadata.version(name)
+    assert "pytest" not in lock and "platform" not in lock

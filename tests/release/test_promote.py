@@ -181,6 +181,23 @@ def spent(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - began, sum(after[:4]) - sum(before[:4])
 
 
+def test_a_version_of_which_no_good_copy_is_left_says_so(project: Path) -> None:
+    newest = another_version(project)
+    registry = mw.Registry(project)
+    of_run = MlflowClient(registry.uri).get_run(newest.mlflow_run).info.artifact_uri
+    kept = Path(of_run.removeprefix("file://")) / "artefact"
+    for model in (kept / "model.onnx", project / "runs" / newest.run / "artefact" / "model.onnx"):
+        whole = model.read_bytes()
+        model.chmod(0o644)
+        model.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(
+        ArtefactError, match=r"own copy of shop \d is not what was released: model"
+    ) as e:
+        mw.promote("shop", newest.number, folder=project)
+    assert ".part" not in str(e.value) and "Promote another version" in str(e.value)
+    assert champion(project) == "1"
+
+
 @pytest.mark.alone
 def test_a_rollback_costs_the_trial_of_its_version_and_next_to_nothing_else(project: Path) -> None:
     newest, registry = another_version(project), mw.Registry(project)

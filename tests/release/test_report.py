@@ -14,6 +14,7 @@ import pytest
 
 import modelwright as mw
 from modelwright.core.evaluation import Curve
+from modelwright.core.limits import Limit
 from modelwright.core.records import Finding, Interval
 from modelwright.release.compare_page import compare_page, lines
 from modelwright.release.model_page import curves_page, learning_in_words
@@ -181,10 +182,19 @@ def test_a_curve_that_was_not_measured_is_said(released: mw.Released) -> None:
     told = learning_in_words(plain)
     assert plain.curve("learning") is None and "was not measured" in told
     assert told in curves_page(plain)
-    points = (100.0, 200.0)
-    curve = Curve("learning", points, (0.7, 0.8), (0.6, 0.7), (0.8, 0.9))
-    drawn = msgspec.structs.replace(plain, curves=(curve,))
-    assert "more rows would help further" in learning_in_words(drawn)
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [(0.95, "linear improved roc_auc by 0.2500 (each known to 0.1000): more rows would help"),
+     (0.75, "may help a little"), (0.705, "would hardly help"),
+     (0.65, "worsened roc_auc by 0.0500")],
+)  # fmt: skip
+def test_what_a_learning_curve_tells(released: mw.Released, last: float, said: str) -> None:
+    curve = Curve("learning", (1000.0, 2000.0), (0.7, last), (0.6, last - 0.1), (0.8, last + 0.1),
+                  of="linear")  # fmt: skip
+    told = learning_in_words(msgspec.structs.replace(evaluation(released), curves=(curve,)))
+    assert told.startswith("From 1,000 to 2,000 rows") and said in told
 
 
 def test_two_runs_side_by_side(records: RunRecords, tmp_path: Path) -> None:
@@ -213,6 +223,27 @@ def test_costs_that_are_written_alike_are_not_called_better(records: RunRecords)
     assert found["latency_p95"].better == "the second is better, measured at different times"
     assert found["latency_p95"].texts[0] == "5 ms (95%: 4 ms to 6 ms)"
     assert "5 ms (95%: 4 ms to 6 ms)" in dict(sections(one))["Cost"]
+
+
+def test_each_slice_is_drawn_against_its_own_line(records: RunRecords) -> None:
+    whole, slices = (Limit("rmse", "at_most", bound, of) for bound, of in ((1.0, None), (3.0, "z")))
+    found = Interval(0.9, 0.8, 0.95)
+    told = tuple(
+        Finding(check, subject, "pass", "0.9", str(limit), interval=found)
+        for check, subject, limit in (
+            ("limit", "rmse", whole),
+            ("slice", "rmse where z is a", slices),
+        )
+    )
+    drawn = dict(sections(dataclasses.replace(
+        records,
+        release=msgspec.structs.replace(records.release, evidence=told),
+        manifest=msgspec.structs.replace(records.manifest, limits=(whole, slices)),
+    )))["Limits"]  # fmt: skip
+    lines = re.findall(r"<rect x='([\d.]+)' y='0' width='2'", drawn)
+    assert lines == [f"{220 / 1.15 - 1:.1f}"] * 2  # each bound is the largest of its scale
+    dots = [float(x) for x in re.findall(r"<circle cx='([\d.]+)'", drawn)]
+    assert dots[0] > 2.5 * dots[1]
 
 
 def test_the_loss_of_a_quantile_is_compared_too(records: RunRecords) -> None:

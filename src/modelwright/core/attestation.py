@@ -16,10 +16,11 @@ class Attestation(msgspec.Struct, frozen=True):
     """`attestation.json`: what a model is made of and what was found when it was judged.
 
     `artefact`: sha256 of its manifest.json; `files`: sha256 of every file of its folder;
-    `lock`: `name==version` of Python and of each library that had a part, `lock_digest` the sha256
-    of those lines; `evidence`: sha256 of the release's findings as JSON; `bom`: sha256 of the bill
-    of materials; `parent`: artefact of the champion it was compared with, empty for none;
-    `baseline`: sha256 of the manifest.json of the simple model that can stand in for it.
+    `lock`: `name==version` of Python, of each library that had a part and of what those need,
+    `lock_digest` the sha256 of those lines; `evidence`: sha256 of the release's findings as JSON;
+    `bom`: sha256 of the bill of materials; `parent`: artefact of the champion it was compared
+    with, empty for none; `baseline`: sha256 of the manifest.json of the simple model that can stand
+    in for it.
     """
 
     model: str

@@ -30,7 +30,7 @@ ROOM = 1.5
 
 
 def ablation(ledger: Ledger, chosen: Candidate) -> tuple[Importance, ...]:
-    """What the first fold's score loses without groups of columns, and without single ones.
+    """What the widest fold's score loses without groups of columns, and without single ones.
 
     Args:
         ledger: its folds and trainer.
@@ -42,9 +42,10 @@ def ablation(ledger: Ledger, chosen: Candidate) -> tuple[Importance, ...]:
     """
     parts = sorted(chosen.members, key=lambda pair: -pair[1])
     part = parts[0][0] if parts else chosen
-    if part.teacher is not None or not part.outcomes:
-        return ()
     schema, folds = ledger.trainer.schema.without(part.left_out, NOT_READ), ledger.folds
+    number = folds.widest
+    if part.teacher is not None or len(part.outcomes) <= number:
+        return ()
     affordable = ledger.budget.spare(WITHOUT_LIMIT) / (ROOM * part.seconds_a_fold + 1e-9)
     most = int(affordable * ledger.trainer.workers)
     wanted = sets_of_columns(schema, folds.dataset.train.feeds)[:most]
@@ -52,7 +53,7 @@ def ablation(ledger: Ledger, chosen: Candidate) -> tuple[Importance, ...]:
         return ()
     lean = [schema.without(columns, NOT_READ) for columns in wanted]
     answers = ledger.trainer.with_schemas(part, folds, lean)
-    y, own, clusters = folds.truth(0), part.outcomes[0].answers, folds.together(0)
+    y, own, clusters = folds.truth(number), part.outcomes[number].answers, folds.together(number)
     found = [
         Importance(", ".join(columns), columns,
                    paired_gain(ledger.goal, y, own, other, clusters=clusters))

@@ -119,6 +119,11 @@ class Folds:
             return 1.0
         return self.dataset.train.rows / float(np.mean([len(rows) for rows, _ in self.cuts]))
 
+    @property
+    def widest(self) -> int:
+        """Number of a fold that learns from the most rows: in order of time the last one."""
+        return self.count - 1 if self.dataset.ordered else 0
+
     def more_rows(self, number: int) -> float:
         """Rows of the whole table for one that a fold learns from."""
         return self.dataset.train.rows / len(self.cuts[number][0])

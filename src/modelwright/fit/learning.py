@@ -25,7 +25,7 @@ ROOM = 1.5
 
 
 def learning_curve(ledger: Ledger, chosen: Candidate) -> Curve | None:
-    """The first fold again, on an eighth, a quarter and a half of its rows, or on a half alone.
+    """The widest fold again, on an eighth, a quarter and a half of its rows, or on a half alone.
 
     Args:
         ledger: its folds and trainer.
@@ -36,16 +36,17 @@ def learning_curve(ledger: Ledger, chosen: Candidate) -> Curve | None:
     """
     parts = sorted(chosen.members, key=lambda pair: -pair[1])
     part = parts[0][0] if parts else chosen
-    rows = len(ledger.folds.cuts[0][0])
+    number = ledger.folds.widest
+    rows = len(ledger.folds.cuts[number][0])
     times = 1 if ledger.folds.dataset.ordered else 2
     most = ledger.budget.spare(WITHOUT_LIMIT) / (ROOM * times * part.seconds_a_fold + 1e-9)
     affordable = [s for s in (SHARES, HALF) if sum(s) <= most and s[0] * rows >= FEWEST_ROWS]
-    if not affordable or part.teacher is not None:
+    if not affordable or part.teacher is not None or len(part.outcomes) <= number:
         return None
     shares = affordable[0]
     answers = ledger.trainer.on_shares(part, ledger.folds, shares)
-    answers.append([part.outcomes[0].answers])
-    y, clusters = ledger.folds.truth(0), ledger.folds.together(0)
+    answers.append([part.outcomes[number].answers])
+    y, clusters = ledger.folds.truth(number), ledger.folds.together(number)
     found = points(ledger.goal, y, answers, clusters)
     if not all(np.isfinite([one.value, one.low, one.high]).all() for one in found):
         return None

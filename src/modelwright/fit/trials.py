@@ -248,13 +248,13 @@ class Trainer:
     def on_shares(
         self, candidate: Candidate, folds: Folds, shares: Sequence[float]
     ) -> list[list[Array]]:
-        """Answers on the first fold's validation rows, learned from a part of its rows each.
+        """Answers on the widest fold's validation rows, learned from a part of its rows each.
 
         Returns:
             For each share, answers of two models that have no training row in common; where rows
             are in time order of one, which learned from the newest rows.
         """
-        rows = folds.cuts[0][0]
+        rows = folds.cuts[folds.widest][0]
         counts = [max(2, int(share * len(rows))) for share in shares]
         if folds.dataset.ordered:
             parts = [[rows[-count:]] for count in counts]
@@ -270,17 +270,17 @@ class Trainer:
     def with_schemas(
         self, candidate: Candidate, folds: Folds, schemas: Sequence[Schema]
     ) -> list[Array]:
-        """Answers on the first fold's validation rows, learned from the columns of each schema."""
-        rows = folds.cuts[0][0]
+        """Answers on the widest fold's validation rows, learned from columns of each schema."""
+        rows = folds.cuts[folds.widest][0]
         return self._all(
             [lambda s=schema: self._learned(candidate, folds, rows, s) for schema in schemas]
         )
 
     def _learned(self, candidate: Candidate, folds: Folds, rows: Array, schema: Schema) -> Array:
-        """Answers on the first fold's validation rows, learned from these rows and columns."""
+        """Answers on the widest fold's validation rows, learned from these rows and columns."""
         assert candidate.family is not None
         dataset = folds.dataset
-        table, valid = dataset.train.take(rows), dataset.train.take(folds.cuts[0][1])
+        table, valid = dataset.train.take(rows), dataset.train.take(folds.valid(folds.widest))
         settings = split_params(candidate.params)
         encoding = encoding_of(candidate.family, settings)
         encoder, x = fit_encoder(schema, table, encoding, self.seed)

@@ -188,7 +188,15 @@ class Artefact:
 
     def _codes(self, labels: Array) -> Array:
         code = {level: number for number, level in enumerate(self.schema.target.levels)}
-        return np.array([code[str(label)] for label in labels.tolist()], np.int64)
+        found = [str(label) for label in labels.tolist()]
+        unknown = next((label for label in found if label not in code), None)
+        if unknown is not None:
+            raise ArtefactError(
+                f"{self.folder}: the graph answers {unknown!r}, which is no level that "
+                f"{MANIFEST} knows, so one of the two was changed.",
+                hint="Bring it once more: python -m modelwright.release.fetch NAME VERSION.",
+            )
+        return np.array([code[label] for label in found], np.int64)
 
 
 def verified(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import re
+from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -109,19 +110,33 @@ def evidence_digest(evidence: Sequence[Finding]) -> str:
 
 
 def environment_lock(recorded: dict[str, str]) -> tuple[str, ...]:
-    """`name==version` of Python and of every library that modelwright declares and that is here.
+    """`name==version` of Python, of every library that modelwright declares and that is here, and
+    of all that those need in turn.
 
     Args:
         recorded: versions that the manifest has; they were those of the training.
     """
-    found = {name: version for name, version in recorded.items() if name != "platform"}
+    found = {_plain(name): version for name, version in recorded.items() if name != "platform"}
     found.setdefault("python", platform.python_version())
-    for name in _declared():
+    wanted, seen = deque(_declared()), set[str]()
+    while wanted:
+        name = wanted.popleft()
+        if name in seen:
+            continue
+        seen.add(name)
         try:
-            found.setdefault(name, importlib.metadata.version(name))
+            here = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return tuple(sorted(f"{name.lower()}=={version}" for name, version in found.items()))
+        found.setdefault(name, here.version)
+        wanted += [_plain(match[0]) for text in here.requires or ()
+                   if (match := _NAME.match(text)) and not _EXTRA.search(text)]  # fmt: skip
+    return tuple(sorted(f"{name}=={version}" for name, version in found.items()))
+
+
+def _plain(name: str) -> str:
+    """The one spelling of a distribution's name (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _declared() -> Iterable[str]:
@@ -131,7 +146,7 @@ def _declared() -> Iterable[str]:
     except importlib.metadata.PackageNotFoundError:
         return []
     return [
-        match[0].lower()
+        _plain(match[0])
         for text in requirements
         if (match := _NAME.match(text)) and not set(_EXTRA.findall(text)) & set(DEVELOPMENT)
     ]

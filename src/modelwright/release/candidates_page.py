@@ -141,9 +141,9 @@ def _plot(fit: FitRecord, limits: Sequence[Limit]) -> str:
     points = [(t, x, drawn[t.number]) for t, x in places if x is not None and t.number in drawn]
     if len(points) < 2:
         return ""
-    line = axis.bound
-    xs = [math.log10(x) for _, x, _ in points] + ([math.log10(line)] if line else [])
-    ys = [y for _, _, y in points]
+    xs, ys = [math.log10(x) for _, x, _ in points], [y for _, _, y in points]
+    line = axis.bound if axis.bound and _is_near(math.log10(axis.bound), xs) else None
+    xs += [math.log10(line)] if line else []
     better_up = METRICS[fit.goal].better == "higher"
 
     def at(x: float, y: float) -> tuple[float, float]:
@@ -153,33 +153,70 @@ def _plot(fit: FitRecord, limits: Sequence[Limit]) -> str:
         return LEFT + across * (WIDTH - LEFT - 20), 14 + (1 - up) * (HEIGHT - BOTTOM - 28)
 
     shapes = [_axes(fit.goal, axis, (min(xs), max(xs)), (min(ys), max(ys)), better_up)]
-    of_time = axis.metric == "latency_p95"
-    front = sorted((x, at(x, y)) for t, x, y in points if t.pareto and of_time)
-    path = " ".join(f"{x:.1f},{y:.1f}" for _, (x, y) in front)
+    front = _front(
+        [(x, y) for _, x, y in points], METRICS[axis.metric].better == "higher", better_up
+    )
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*place) for place in front))
     shapes.append(f"<polyline points='{path}' class='front'/>")
-    for trial, x, y in points:
-        px, py = at(x, y)
-        kind = "chosen" if trial.number == fit.best else "fail" if trial.broken else "pass"
-        title = f"{trial.number} {trial.family}: {fit.goal} {show(fit.goal, y)}"
-        shapes.append(
-            f"<circle cx='{px:.1f}' cy='{py:.1f}' r='{7 if kind == 'chosen' else 4}' "
-            f"class='dot {kind}'><title>{escape(title)}</title></circle>"
-        )
+    shapes += [_dot(fit, trial, axis, at(x, y)) for trial, x, y in points]
     if line:
         px, _ = at(line, ys[0])
         shapes.append(f"<line x1='{px:.1f}' y1='8' x2='{px:.1f}' y2='{HEIGHT - BOTTOM}' "
                       "class='limit'/>")  # fmt: skip
-    left_out = len(known) - len(points)
-    label = f"{fit.goal} against {axis.words}"
-    if of_time:
-        label += f": {len(front)} candidates on the Pareto line"
-    key = "Line: nothing is both better and faster. " if of_time else ""
-    key += "Dashed: the limit. " if line else ""
+    label = f"{fit.goal} against {axis.words}: {len(front)} candidates on the Pareto line"
     return (
         f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' class='plot' role='img' "
         f"aria-label='{escape(label)}'>{''.join(shapes)}</svg>"
-        f"<p class='key'>Large: chosen. {key}Red: over a limit "
-        f"on cost.{f' {left_out} far behind are not drawn.' if left_out else ''}</p>"
+        f"<p class='key'>{escape(_key(axis, line, len(known) - len(points)))}</p>"
+    )
+
+
+def _is_near(line: float, xs: Sequence[float]) -> bool:
+    """Whether a limit may stand in the plot without pressing all points together."""
+    apart = max(line - max(xs), min(xs) - line)
+    return apart <= max(xs) - min(xs)
+
+
+def _front(
+    places: Sequence[tuple[float, float]], more_is_better: bool, higher_is_better: bool
+) -> list[tuple[float, float]]:
+    """Those than which nothing is both better and cheaper, on the axes that are drawn.
+
+    Example:
+        >>> _front([(1.0, 0.8), (2.0, 0.7), (3.0, 0.9)], False, True)
+        [(1.0, 0.8), (3.0, 0.9)]
+    """
+    found: list[tuple[float, float]] = []
+    sign = 1 if higher_is_better else -1
+    for x, y in sorted(places, key=lambda p: (-p[0] if more_is_better else p[0], -sign * p[1])):
+        if not found or sign * y > sign * found[-1][1]:
+            found.append((x, y))
+    return found
+
+
+def _dot(fit: FitRecord, trial: Trial, axis: _Axis, place: tuple[float, float]) -> str:
+    kind = "chosen" if trial.number == fit.best else "fail" if trial.broken else "pass"
+    value, sign = _cost(trial, axis.name)
+    title = f"{trial.number} {trial.family}: {fit.goal} {show(fit.goal, trial.score or 0.0)}"
+    if value is not None:
+        title += f", {sign}{show(axis.metric, value)}"
+    return (
+        f"<circle cx='{place[0]:.1f}' cy='{place[1]:.1f}' r='{7 if kind == 'chosen' else 4}' "
+        f"class='dot {kind}{' guess' if sign else ''}'><title>{escape(title)}</title></circle>"
+    )
+
+
+def _key(axis: _Axis, line: float | None, left_out: int) -> str:
+    """What the signs of the plot mean."""
+    limit = (
+        "" if axis.bound is None else f"The limit, {show(axis.metric, axis.bound)}, is far off. "
+    )
+    if line:
+        limit = "Dashed: the limit. "
+    far = f" {left_out} far behind are not drawn." if left_out else ""
+    return (
+        f"Large: chosen. Line: nothing is both better and cheaper. {limit}Hollow: estimated. "
+        f"Red: over a limit on cost.{far}"
     )
 
 

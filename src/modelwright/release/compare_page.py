@@ -62,13 +62,14 @@ def differences(one: RunRecords, other: RunRecords, names: list[str], found: lis
     """What differs, a line each: quality with intervals, costs, what made the model."""
     rows = [
         f"<tr><th scope='row'>{escape(line.what)}</th><td class='why'>{escape(line.better)}</td>"
-        f"<td>{escape(line.texts[0])}</td><td>{escape(line.texts[1])}</td></tr>"
+        f"<td class='any'>{escape(line.texts[0])}</td>"
+        f"<td class='any'>{escape(line.texts[1])}</td></tr>"
         for line in found
     ]
     note = ""
     if one.dataset.holdout_fingerprint != other.dataset.holdout_fingerprint:
         note = "<p class='warning'>The two were judged on different holdout rows.</p>"
-    return note + table(("", "which is better", names[0], names[1]), rows)
+    return note + table(("", "which is better", names[0], names[1]), rows, stacked=True)
 
 
 def lines(one: RunRecords, other: RunRecords) -> list[Line]:
@@ -133,8 +134,8 @@ def _better(metric: str, a: Interval, b: Interval) -> str:
 
 
 def _is_loss(metric: str) -> bool:
-    """Whether it is the loss of one quantile, which has a name for each share."""
-    return metric.startswith("pinball ")
+    """Whether it is an error that no limit can be set on: of a quantile, or of probabilities."""
+    return metric == "ece" or metric.startswith("pinball ")
 
 
 def _made_of(one: RunRecords, other: RunRecords) -> dict[str, tuple[str, str]]:

@@ -161,14 +161,15 @@ def _agreement(evidence: Evidence, seen: Array) -> Finding:
     moved = max(  # ranks alone would call a thousandth a difference, where answers are alike
         stats.wasserstein_distance(a, b) / (np.concatenate([a, b]).std() or 1.0) for a, b in columns
     )
+    how = "" if evidence.ordered else ", or split by time"
     apart = min(worst.statistic, moved) > AGREEMENT_FLOOR and worst.pvalue < 0.001 / len(tests)
     return Finding(
         "agreement", "train and holdout", "fail" if apart else "pass",
         f"answers differ by {worst.statistic:.3f} (Kolmogorov-Smirnov), {moved:.2f} deviations",
         f"either at most {AGREEMENT_FLOOR}, or no more than chance on these rows",
         "answers on unseen training rows against answers on the holdout, without any label",
-        "the holdout is another population: look at modelwright check, or split by time"
-        if apart else "", "warning",
+        f"the holdout is another population: look at modelwright check{how}" if apart else "",
+        "warning",
     )  # fmt: skip
 
 

@@ -74,12 +74,14 @@ thead th{color:var(--soft);font-weight:500}tbody th{font-weight:600;min-width:8e
 th,td{overflow-wrap:break-word}.why{min-width:18em}.sign,.short{white-space:nowrap}
 h1.pass,.pass{color:var(--good)}h1.fail,.fail,.error{color:var(--bad)}
 h1.undecided,.undecided,.warning{color:var(--open)}.info{color:var(--soft)}
-.headed td{border:0;padding-bottom:0;white-space:nowrap}.about td{color:var(--soft);padding-top:0}
+.any{overflow-wrap:anywhere}.headed td{border:0;padding-bottom:0;white-space:nowrap}
+.about td{color:var(--soft);padding-top:0}
 tr.chosen{background:var(--chosen)}
 .rail{fill:var(--rule)}.line{fill:var(--ink)}.span{fill:currentColor}.bar{fill:var(--bar)}
 .plot{width:100%;max-width:760px;display:block;margin:1em 0 0}.plot text{fill:var(--soft);
 font-size:12px}.axis{fill:none;stroke:var(--rule)}.front{fill:none;stroke:var(--bar);
 stroke-width:1.5}.dot{fill:var(--bar);stroke:var(--page)}.dot.chosen{fill:var(--good)}
+.dot.guess{fill:var(--page);stroke:var(--bar);stroke-width:1.5}
 .dot.fail{fill:var(--page);stroke:var(--bad);stroke-width:2}.limit{stroke:var(--ink);
 stroke-dasharray:4 3}.key{color:var(--soft);font-size:.88rem;margin:.2em 0 1.4em}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));gap:20px}

@@ -82,9 +82,15 @@ def learning_in_words(found: Evaluation) -> str:
     half, whole = curve.y[-2], curve.y[-1]
     better = (whole - half) * (1 if METRICS[found.goal].better == "higher" else -1)
     noise = (curve.high[-1] - curve.low[-1]) / 2
-    gained = f"The second half of the rows improved {found.goal} by {show(found.goal, better)}"
-    if better > 0.1 * noise:
+    way, name = "improved" if better > 0 else "worsened", curve.of or "the model"
+    gained = (
+        f"From {curve.x[-2]:,.0f} to {curve.x[-1]:,.0f} rows to learn from, {name} {way} "
+        f"{found.goal} by {show(found.goal, abs(better))} (each known to {show(found.goal, noise)})"
+    )
+    if better > noise:
         return f"{gained}: more rows would help further."
+    if better > 0.1 * noise:
+        return f"{gained}: more rows may help a little."
     return f"{gained}, which is next to nothing: more rows of this kind would hardly help."
 
 

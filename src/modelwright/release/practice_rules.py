@@ -347,9 +347,7 @@ def validated_before_serving(run: RunRecords) -> Points:
     waved = [f for f in blocking if f.verdict != "pass"] if run.release.verdict == "pass" else []
     if waved or run.release.overrides:
         count = max(len(waved), len(run.release.overrides))
-        return Points(
-            0.5, f"undecided gates let through by hand: {count}; bring rows that decide them"
-        )
+        return Points(0.5, f"undecided gates let through: {count}; bring rows that decide them")
     if not quality:
         return Points(
             0.5, "only baselines guard quality: set a limit, such as limits: {roc_auc: 0.8}"

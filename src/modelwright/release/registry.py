@@ -268,7 +268,16 @@ def _brought(registry: Registry, version: Version, digest: str, what: str) -> Pa
         with contextlib.suppress(ArtefactError):  # another process may have been faster
             return checked(cached, digest, version.model)
         with scratch(home) as place, _quiet(registry.uri):
-            keep(_download(registry._client, version.mlflow_run, place, what), digest, cached)
+            came = _download(registry._client, version.mlflow_run, place, what)
+            try:
+                keep(came, digest, cached)
+            except ArtefactError as error:
+                raise ArtefactError(
+                    f"The registry's own copy of {version.model} {version.number} is not what was "
+                    f"released: {error.message.replace(f'{came}/', '')}",
+                    hint="No good copy is left here. Promote another version (modelwright history "
+                    f"{version.model}), or run and release again.",
+                ) from error
     return checked(cached, digest, version.model)
 
 

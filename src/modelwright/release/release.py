@@ -51,6 +51,8 @@ from modelwright.release.sealed import all_sealed, keep_sealed
 from modelwright.release.standings import keep_standings, standings_of
 from modelwright.release.tracking import log_run
 
+BY_POLICY = "the policy (release.undecided: allow)"
+"""Who let an undecided gate through where no person did."""
 EVALUATION_SHARE, EVALUATION_SECONDS = 0.06, 4.0
 """Part of a budget in seconds, and most seconds, for a look at what the model uses."""
 
@@ -103,17 +105,22 @@ def judge_and_register(
     recent = _on_recent_rows(judged, champion, theirs, evidence.confidence)
     more = [*evaluation.findings, *recent, *judged.notes, card_finding(spec)]
     findings = judge(evidence, more)
+    ruled, now = ruling(findings, spec.release), timestamp()
     release = ReleaseRecord(
         model=spec.name,
         run=judged.run.name,
-        verdict=ruling(findings, spec.release).verdict,
+        verdict=ruled.verdict,
         artefact=judged.artefact.digest,
         evidence=findings,
-        at=timestamp(),
+        at=now,
         replaces=champion.number if champion else "",
         report=REPORT,
         holdout_uses=uses,
         baseline=judged.baseline,
+        overrides=tuple(
+            Override(f.check, f.subject, BY_POLICY, spec.release.reason, now)
+            for f in ruled.let_through
+        ),
     )
     write_atomic(judged.run / EVALUATION, to_json(evaluation))
     keep_standings(judged.run, standings_of(evidence))
@@ -246,7 +253,7 @@ def _record_overrides(spec_file: SpecFile, release: ReleaseRecord) -> None:
     release that a kill cut off after them does not say them again."""
     policy, log = spec_file.spec.release, AuditLog(spec_file.folder)
     said = {(e.subject, e.why) for e in log.lines(release.model) if e.action == "override"}
-    reasons = {(o.check, o.subject): o.why for o in release.overrides}
+    reasons = {(o.check, o.subject): o.why for o in release.overrides if o.who != BY_POLICY}
     allowed = f"release.undecided: allow; {policy.reason}"
     for finding in ruling(release.evidence, policy, release.overrides).let_through:
         why = f"{reasons.get((finding.check, finding.subject), allowed)} (run {release.run})"

@@ -74,8 +74,8 @@ def to_judge(given: RunRecords) -> list[str]:
         found.append("Whether any column needs protection from unequal treatment: none is marked "
                      "in data.protected.")  # fmt: skip
     for override in given.release.overrides:
-        found.append(f"{override.who} let {override.check} {override.subject} through, undecided: "
-                     f"{override.why}.")  # fmt: skip
+        found.append(f"Whether {override.who} let {override.check} {override.subject}, which was "
+                     f"undecided, through for good reason: {override.why}.")  # fmt: skip
     accepted = [f for f in given.dataset.findings if f.why.startswith(ACCEPTED)]
     if accepted:
         named = ", ".join(f"{f.check} {f.subject}" for f in accepted)
@@ -128,9 +128,9 @@ def _limits(given: RunRecords) -> str:
 
 
 def _paired(evidence: Sequence[Finding], limits: Iterable[Limit]) -> list[tuple[Finding, Limit]]:
-    by_name = {limit.metric: limit for limit in limits if not limit.relative}
+    by_words = {str(limit): limit for limit in limits if not limit.relative}
     return [
-        (finding, by_name[finding.subject.split(" where ")[0]])
+        (finding, by_words[finding.wanted])
         for finding in evidence
         if finding.check in ("limit", "slice")
     ]
