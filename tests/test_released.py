@@ -61,6 +61,10 @@ def test_an_undecided_run_is_released_on_a_persons_word(
     assert "1 undecided, let through" in page
     assert "Whether ann let limit roc_auc, which was undecided, through" in page
     assert "seen by hand" in card
+    with mw.Registry(project).client() as mlflow:
+        experiment = mlflow.get_experiment_by_name("shop").experiment_id
+        logged = mlflow.search_runs([experiment], f"attributes.run_name = '{name}'")
+        assert [one.info.run_id for one in logged] == [mw.history("shop")[0][0].mlflow_run]
     with pytest.raises(UsageError, match="released already: version 2"):
         mw.release_run(name, allow=["limit"], why="again")
     mw.promote("shop")

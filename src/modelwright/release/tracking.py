@@ -70,7 +70,20 @@ def log_run(
             _log_trial(client, experiment, run_id, fit, trial, started)
         _log_files(client, run_id, artefact, evaluation, folder)
         client.set_terminated(run_id)
+        _drop_earlier(client, experiment, run_id, release.run)
     return run_id
+
+
+def _drop_earlier(client: Any, experiment: str, kept: str, name: str) -> None:
+    """Delete, as MLflow's page does it, what was logged of the same run before: it was undecided
+    then, or a kill came in between. A run that a version was made of stays."""
+    for run in client.search_runs([experiment], f"tags.`{RUN}` = '{name}'"):
+        earlier = run.info.run_id
+        if earlier == kept or client.search_model_versions(f"run_id = '{earlier}'"):
+            continue
+        for child in client.search_runs([experiment], f"tags.mlflow.parentRunId = '{earlier}'"):
+            client.delete_run(child.info.run_id)
+        client.delete_run(earlier)
 
 
 def end_abandoned(registry: Registry, model: str, runs: Path) -> int:
