@@ -196,7 +196,7 @@ def with_interval(metric: str, found: Interval | None) -> str:
     if found.low == found.high:
         return value
     ends = f"{show(metric, found.low)} to {show(metric, found.high)}"
-    return f"{value} ({found.confidence:.0%}: {ends})"
+    return f"{value} ({100 * found.confidence:.3g}%: {ends})"
 
 
 def _reproduce(given: RunRecords) -> str:
