@@ -62,19 +62,27 @@ def _leaderboard(fit: FitRecord) -> str:
             str(trial.number), escape(trial.family), trial.origin, score + error,
             *map(escape, _costs(trial)), f"{trial.seconds:.1f}",
             escape(f"over {', '.join(trial.broken)}") if trial.broken else "kept",
-            "yes" if trial.pareto else "", str(len(trial.scores)), str(trial.rounds or ""),
         ]  # fmt: skip
-        outcome = "" if trial.outcome == "complete" else trial.outcome
-        about = escape("; ".join(filter(None, (outcome, params, trial.note))))
+        about = escape("; ".join(filter(None, (_came_of(trial), params, trial.note))))
         rows.append(
             f"<tr class='headed {mark}'>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
             f"<tr class='about {mark}'><td></td><td colspan='{len(cells) - 1}'>{about}</td></tr>"
         )
     head = ("#", "family", "origin", fit.goal, "one row", "p95", "throughput", "memory", "size",
-            "fit s", "limits", "Pareto", "folds", "rounds")  # fmt: skip
+            "fit s", "limits")  # fmt: skip
     rest = rows[OPEN_TRIALS:]
     more = f"<details><summary>{len(rest)} more</summary>{table(head, rest)}</details>"
     return table(head, rows[:OPEN_TRIALS]) + (more if rest else "")
+
+
+def _came_of(trial: Trial) -> str:
+    """How far it got, and whether any candidate is both better and faster."""
+    found = [
+        f"{len(trial.scores)} folds" + ("" if trial.outcome == "complete" else f", {trial.outcome}")
+    ]
+    found += [f"{trial.rounds:,} rounds"] if trial.rounds else []
+    found += ["nothing is better and faster (one row)"] if trial.pareto else []
+    return "; ".join(found)
 
 
 def _costs(trial: Trial) -> list[str]:

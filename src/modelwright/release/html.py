@@ -75,7 +75,7 @@ th,td{overflow-wrap:break-word}.why{min-width:18em}.sign,.short{white-space:nowr
 h1.pass,.pass{color:var(--good)}h1.fail,.fail,.error{color:var(--bad)}
 h1.undecided,.undecided,.warning{color:var(--open)}.info{color:var(--soft)}
 .any{overflow-wrap:anywhere}.headed td{border:0;padding-bottom:0;white-space:nowrap}
-.about td{color:var(--soft);padding-top:0}
+.headed td:nth-child(2){white-space:normal;min-width:9em}.about td{color:var(--soft);padding-top:0}
 tr.chosen{background:var(--chosen)}
 .rail{fill:var(--rule)}.line{fill:var(--ink)}.span{fill:currentColor}.bar{fill:var(--bar)}
 .plot{width:100%;max-width:760px;display:block;margin:1em 0 0}.plot text{fill:var(--soft);
