@@ -42,12 +42,8 @@ MEANING = {
     "size": "bytes of all files in the model folder",
 }
 NOTES = {
-    "data.positive": "A word such as yes, true, positive or fraud is taken before that.",
-    "data.private": "So far: left out of the report and of the baseline in the manifest.",
-    "data.protected": "So far only recorded; limits with `slices` do the judging.",
     "data.split": "Such as `auto`, or `{method: time, by: date}`.",
     "fit.params": "The key is the family's own name, such as `lightgbm`.",
-    "release.champion_margin": "0 stands for 1 % of the champion's lead over the dummy.",
     "serve.max_body": "A number alone means bytes.",
 }
 UNIT_NAMES = {

@@ -58,6 +58,26 @@ HABITS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("line", "is_short"),
+    [("3,y", True), ("3", True), ('"3,5",y', True), ("3,y,", False), ("3,,", False),
+     ('"3","y",""', False), ('3,"y,z",', False)],
+)  # fmt: skip
+def test_a_line_that_is_cut_off_is_named(tmp_path: Path, line: str, is_short: bool) -> None:
+    """An empty field is none that is missing."""
+    (tmp_path / "t.csv").write_text(f"a,b,c\n1,x,u\n\n2,x,\n{line}\n5,x,u\n")
+    source = open_file(tmp_path / "t.csv")
+    assert source.frame().height == 4
+    short = [found for found in source.findings() if found.check == "short rows"]
+    assert [(one.measured, one.rows) for one in short] == [("1 of 4: row 2", (2,))] * is_short
+    if is_short:
+        (tmp_path / "t.csv").write_text(f"a,b,c\n1,x,u\n{line}\n5,x,u\n")
+        with pytest.raises(
+            DataError, match="1 rows have fewer fields than there are columns: row 1"
+        ):
+            open_file(tmp_path / "t.csv", strict=True).frame()
+
+
 @pytest.mark.parametrize("habit", HABITS)
 def test_one_table_in_many_forms(tmp_path: Path, habit: str) -> None:
     name, content = HABITS[habit]

@@ -10,6 +10,7 @@ import pytest
 import uvloop
 
 import modelwright as mw
+from modelwright.core.errors import UsageError
 from modelwright.pack.artefact import Artefact
 from modelwright.serve.grpc_door import serve_grpc
 from modelwright.serve.listening import listen
@@ -23,6 +24,19 @@ INFER = "/inference.GRPCInferenceService/ModelInfer"
 @pytest.fixture
 def desk(released: mw.Released) -> Desk:
     return Desk(OneLive(Artefact.load(released.run / "artefact")))
+
+
+@pytest.mark.parametrize(("first", "second"), [(2, 2), (2, 1), (1, 2)])
+def test_no_two_servers_share_a_port(first: int, second: int) -> None:
+    """Workers of one do, and so a forgotten server would go on to answer a part of all callers."""
+    held = listen("127.0.0.1", 0, first)
+    port = held[0].getsockname()[1]
+    with pytest.raises(UsageError, match=f"Cannot listen on 127.0.0.1:{port}"):
+        listen("127.0.0.1", port, second)
+    for one in held:
+        one.close()
+    for one in listen("127.0.0.1", port, second):
+        one.close()
 
 
 def test_who_connects_between_two_workers_is_answered_by_the_next(desk: Desk) -> None:

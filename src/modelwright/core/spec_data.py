@@ -222,7 +222,11 @@ class DataSpec(Strict):
     )
     drop: Names = Field([], description="Columns that the model must not read.")
     private: Names = Field([], description="Columns never written to journals or reports.")
-    protected: Names = Field([], description="Columns to watch for unequal treatment.")
+    protected: Names = Field(
+        [],
+        description="Columns to watch for unequal treatment: the gate "
+        "`fairness` and the search for proxies look at them.",
+    )
     kinds: dict[str, Kind] = Field(
         {}, description="column: kind, where the kind was guessed wrong (see `modelwright check`)."
     )

@@ -33,6 +33,8 @@ class Broken:
     first: list[int] = field(default_factory=list)
     inner: int = 0
     """Blank rows with a row below them."""
+    short: list[int] = field(default_factory=list)
+    """Rows with fewer fields than there are columns."""
 
 
 class DelimitedFile:
@@ -99,6 +101,14 @@ class DelimitedFile:
                         "they have more fields than there are columns, and are left out",
                         "mend them; or is data.read.delimiter or quote another?", "warning",
                         rows=rows)
+            )  # fmt: skip
+        if b.short:
+            notes.append(
+                Finding("short rows", self._path.name, "fail",
+                        f"{len(b.short):,} of {b.rows:,}: {first_rows(b.short)}", "",
+                        "they have fewer fields than there are columns; what is not there is "
+                        "missing", "mend them: a line may be cut off", "warning",
+                        rows=tuple(b.short[:20]))
             )  # fmt: skip
         if b.blank:
             notes.append(_note("blank rows", self._path.name, f"{b.blank:,} left out"))
@@ -172,8 +182,9 @@ class DelimitedFile:
         if frame is None:
             frame = _by_csv(text, d, names)
         before = self._broken.rows
-        blank = self._blank_rows(frame)
+        blank, short = self._blank_rows(frame), _short_rows(text, frame, d)
         if blank.any():
+            short = short.filter(~blank)
             full = (~blank).arg_true()
             self._broken.inner += int(blank.head(int(full[-1])).sum()) if full.len() else 0
             self._broken.inner += self._broken.blank if full.len() and self._open_end else 0
@@ -184,6 +195,7 @@ class DelimitedFile:
         over = frame[_OVER].is_not_null() & (frame[_OVER].str.strip_chars(" ,;\t|\r") != "")
         self._broken.blank += int(blank.sum())
         self._broken.rows += frame.height
+        self._broken.short += [before + int(i) for i in short.arg_true()]
         if over.any():
             self._broken.over += int(over.sum())
             self._broken.first += [before + int(i) for i in over.arg_true()[:20]]
@@ -208,6 +220,12 @@ class DelimitedFile:
 
     def _judge(self) -> None:
         b = self._broken
+        if self._strict and b.short:
+            raise DataError(
+                f"{self._path.name}: {len(b.short):,} rows have fewer fields than there are "
+                f"columns: {first_rows(b.short)}.",
+                hint="Mend or remove these rows; a line may be cut off.",
+            )
         if self._strict and (b.over or b.inner):
             where = f", the first of them row {b.first[0]}" if b.over else ""
             raise DataError(
@@ -221,6 +239,26 @@ class DelimitedFile:
                 f"{len(self.dialect.names)} fields, the first of them row {b.first[0]}.",
                 hint="Set data.read.delimiter, quote or skip_rows, or mend the rows.",
             )
+
+
+def _short_rows(text: bytes, frame: pl.DataFrame, d: Dialect) -> pl.Series:
+    """Rows of which the last fields are not there at all; an empty field is one. Not looked for
+    where a row may go over several lines, or a line be none."""
+    found = pl.Series([False], dtype=pl.Boolean).new_from_index(0, frame.height)
+    width = len(d.names)
+    likely = frame[f"c{width - 1}"].is_null().arg_true()
+    lines = text.rstrip(b"\n").split(b"\n") if len(likely) and width > 1 else []
+    if len(lines) != frame.height:
+        return found
+    mark, quote = d.delimiter.encode(), d.quote.encode()
+    for place in likely.to_list():
+        line = lines[place]
+        if quote and quote in line:
+            cells = next(csv.reader([line.decode()], delimiter=d.delimiter, quotechar=d.quote), [])
+            found[place] = 0 < len(cells) < width
+        elif line.count(mark) < width - 1:
+            found[place] = True
+    return found
 
 
 def _refuse_swallowed(

@@ -35,8 +35,8 @@ CHECKS = frozenset({
     "known in time?", "label noise", "leakage", "missing in step", "missing marker",
     "mixed types", "name given twice", "near-constant column", "near-empty column", "no header",
     "personal data", "protected columns", "proxy", "rare class", "rows without target",
-    "sentinel", "shift", "small holdout", "spellings", "strong column", "text", "time order",
-    "unit", "unit error", "unseen categories", "no features",
+    "sentinel", "shift", "short rows", "small holdout", "spellings", "strong column", "text",
+    "time order", "unit", "unit error", "unseen categories", "no features",
 })  # fmt: skip
 """Names that `data.accept` may give."""
 
@@ -167,6 +167,8 @@ def _of_target(rows: int, read: ReadTarget) -> list[Finding]:
 def _of_column(column: Column, held: Array) -> list[Finding]:
     if column.unused:
         advice = f"data.kinds: {{{column.name}: number|category}} to use it"
+        if column.unused.startswith("data."):  # somebody wanted it so
+            advice = f"take it out of {column.unused.split()[0]} to use it"
         return [_note(column.kind, column.name, "not used", column.unused, advice)]
     missing = missing_in(held)
     share = float(missing.mean())

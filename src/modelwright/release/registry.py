@@ -336,7 +336,8 @@ def _version(found: Any) -> Version:
 
 def _name(model: str) -> str:
     if not _REFERENCE.fullmatch(model) or "@" in model or "/" in model:
-        raise NoSuchModel(f"{model[:80]!r} is not a model name.")
+        hint = "The version is an argument of its own: NAME VERSION." if "/" in model else ""
+        raise NoSuchModel(f"{model[:80]!r} is not a model name.", hint=hint)
     return model
 
 

@@ -59,6 +59,8 @@ def listen(host: str, port: int, workers: int) -> list[socket.socket]:
         UsageError: the port is taken, or not allowed.
     """
     found: list[socket.socket] = []
+    if workers > 1 and port:  # sockets that share a port would share it with another server's too
+        bound(host, port, shared=False).close()
     for _ in range(workers):
         found.append(bound(host, port, shared=workers > 1))
         port = found[0].getsockname()[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -134,10 +135,11 @@ def _proposed(findings: tuple[Finding, ...]) -> list[str]:
     told = [f for f in findings if f.severity != "info" or f.check in WORTH_PROPOSING]
     for found in [f for f in told if f.check != "personal data"][:MOST_PROPOSALS]:
         sign = {"error": "!!", "warning": "! ", "info": ". "}[found.severity]
-        lines.append(
-            f"  # {sign} {_one_line(f'{found.check}, {found.subject}: {found.measured}')}"[:110]
+        first, *more = textwrap.wrap(
+            _one_line(f"{found.check}, {found.subject}: {found.measured}"), 92
         )
-        lines.append(f"  #    {_one_line(found.advice)}"[:160])
+        lines += [f"  # {sign} {first}", *(f"  #    {line}" for line in more)]
+        lines.append(f"  #    {_one_line(found.advice)}")  # in one line: it is there to be pasted
     if lines:
         lines.append("  # accept: {check: [column]}   # for what you know about")
     return lines

@@ -19,7 +19,7 @@ from modelwright.ways_in.mcp.untrusted import one_line
 from modelwright.ways_in.operations import OPERATIONS
 from modelwright.ways_in.render_agents import show_agents
 from modelwright.ways_in.render_audit import show_audit
-from modelwright.ways_in.render_findings import print_findings
+from modelwright.ways_in.render_findings import print_findings, print_ways_on
 from modelwright.ways_in.render_jobs import show_jobs
 from modelwright.ways_in.render_requests import show_approved, show_requests
 from modelwright.ways_in.render_retrain import print_plan
@@ -212,6 +212,8 @@ def _run(result: results.RunResult, console: Console) -> None:
         )
     elif result.version:
         console.print(f"Next: [bold]modelwright serve {result.model}{there}[/]")
+    elif result.verdict == "undecided":
+        print_ways_on(result.findings, result.run, there, console)
     console.print(f"Report: {escape(result.report)}")
 
 

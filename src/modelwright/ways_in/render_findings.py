@@ -44,3 +44,14 @@ def print_findings(findings: Iterable[FindingLine], console: Console) -> None:
     console.print(table)
     if names_rows:
         console.print(f"[dim]Rows are counted from 0, below the header{gaps}.[/]")
+
+
+def print_ways_on(findings: Iterable[FindingLine], run: str, there: str, console: Console) -> None:
+    """What to do about gates of a run that could not be decided."""
+    gates = {f.check for f in findings if f.verdict == "undecided" and f.severity == "error"}
+    words = " ".join(f"--allow '{gate}'" if " " in gate else f"--allow {gate}"
+                     for gate in sorted(gates))  # fmt: skip
+    console.print(
+        f"Next: bring more rows, or let it through on your word: [bold]modelwright release "
+        f"{escape(run)} {words} --why '...'{there}[/]"
+    )
