@@ -71,7 +71,12 @@ def test_the_second_press_ends_it_and_resume_comes_to_the_end(tmp_path: Path) ->
     progress = Presses(2)
     with pytest.raises(KeyboardInterrupt):
         begun(tmp_path, progress)
-    assert progress.said[-1] == "The search is kept: modelwright run --resume goes on with it."
+    said = progress.said[-1]
+    assert (
+        said.startswith(f"The search is kept: modelwright run {tmp_path}")
+        and "--set 'fit.budget=4 trials'" in said
+    )
+    assert said.endswith("--resume goes on with it.")
     [past] = past_runs(tmp_path)
     assert not past.ended and "shop" not in mw.Registry(tmp_path).models()
     released = begun(tmp_path, Presses(0), resume=True)

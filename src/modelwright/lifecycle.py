@@ -181,7 +181,7 @@ def fit_to_release(
                 spec_file, dataset, registry, maker, chosen, folder, recent, notes, tell, pressed
             )
         except KeyboardInterrupt:
-            tell.say("The search is kept: modelwright run --resume goes on with it.")
+            tell.say(f"The search is kept: {spec_file.resuming} goes on with it.")
             raise
     return Released(release, chosen.fit.record, chosen.measured, folder)
 

@@ -109,7 +109,7 @@ def test_the_second_press_ends_at_once(tmp_path: Path) -> None:
     with first_press_noted() as pressed, pytest.raises(KeyboardInterrupt):
         choose_finalist(found, maker, tmp_path, said, pressed)
     assert not (tmp_path / "artefact").exists() and not (tmp_path / FOLDER).exists()
-    assert said.lines == ["The search is kept: modelwright run --resume goes on with it."]
+    assert said.lines == [f"The search is kept: {maker.spec_file.resuming} goes on with it."]
 
 
 def test_a_press_while_the_chosen_one_is_proved_does_not_stop_it(tmp_path: Path) -> None:

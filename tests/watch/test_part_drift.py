@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 
 import modelwright as mw
-from modelwright.core.spec_watch import DriftColumnSpec, DriftSpec
+from modelwright.core.spec_data import SplitSpec
+from modelwright.core.spec_watch import DriftColumnSpec, DriftSpec, WatchSpec
 from modelwright.watch.look import Looked
 from modelwright.watch.part_drift import CHECKED, CONSTANT, DriftPart, DriftState, policy_of
 from modelwright.watch.subject import Known
@@ -179,8 +180,16 @@ def test_a_columns_policy_goes_by_its_plain_name(live: Live) -> None:
     found = look(live, 700)
     assert not {"size, cm", "colour"} & {f.subject for f in found.findings}
     assert "start" in {f.subject for f in found.findings}
-    policy = policy_of(DriftSpec(columns={"age": DriftColumnSpec(distance=0.3)}), 400)
+    drift = DriftSpec(columns={"age": DriftColumnSpec(distance=0.3)})
+    policy = policy_of(WatchSpec(drift=drift), SplitSpec())
     assert policy.columns["f_age"].distance == 0.3
+
+
+def test_what_a_split_by_time_goes_by_is_ignored_unless_it_is_named() -> None:
+    by_day, named = SplitSpec(method="time", by="day"), {"day": DriftColumnSpec(distance=0.3)}
+    assert policy_of(WatchSpec(), by_day).columns["f_day"].ignore
+    assert not policy_of(WatchSpec(drift=DriftSpec(columns=named)), by_day).columns["day"].ignore
+    assert not policy_of(WatchSpec(), SplitSpec()).columns
 
 
 def test_another_champion_begins_a_new_window(live: Live) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import modelwright as mw
+from modelwright.core.spec_data import SplitSpec
 from modelwright.watch.part_drift import policy_of
 from modelwright.watch.ranking import ranked
 from modelwright.watch.reference import frame_of
@@ -23,7 +24,7 @@ def test_ranking_counts_what_the_store_holds(released: mw.Released, tmp_path: Pa
     quiet = frame_of(subject.store.window(champion.plan, *where, BEGIN, BEGIN + 3000))
     loud = frame_of(subject.store.window(champion.plan, *where, BEGIN + 3000, BEGIN + 4800))
     spec, reference = subject.spec.watch, champion.live.reference
-    policy = policy_of(spec.drift, spec.rows)
+    policy = policy_of(spec, SplitSpec())
     before = {one.name: one for one in ranked(quiet, reference, policy)}
     after = {one.name: one for one in ranked(loud, reference, policy)}
     assert after["f_size, cm"].distance > 0.4 > 0.1 > before["f_size, cm"].distance

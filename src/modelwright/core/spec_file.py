@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,21 @@ class SpecFile:
     def folder(self) -> Path:
         """The project folder: the one that holds the spec file."""
         return self.path.resolve().parent
+
+    @property
+    def resuming(self) -> str:
+        """The command that goes on with a run of it that was cut off.
+
+        Example:
+            >>> file = SpecFile(None, Path("a/shop.yaml"), {"fit.families": "[linear]"})
+            >>> file.resuming
+            "modelwright run a/shop.yaml --set 'fit.families=[linear]' --resume"
+        """
+        words = [] if self.path == Path(DEFAULT_NAME) else [str(self.path)]
+        words += [
+            word for key, text in self.overrides.items() for word in ("--set", f"{key}={text}")
+        ]
+        return " ".join(["modelwright run", *map(shlex.quote, words), "--resume"])
 
     @property
     def digest(self) -> str:

@@ -74,7 +74,7 @@ def choose_finalist(
         fit = found.fit(chosen, measured, pressed)
         artefact = maker.seal(packed[chosen.number], fit.best, run / "artefact")
     except KeyboardInterrupt:
-        progress.say("The search is kept: modelwright run --resume goes on with it.")
+        progress.say(f"The search is kept: {maker.spec_file.resuming} goes on with it.")
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)

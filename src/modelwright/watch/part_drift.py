@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 
 from modelwright.core.records import Finding
-from modelwright.core.spec_watch import DriftSpec
+from modelwright.core.spec_data import SplitSpec
+from modelwright.core.spec_watch import WatchSpec
 from modelwright.serve import journal_files
 from modelwright.watch.by_request import distinct, spread_of
 from modelwright.watch.contract import Promise, broken, promise_of, promises
@@ -101,7 +102,7 @@ class _Watched:
         self.reference = reference
         self._subject, self._champion = subject, subject.champion
         self._where = subject.name, self._champion.version.number, self._champion.digest
-        self._policy = policy_of(subject.spec.watch.drift, subject.spec.watch.rows)
+        self._policy = policy_of(subject.spec.watch, subject.spec.data.split)
 
     def rows(self, since: int) -> dict[int, int]:
         """Minute -> answers."""
@@ -185,9 +186,15 @@ class _Watched:
         return _adding(finding, told, 0 if sure else least), sure
 
 
-def policy_of(spec: DriftSpec, rows: int) -> Policy:
-    """`watch.drift` as drift takes it; columns go by their names in the journal."""
+def policy_of(watch: WatchSpec, split: SplitSpec) -> Policy:
+    """`watch.drift` as drift takes it; columns go by their names in the journal.
+
+    What a split by time goes by always moves on: nothing is asked of it, unless the spec does.
+    """
+    spec, rows = watch.drift, watch.rows
     columns: dict[str, ColumnPolicy] = {}
+    if split.method == "time" and split.by is not None:
+        columns[split.by] = columns[f"f_{split.by}"] = ColumnPolicy(ignore=True)
     for name, own in spec.columns.items():
         policy = ColumnPolicy(
             own.distance, own.missing, own.unseen, own.far, own.outside, own.joint, own.usual,

@@ -191,7 +191,7 @@ def _lately(subject: Subject, now: float) -> Lately | None:
     if champion.live is None:
         return Lately(begin, end, summary.rows, frame.columns)
     reference = champion.live.reference
-    policy = policy_of(subject.spec.watch.drift, subject.spec.watch.rows)
+    policy = policy_of(subject.spec.watch, subject.spec.data.split)
     whole = reference.whole
     ranking = ranked(frame, reference, policy)
     return Lately(begin, end, summary.rows, frame.columns, whole.columns, whole.rows, ranking)
