@@ -155,6 +155,7 @@ def time_order(
             continue
         random, ordered = both_splits(look, np.argsort(moments, kind="stable"))
         by = f"data.split: {{method: time, by: {name}}} if new rows come later in time"
+        by += "; first mend or leave out rows without one" if len(held) < len(moments) else ""
         matters = random > ordered
         return [
             Finding("time order", name, "fail" if matters else "pass",
