@@ -196,3 +196,16 @@ def test_the_json_schema_takes_what_the_parser_takes(path: Path) -> None:
 @pytest.mark.parametrize(("given", "level"), [("0.9", 0.9), ("90 %", 0.9), ("95%", 0.95)])
 def test_the_level_of_intervals_is_a_share_or_a_percentage(given: str, level: float) -> None:
     assert parse(FIVE_LINES + f"fit: {{interval: {given}}}\n").spec.fit.interval == level
+
+
+def test_metrics_of_another_task_are_refused_before_the_table_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "modelwright.yaml"
+    path.write_text(
+        "name: y\ndata: {source: t.csv, target: y, task: regression}\ngoal: accuracy\n"
+        "limits: {roc_auc: 0.9, mae: 3, size: 1 MB}\n"
+    )
+    with pytest.raises(SpecError) as error:
+        read_spec(path)
+    goal, limit = error.value.problems
+    assert "line 3" in goal and "accuracy is no metric of regression models; known: mae" in goal
+    assert "line 4" in limit and "roc_auc is no metric" in limit

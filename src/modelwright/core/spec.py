@@ -9,6 +9,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -208,9 +209,11 @@ class Spec(Strict):
 
     @field_validator("goal")
     @classmethod
-    def _goal_is_known(cls, goal: str | None) -> str | None:
+    def _goal_is_known(cls, goal: str | None, info: ValidationInfo) -> str | None:
         if goal is not None and goal not in QUALITY:
             raise ValueError(f"unknown metric {goal!r}; {_known(goal, QUALITY)}")
+        if goal is not None and (problem := _of_another_task(goal, info)):
+            raise ValueError(problem)
         return goal
 
     @field_validator("practices")
@@ -225,13 +228,18 @@ class Spec(Strict):
 
     @field_validator("limits")
     @classmethod
-    def _limits_make_sense(cls, limits: dict[str, LimitValue]) -> dict[str, LimitValue]:
+    def _limits_make_sense(
+        cls, limits: dict[str, LimitValue], info: ValidationInfo
+    ) -> dict[str, LimitValue]:
         problems = []
         for name, value in limits.items():
             try:
                 parse_limits({name: value})
             except ValueError as error:
                 problems.append((name, str(error)))
+            else:
+                if problem := _of_another_task(name, info):
+                    problems.append((name, problem))
         if problems:
             raise PydanticCustomError("limits", "limits do not make sense", {"problems": problems})
         return limits
@@ -239,6 +247,16 @@ class Spec(Strict):
     def parsed_limits(self) -> tuple[Limit, ...]:
         """Every limit in base units."""
         return parse_limits(self.limits)
+
+
+def _of_another_task(name: str, info: ValidationInfo) -> str:
+    """What is wrong with a metric under the task that the spec names, if it names one."""
+    data = info.data.get("data")
+    task = data.task if isinstance(data, DataSpec) else None
+    if task is None or task in METRICS[name].tasks:
+        return ""
+    fitting = {m.name for m in METRICS.values() if task in m.tasks and m.name in QUALITY}
+    return f"{name} is no metric of {task} models; known: {', '.join(sorted(fitting))}"
 
 
 def _known(word: str, words: set[str]) -> str:
