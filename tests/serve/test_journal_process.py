@@ -126,15 +126,23 @@ def test_without_a_beginning_it_writes_nothing(live: LiveModel) -> None:
         assert process.wait(60) == code
 
 
-def test_a_killed_process_is_started_again_and_what_it_had_is_counted(
-    live: LiveModel, tmp_path: Path, caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal's thread that looks a hundred times a second."""
     monkeypatch.setattr("modelwright.serve.journal.EVERY", 0.01)
-    counts = Counts()
-    recorder = Recorder(Journaling(to=str(tmp_path), rows=100), counts)
+
+
+def one_answer(live: LiveModel) -> Answered:
     feeds = feeds_from_rows(live.schema, [ROW])
-    found = Answered(Question(feeds, 1), live.run(feeds), live)
+    return Answered(Question(feeds, 1), live.run(feeds), live)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_killed_process_is_started_again_and_what_it_had_is_counted(
+    live: LiveModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    counts, found = Counts(), one_answer(live)
+    recorder = Recorder(Journaling(to=str(tmp_path), rows=100), counts)
 
     def ask(*names: str) -> None:
         for name in names:
@@ -155,11 +163,10 @@ def test_a_killed_process_is_started_again_and_what_it_had_is_counted(
     assert "ended (exit code -9)" in ended and "begun; 2 answers were lost" in begun
 
 
+@pytest.mark.usefixtures("quick")
 def test_each_process_that_lived_for_a_while_is_said_to_have_ended(
-    live: LiveModel, tmp_path: Path, caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr("modelwright.serve.journal.EVERY", 0.01)
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("modelwright.serve.journal_pipe.AGAIN_SECONDS", 0.0)
     recorder = Recorder(Journaling(to=str(tmp_path)), Counts())
     for number in (1, 2):
@@ -176,8 +183,7 @@ def test_where_it_cannot_be_started_answers_are_counted_as_lost(
     monkeypatch.setattr("modelwright.serve.journal_pipe.COMMAND", (str(tmp_path / "none"),))
     counts = Counts()
     recorder = Recorder(Journaling(to=str(tmp_path)), counts)
-    feeds = feeds_from_rows(live.schema, [ROW])
-    recorder.answered("a", 0.0, 0.001, Answered(Question(feeds, 1), live.run(feeds), live))
+    recorder.answered("a", 0.0, 0.001, one_answer(live))
     recorder.close()
     assert counts.book.counters["modelwright_journal_dropped_total"]["write",] == [1]
     first, last = [record.getMessage() for record in caplog.records]
@@ -185,15 +191,12 @@ def test_where_it_cannot_be_started_answers_are_counted_as_lost(
     assert last == "the journal ends; 1 answers were lost"
 
 
+@pytest.mark.usefixtures("quick")
 def test_what_cannot_be_told_is_counted_and_harms_no_later_answer(
-    live: LiveModel, tmp_path: Path, caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr("modelwright.serve.journal.EVERY", 0.01)
-    counts = Counts()
+    live: LiveModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    counts, good = Counts(), one_answer(live)
     recorder = Recorder(Journaling(to=str(tmp_path)), counts)
-    feeds = feeds_from_rows(live.schema, [ROW])
-    good = Answered(Question(feeds, 1), live.run(feeds), live)
     bad = Answered(Question({}, 1), good.answers, live)  # no column has a value
     for id, found in (("bad", bad), ("good", good)):
         recorder.answered(id, time.perf_counter(), 0.001, found)
@@ -211,7 +214,7 @@ def test_what_cannot_be_encoded_is_left_to_whoever_asked_to_count(tmp_path: Path
     pipe = Pipe(Journaling(to=str(tmp_path)), counts)
     assert pipe.begin()
     with pytest.raises(TypeError):
-        pipe.send(object(), 5)  # type: ignore[arg-type]  what no message is
+        pipe.send(object(), 5)  # what no message is
     pipe.end(60.0)
     assert counts.book.counters["modelwright_journal_dropped_total"]["write",] == [0]
 

@@ -396,5 +396,5 @@ def _fit(family: Family, job: FitJob) -> Fitted:
         return family.fit(job)
     except ModelwrightError:
         raise
-    except Exception as error:  # libraries have no base in common; what was said is kept and shown
+    except Exception as error:  # raised again: libraries, and families of anybody, share no base
         raise NotTrained(family, f"{type(error).__name__}: {error}".rstrip(".") + ".") from error

@@ -124,7 +124,9 @@ class Writer:
         except Exception:  # noqa: BLE001  counted and logged; the process goes on
             rows = int(message.about.table()["rows"].sum())
             self._lost[0] += rows
-            _LOG.exception("the journal lost %d answers", rows)
+            told = self._versions.get(number)
+            whose = f"{told.model} version {told.version}" if told else "a version never told of"
+            _LOG.exception("the journal lost %d answers of %s", rows, whose)
             return
         wide = segment.rows * len(segment.version.features) * 8 >= LARGEST
         if segment.rows >= self._settings.rows or wide:

@@ -254,7 +254,7 @@ class Worker:
                 work()
             # logged: a task that ended would leave deadlines unkept and metrics as they were
             except Exception:  # noqa: BLE001  a disk that is full: the next time may be better
-                _LOG.exception("a regular task failed")
+                _LOG.exception("%s failed; it is tried again in %g s", work.__name__, seconds)
 
     async def _follow(self) -> None:
         """Ask the registry a few times a second, and at once on SIGHUP."""
@@ -269,7 +269,10 @@ class Worker:
                 await self._repository.follow()
                 await self._loader.follow(at_once=at_once)
             except Exception:  # noqa: BLE001  what serves goes on, and the next look may succeed
-                _LOG.exception("fault while following the registry")
+                _LOG.exception(
+                    "fault while following the registry; what is loaded goes on answering, and the "
+                    "next look is in %g s", FAULT_SECONDS,
+                )  # fmt: skip
                 await asyncio.sleep(FAULT_SECONDS)
 
     def _is_last(self) -> bool:
