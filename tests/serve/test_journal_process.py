@@ -84,7 +84,7 @@ def test_what_waits_too_long_is_lost_and_counted(live: LiveModel, tmp_path: Path
 
 
 def test_an_answer_of_a_version_that_it_was_not_told_of_harms_no_other(
-    live: LiveModel, tmp_path: Path
+    live: LiveModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     tallies = list[Tally]()
     writer = Writer(Journaling(to=str(tmp_path)), Folder(tmp_path), tallies.append)
@@ -93,6 +93,8 @@ def test_an_answer_of_a_version_that_it_was_not_told_of_harms_no_other(
     writer.take(asked(live, "after"))
     writer.look(float("inf"))
     assert ids(tmp_path) == ["after"] and tallies == [Tally(1, 1)]
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line == "the journal lost 1 answers of a version never told of"
 
 
 def test_it_writes_what_reached_it_when_the_other_side_is_gone_and_heeds_no_signal(

@@ -37,7 +37,7 @@ def print_findings(findings: Iterable[FindingLine], console: Console) -> None:
         wanted = f"[dim]wanted[/] {escape(f.wanted)}" if f.wanted else escape(f.why)
         name = f"{f.check} [bold]{escape(f.subject)}[/]"
         table.add_row(sign, name, escape(f.measured), wanted)
-        reason = f.why if f.verdict == "undecided" else ""
+        reason = f.why if f.verdict == "undecided" and f.wanted else ""
         advice = ": ".join(filter(None, (reason, f.advice)))
         if advice and f.verdict != "pass":
             table.add_row("", "", "", f"[dim]→ {escape(advice)}[/]")
