@@ -37,8 +37,8 @@ def test_how_rows_are_counted_is_said_where_rows_are_named(
 def test_why_something_is_open_is_said_once() -> None:
     out = io.StringIO()
     told = FindingLine(
-        check="not looked at", subject="", verdict="undecided", severity="info", measured="left out",
-        why="Ctrl-C was pressed", advice="run again to have it",
+        check="not looked at", subject="", verdict="undecided", severity="info",
+        measured="left out", why="Ctrl-C was pressed", advice="run again to have it",
     )  # fmt: skip
     print_findings([told], Console(file=out, width=200))
     assert out.getvalue().count("Ctrl-C was pressed") == 1 and "run again" in out.getvalue()
