@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -251,6 +252,20 @@ def test_a_changed_manifest_is_refused_by_its_path_too(
     (run / "attestation.json").rename(run / name / "attestation.json")  # as a fetched one has it
     with pytest.raises(ArtefactError, match="not what was judged"):
         mw.load(str(run / name))
+
+
+def test_rules_for_prometheus_know_the_limits_of_the_watcher(
+    released: mw.Released, tmp_path: Path
+) -> None:
+    place = writable_copy(released.run / "artefact", tmp_path / "model")
+    assert "> 7776000" in mw.alert_rules(str(place))
+    spec, manifest = (json.loads((place / f).read_bytes()) for f in ("spec.json", "manifest.json"))
+    spec["watch"]["limits"]["age"] = 30 * 86_400.0
+    data = json.dumps(spec).encode()
+    manifest["files"]["spec.json"] = hashlib.sha256(data).hexdigest()
+    (place / "spec.json").write_bytes(data)
+    (place / "manifest.json").write_text(json.dumps(manifest))
+    assert "> 2592000" in mw.alert_rules(str(place))
 
 
 def test_a_file_is_held_against_a_model_once(project: Path) -> None:

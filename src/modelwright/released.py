@@ -101,14 +101,17 @@ def dashboard(reference: str, *, folder: str | Path = ".") -> tuple[dict[str, An
 
 
 def alert_rules(reference: str, *, folder: str | Path = ".") -> str:
-    """Alerting rules for Prometheus, made of the limits of a model; YAML for `rule_files`.
+    """Alerting rules for Prometheus, YAML for `rule_files`, from a model's `limits` and
+    `watch.limits`.
 
     Args:
         reference: see `load`.
         folder: the project folder.
     """
-    _, manifest, _ = _described(reference, folder)
-    return rules.rule_file(manifest.model, manifest.limits)
+    place, manifest, _ = _described(reference, folder)
+    spec = from_json((place / "spec.json").read_bytes(), dict, where="spec.json")
+    aims = rules.Aims.of(spec.get("watch", {}).get("limits", {}))
+    return rules.rule_file(manifest.model, manifest.limits, aims)
 
 
 def records_of(reference: str | Path = "", *, folder: str | Path = ".") -> RunRecords:

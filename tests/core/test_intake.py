@@ -58,16 +58,16 @@ def test_every_problem_is_named() -> None:
     text = "\n".join(found)
     assert "row 1: unknown column 'agee': did you mean 'age'?" in text
     assert "row 1: column 'age' is missing" in text
-    assert "row 2: wanted an object, found int" in text
+    assert "row 2: wanted an object, found number" in text
     values = "\n".join(
         refused([{**ROW, "age": "39"}, {**ROW, "member": "perhaps"}, {**ROW, "since": "x"},
                  {**ROW, "job": ["a"]}, {**ROW, "age": True}])
     )  # fmt: skip
-    assert "row 0, column 'age': wanted a number, found '39' (str)" in values
+    assert "row 0, column 'age': wanted a number, found '39' (text)" in values
     assert "row 1, column 'member': wanted true or false, found 'perhaps'" in values
     assert "row 2, column 'since': wanted a date-time in ISO 8601 or %d/%m/%Y, found 'x'" in values
     assert "row 3, column 'job': wanted text" in values
-    assert "row 4, column 'age': wanted a number, found 'True' (bool)" in values
+    assert "row 4, column 'age': wanted a number, found true (boolean)" in values
 
 
 def test_a_hundred_problems_are_spelled_out() -> None:

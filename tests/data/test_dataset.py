@@ -39,6 +39,27 @@ def write(folder: Path, table: pl.DataFrame) -> None:
     table.write_csv(folder / "t.csv")
 
 
+def test_a_few_rows_without_time_are_left_out_and_said(tmp_path: Path) -> None:
+    """Each place is of the file; more than 2 % are no slips and refused."""
+    at = np.arange(300) % 150
+    for missing, said in ((4, ""), (9, "up to 2% of all")):
+        holes = pl.when(pl.int_range(300) % 70 == 5).then(None).otherwise(pl.int_range(300))
+        day = pl.when(pl.int_range(300) < missing - 5).then(None).otherwise(holes).alias("day")
+        target = pl.when(pl.int_range(300) == 1).then(None).otherwise(pl.Series(at)).alias("y")
+        write(tmp_path, pl.DataFrame({"x": np.arange(300) % 11}).with_columns(day, target))
+        spec = spec_for(tmp_path, "t.csv", "y", "  split: {method: time, by: day}\n")
+        if said:
+            with pytest.raises(DataError, match="8 of 299 rows have no place in time") as error:
+                load(spec)
+            assert said in (error.value.hint or "")
+            continue
+        dataset = load(spec)
+        found = next(f for f in dataset.record.findings if f.check == "rows without time")
+        assert found.rows == (5, 75, 145, 215, 285) and found.subject == "day"
+        assert not next(c for c in dataset.schema.features if c.name == "day").nullable
+        assert dataset.record.rows == 294 and len(dataset.train.target) == 294 - 59
+
+
 @pytest.mark.parametrize(
     ("target", "more", "said"),
     [
@@ -59,6 +80,16 @@ def write(folder: Path, table: pl.DataFrame) -> None:
         ("bought", "  accept: [leekage]\n", "id you mean 'leakage'?"),
         ("bought", "watch: {drift: {columns: {bigg: {ignore: true}}}}\n", "watch.drift.columns na"),
         ("bought", "watch: {canary: {key: custmer}}\n", "watch.canary.key names 'custmer'"),
+        (
+            "bought",
+            "  drop: [colour]\nwatch: {canary: {key: colour}}\n",
+            "does not read (data.drop",
+        ),
+        (
+            "bought",
+            "  private: [colour]\nserve: {key: colour}\nwatch: {canary: {key: colour}}\n",
+            "'colour', which is private",
+        ),
     ],
 )
 def test_wrong_specs_for_a_table(tmp_path: Path, target: str, more: str, said: str) -> None:
@@ -66,6 +97,17 @@ def test_wrong_specs_for_a_table(tmp_path: Path, target: str, more: str, said: s
     with pytest.raises(DataError) as caught:
         load(spec_for(tmp_path, "t.csv", target, more))
     assert said in str(caught.value)
+
+
+def test_callers_are_counted_by_what_the_journal_tells_apart(tmp_path: Path) -> None:
+    write(tmp_path, mixed_table(200))
+    for key, more in (
+        ("colour", ""),
+        ("colour", "  drop: [colour]\nserve: {key: colour}\n"),
+        ("customer", "serve: {key: customer}\n"),  # who callers say they are, in no table
+    ):
+        spec = f"{more}watch: {{canary: {{key: {key}}}}}\n"
+        assert load(spec_for(tmp_path, "t.csv", "bought", spec)).record.rows == 200
 
 
 def test_answers_may_be_named_where_they_are_watched(tmp_path: Path) -> None:
@@ -123,6 +165,23 @@ def test_rows_without_target_are_left_out_and_said(tmp_path: Path) -> None:
     assert any(
         f.check == "rows without target" and "7 of 300" in f.measured for f in record.findings
     )
+
+
+@pytest.mark.parametrize(
+    "how", ["{method: random}", "{method: stratified}", "{method: time, by: when}"]
+)
+def test_rows_know_their_place_in_the_file(tmp_path: Path, how: str) -> None:
+    place = list(range(300))
+    y = [None if n % 50 == 7 else n % 2 for n in place]
+    when = [f"2024-01-{1 + n * 7 % 28:02d}" for n in place]
+    write(tmp_path, pl.DataFrame({"x": [n + 0.5 for n in place], "when": when, "y": y}))
+    found = load(spec_for(tmp_path, "t.csv", "y", f"  split: {how}\n"))
+    both = []
+    for side in (found.train, found.holdout.features()):
+        assert side.file_rows is not None
+        np.testing.assert_array_equal(side.feeds["x"], side.file_rows + 0.5)
+        both += side.file_rows.tolist()
+    assert sorted(both) == [n for n in place if n % 50 != 7]
 
 
 def test_the_schema_is_from_the_training_part_alone(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import modelwright.data.findings as module
 from modelwright.data.findings import CHECKS
 
-MAKERS = {"Finding", "_warning", "_error", "error", "_odd"}
+MAKERS = {"Finding", "_warning", "_error", "error", "_odd", "_left_out"}
 NOTES = {"_note"}
 ABOUT_FILES_TO_SCORE = "against.py"
 

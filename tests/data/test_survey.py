@@ -34,6 +34,20 @@ def test_the_fingerprint_is_that_of_the_whole_table(tmp_path: Path, ending: str)
     assert lost == ["70 of 70,000"]
 
 
+def test_rows_without_time_are_left_out_either_way(tmp_path: Path) -> None:
+    """And what only the second half of the rows lacks is not seen before the second pass."""
+    table = pl.DataFrame({"x": np.arange(60_000) % 101, "y": np.arange(60_000) % 7}).with_columns(
+        day=pl.when(pl.int_range(60_000) % 999 == 5).then(None).otherwise(pl.int_range(60_000)),
+        y=pl.when(pl.int_range(60_000) == 9).then(None).otherwise(pl.col("y")),
+    )
+    table.write_csv(tmp_path / "t.csv")
+    spec = spec_for(tmp_path, "t.csv", "y", "  split: {method: time, by: day}\n")
+    whole, found = load(spec).record, survey(spec, open_file(tmp_path / "t.csv"), Silent())
+    assert found.fingerprint == whole.fingerprint and found.rows == whole.rows == 59_938
+    lost = {f.check: f.measured for f in found.findings if f.check.startswith("rows without")}
+    assert lost == {"rows without target": "1 of 60,000", "rows without time": "61 of 60,000"}
+
+
 def test_a_german_export_has_one_fingerprint_either_way(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     price = [f"{v:,.2f}".translate(str.maketrans(",.", ".,")) for v in rng.normal(3e3, 900, 4000)]

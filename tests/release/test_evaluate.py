@@ -345,6 +345,12 @@ def test_a_row_that_is_right_is_no_error() -> None:
     assert [found.row for found in failures(replace(KNOWN, labels=one))] == [7]
 
 
+def test_a_worst_row_is_named_as_the_table_counts_it() -> None:
+    known = replace(KNOWN.holdout, file_rows=3 * np.arange(KNOWN.holdout.rows))
+    worst, *_ = failures(replace(KNOWN, holdout=known))
+    assert f"Row {3 * worst.row:,}: " in failures_page(Evaluation("f1", 9, failures=(worst,)))
+
+
 def test_where_no_slice_was_looked_at_none_is_called_sound() -> None:
     few = weak_slices(known_model(40))[1]
     assert few.verdict == "undecided"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -12,7 +13,7 @@ from evidences import SCHEMA, evidence
 from modelwright.core.errors import UsageError
 from modelwright.core.goals import check_slices
 from modelwright.core.limits import Limit
-from modelwright.core.records import Finding, Override
+from modelwright.core.records import Finding, Interval, Override
 from modelwright.core.schema import Column, Schema, Target
 from modelwright.core.spec_release import ReleaseSpec
 from modelwright.core.table import Table
@@ -134,6 +135,14 @@ def test_costs(metric: str, bound: float, verdict: str) -> None:
     direction = "at_least" if metric == "throughput" else "at_most"
     limit = Limit(metric, direction, bound)
     assert find(judge(evidence(limits=(limit,))), "limit").verdict == verdict
+
+
+def test_a_limit_below_the_server_itself_asks_for_no_smaller_model() -> None:
+    """1,000 bytes of files in a process of 100 MB."""
+    measured = msgspec.structs.replace(evidence().measured, memory=Interval(100e6, 100e6, 100e6))
+    for bound, said in ((1e6, "which no smaller model saves"), (99_999_500, "a smaller model")):
+        made = replace(evidence(limits=(Limit("memory", "at_most", bound),)), measured=measured)
+        assert said in find(judge(made), "limit").advice
 
 
 def test_each_slice_is_judged() -> None:

@@ -87,6 +87,8 @@ def test_a_failed_gate_exits_1_and_registers_nothing(shop: Path) -> None:
         (["promote", "nothing"], 2, "There is no model 'nothing'"),
         (["rollback", "nothing"], 2, "There is no model 'nothing'"),
         (["history", "nothing"], 2, "There is no model 'nothing'"),
+        (["compare", "one.csv", "two.csv"], 2, "No file one.csv, and no model of that name."),
+        (["compare", "nothing", "nobody"], 2, "There is no model 'nothing'"),
         (["init", "shop.csv"], 2, "--target"),
         (["init", "shop.csv", "--target", "x", "--out", "new.yaml"], 2, "Its columns: size, cm"),
         (["frobnicate"], 2, "No such command"),

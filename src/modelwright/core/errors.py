@@ -135,9 +135,16 @@ class DataError(ModelwrightError):
 
 
 class RowsError(_ManyProblems, DataError):
-    """Rows that do not fit the Schema; `problems` names row and column of each."""
+    """Rows that do not fit the Schema; `problems` names row and column of each.
+
+    Attributes:
+        all_problems: those that are not shown too; of very many only their number is kept.
+        feeds: column -> array of what fits, the rest of it missing, for whoever looks further.
+    """
 
     exit_code = 2
+    all_problems: Sequence[str] = ()
+    feeds: Mapping[str, Any] | None = None
 
 
 class FitError(ModelwrightError):

@@ -62,7 +62,7 @@ class Failure(msgspec.Struct, frozen=True):
     """A holdout row that the model got very wrong, beside the training row that is most like it.
 
     `chance`: what the model gave the true class; None for a number. Values of private columns are
-    left out.
+    left out. `file_row`: its number in the table that was read, from 0, as findings give it.
     """
 
     row: int
@@ -73,6 +73,7 @@ class Failure(msgspec.Struct, frozen=True):
     chance: float | None = None
     nearest: dict[str, Any] = {}
     nearest_truth: str = ""
+    file_row: int | None = None
 
 
 class Confusion(msgspec.Struct, frozen=True):

@@ -25,6 +25,7 @@ from modelwright.core.schema import (
     Schema,
     time_from,
 )
+from modelwright.core.texts import in_json, kind_of
 
 Array = npt.NDArray[Any]
 Feeds = dict[str, Array]
@@ -73,7 +74,7 @@ def feeds_from_rows(
     tidy: list[Any] = []
     for index, row in enumerate(rows):
         if not isinstance(row, Mapping):
-            _say(problems, f"row {index}: wanted an object, found {type(row).__name__}")
+            _say(problems, f"row {index}: wanted an object, found {kind_of(row)}")
             tidy.append({})
             for under_contract in absent.values():
                 under_contract.add(index)
@@ -150,13 +151,20 @@ def unknown_column(schema: Schema, name: object) -> str:
     return f"unknown column {found!r}" + (f": {hint}" if hint else "")
 
 
-def refuse(problems: Sequence[str]) -> None:
-    """Raise RowsError when there are problems; at most 100 are spelled out, row by row."""
+def refuse(problems: Sequence[str], feeds: Feeds | None = None) -> None:
+    """Raise RowsError when there are problems; at most 100 are spelled out, row by row.
+
+    Args:
+        problems: a line each; those that will never be shown may be empty.
+        feeds: of the values that fit.
+    """
     if problems:
         shown = sorted(problems[:SHOWN_PROBLEMS], key=_row_of)
         if len(problems) > SHOWN_PROBLEMS:
             shown.append(f"... and {len(problems) - SHOWN_PROBLEMS} more")
-        raise RowsError(f"The input has {len(problems)} problem(s):", shown)
+        error = RowsError(f"The input has {len(problems)} problem(s):", shown)
+        error.all_problems, error.feeds = problems, feeds
+        raise error
 
 
 def _row_of(problem: str) -> int:
@@ -179,7 +187,7 @@ def _feeds(
         if column.expect is not None:
             known = {*wrong, *absent.get(column.name, ())}
             problems += row_breaches(column, feeds[column.name], known)
-    refuse(problems)
+    refuse(problems, feeds)
     return feeds
 
 
@@ -224,17 +232,11 @@ def column_feed(
 
 
 def _wrong_value(column: Column, index: int, value: object) -> str:
+    hint = "; a missing value is null" if isinstance(value, str) and not value else ""
     return (
-        f"row {index}, column {column.name!r}: wanted {wanted_of(column)}, "
-        f"found {_short(value)!r} ({type(value).__name__})"
+        f"row {index}, column {column.name!r}: wanted {wanted_of(column)}, found "
+        f"{in_json(value)}{hint}"
     )
-
-
-def _short(value: object) -> str:
-    """The beginning of a value, without writing all of a large one down."""
-    if isinstance(value, int) and not -(10**60) < value < 10**60:
-        return "a number of more than 60 digits"
-    return (value if isinstance(value, str) else str(value))[:60]
 
 
 def wanted_of(column: Column) -> str:

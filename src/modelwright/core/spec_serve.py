@@ -56,11 +56,15 @@ class BreakerSpec(Strict):
     slower_than: Seconds | None = Field(
         None,
         gt=0,
-        description="Default: five times the limit on latency_p95; without one a second, or five "
-        "times the longest run that was expected at load, if that is more; the deadline at most.",
+        description="Default: five times the limit on latency_p95, without one a second; or five "
+        "times what a run of so many rows should take, if that is more; the deadline at most.",
     )
     window: Seconds = Field(2.0, gt=0, le=600, description="How far back it looks.")
-    least: int = Field(10, ge=1, description="Answers in the window below which it never opens.")
+    least: int = Field(
+        10,
+        ge=1,
+        description="Answers in the window that it needs, or bad ones in a row, to open.",
+    )
     pause: Seconds = Field(5.0, gt=0, description="How long it stays out before a trial.")
 
 

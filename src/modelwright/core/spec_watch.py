@@ -15,7 +15,7 @@ from modelwright.core.spec_serve import Seconds
 Act = Literal["roll back", "promote", "canary", "retrain"]
 LiveLimit = Literal[
     "server", "latency", "throughput", "memory", "errors", "fallback", "breaker", "restarts",
-    "journal", "age", "contract",
+    "journal", "age", "contract", "not_finite",
 ]  # fmt: skip
 
 
@@ -117,6 +117,9 @@ class LiveLimitsSpec(Strict):
         "takes two windows.",
     )
     fallback: Share = Field(0.05, description="Most answers that stand-ins may give.")
+    not_finite: Share = Field(
+        0.001, description="Most requests that the champion may answer with NaN or an infinity."
+    )
     refused: Share = Field(
         0.01,
         description="A server that refuses more requests than this with 503 is loaded: then the "
@@ -157,8 +160,8 @@ class CanaryWatchSpec(Strict):
     key: str | None = Field(
         None,
         description="Column by which callers are counted in the place of requests, where errors "
-        "of one caller come in bursts; of each caller one label counts. Default for labels: "
-        "`serve.key`.",
+        "of one caller come in bursts; of each caller one label counts. A feature, or the column "
+        "of `serve.key`. Default for labels: what keeps a caller with one arm.",
     )
 
     @model_validator(mode="after")

@@ -18,11 +18,14 @@ class Table:
         feeds: column name -> array of `rows` values, see `core.intake.Feeds`.
         target: class index (int64) or value (float64) a row; empty for an unlabelled table.
         groups: integer group a row, or None; rows of one group stay together in folds.
+        file_rows: number of each row in the table that was read, from 0, or None where there was
+            none.
     """
 
     feeds: Feeds
     target: Array
     groups: Array | None = None
+    file_rows: Array | None = None
 
     @property
     def rows(self) -> int:
@@ -41,11 +44,12 @@ class Table:
             take_feeds(self.feeds, index),
             self.target[index] if len(self.target) else self.target,
             self.groups[index] if self.groups is not None else None,
+            self.file_rows[index] if self.file_rows is not None else None,
         )
 
     def unlabelled(self) -> Table:
         """The same rows without their target."""
-        return Table(self.feeds, np.empty(0), None)
+        return Table(self.feeds, np.empty(0), None, self.file_rows)
 
 
 def take_feeds(feeds: Feeds, index: Any) -> Feeds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,39 @@ MISSING_WORDS = frozenset({
     "not applicable", "undefined", "tbd", "nd", "n.d.", "k.a.", "#value!", "#div/0!", "#ref!",
 })  # fmt: skip
 """Words that mean missing in a column that otherwise holds numbers."""
+
+_SHOWN = 60
+_JSON_KINDS = {
+    str: "text", bool: "boolean", int: "number", float: "number", list: "list",
+    dict: "object", type(None): "null",
+}  # fmt: skip
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in the words of JSON rather than of Python.
+
+    Example:
+        >>> kind_of("x"), kind_of(True), kind_of(1.5), kind_of({}), kind_of(None)
+        ('text', 'boolean', 'number', 'object', 'null')
+    """
+    return _JSON_KINDS.get(type(value)) or type(value).__name__
+
+
+def in_json(value: object) -> str:
+    """The beginning of a value as JSON has it, and what it is.
+
+    Example:
+        >>> in_json("x"), in_json(True), in_json([1]), in_json(10**80), in_json(None)
+        ("'x' (text)", 'true (boolean)', '[1] (list)', 'a number of more than 60 digits', 'null')
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return f"{str(value[:_SHOWN])!r} (text)"
+    if isinstance(value, int) and not -(10**_SHOWN) < value < 10**_SHOWN:
+        return f"a number of more than {_SHOWN} digits"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return f"{text[:_SHOWN]} ({kind_of(value)})"
 
 
 def cell_values(column: Column, texts: Sequence[str]) -> list[Any]:

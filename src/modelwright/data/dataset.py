@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,7 @@ from modelwright.core.spec_data import DataSpec, SplitSpec
 from modelwright.core.spec_file import SpecFile
 from modelwright.core.table import Table, take_feeds
 from modelwright.data import findings, kinds, split, target
+from modelwright.data.cells import KIND_SHARE
 from modelwright.data.fingerprint import Digest, fingerprint, row_hashes
 from modelwright.data.holdout import SealedHoldout
 from modelwright.data.interpret import Parsed, parse
@@ -26,6 +27,7 @@ from modelwright.data.origin import origin_of
 from modelwright.data.sources import Source, open_source
 from modelwright.data.streams import without_password
 
+MOST_WITHOUT_TIME = 1 - KIND_SHARE
 LEDGER = Path(".modelwright") / "holdout-uses.jsonl"
 SEALED_GIVEN = "sealed rows given"
 COPIES_IN_MEMORY = 6
@@ -110,18 +112,12 @@ def divided(
         DataError: nothing is left on one side of the split.
     """
     data = spec_file.spec.data
-    names = [column.name for column in parsed.columns if column.is_feature]
+    parsed = _with_a_place_in_time(parsed, data.split)
     values, y = parsed.values, parsed.target.values
     mask, order, groups = _split(values, parsed, data)
-    everything = Table({name: values[name] for name in names}, y, groups)
-    train_rows = np.flatnonzero(~mask) if order is None else order[~mask[order]]
-    holdout_rows = np.flatnonzero(mask) if order is None else order[mask[order]]
-    if not len(train_rows) or not len(holdout_rows):
-        raise DataError(
-            f"The split leaves {len(train_rows)} rows to learn from and {len(holdout_rows)} to "
-            "judge by.",
-            hint="Choose another data.split, or a larger table.",
-        )
+    features = {c.name: values[c.name] for c in parsed.columns if c.is_feature}
+    everything = Table(features, y, groups, parsed.file_rows)
+    train_rows, holdout_rows = _rows_of(mask, order)
     train, sealed = everything.take(train_rows), everything.take(holdout_rows)
     _check_classes(train, parsed.target)
     schema = Schema(_from_training(parsed.columns, values, train_rows), parsed.target.target)
@@ -129,8 +125,9 @@ def divided(
     digest = Digest()
     digest.add(labelled)
     holdout_print = fingerprint(take_feeds(_unmarked(labelled, data), holdout_rows))
-    sides = findings.Sides(mask, train_rows)
-    seen, look = findings.examine(parsed, schema, sides, data, rows, thorough=thorough)
+    seen, look = findings.examine(
+        parsed, schema, findings.Sides(mask, train_rows), data, rows, thorough=thorough
+    )
     noted = [*source.findings(), *parsed.notes, *seen, *findings.of_split(schema, sealed)]
     record = DatasetRecord(
         source=without_password(data.source),
@@ -156,6 +153,45 @@ def divided(
     return Dataset(record, train, holdout, ordered=order is not None)
 
 
+def _with_a_place_in_time(parsed: Parsed, how: SplitSpec) -> Parsed:
+    """Without the few rows that a split by time finds no place for; they are named.
+
+    Raises:
+        DataError: they are too many to be slips; or the column holds no moments.
+    """
+    if how.method != "time" or not how.by:
+        return parsed
+    if parsed.values[how.by].dtype == object:
+        found = next(c.kind for c in parsed.columns if c.name == how.by)
+        raise DataError(
+            f"data.split.by: {how.by!r} is {found}, wanted a date-time or a number.",
+            hint="Does data.kinds help?",
+        )
+    absent = missing_in(parsed.values[how.by])
+    rows = parsed.file_rows[absent].tolist()
+    if not rows:
+        return parsed
+    if len(rows) > MOST_WITHOUT_TIME * len(absent):
+        raise DataError(
+            f"data.split.by: {how.by!r} has no value in {first_rows(rows)}: {len(rows):,} of "
+            f"{len(absent):,} rows have no place in time.",
+            hint="Mend the values, or leave those rows out of the table; up to "
+            f"{MOST_WITHOUT_TIME:.0%} of all are left out without asking.",
+        )
+    values = take_feeds(parsed.values, ~absent)
+    return replace(
+        parsed,
+        columns=[
+            msgspec.structs.replace(c, nullable=bool(missing_in(values[c.name]).any()))
+            for c in parsed.columns
+        ],
+        values=values,
+        target=replace(parsed.target, values=parsed.target.values[~absent]),
+        file_rows=parsed.file_rows[~absent],
+        notes=[*parsed.notes, findings.of_no_time(how.by, rows, len(absent))],
+    )
+
+
 def _split(
     values: Feeds, parsed: Parsed, data: DataSpec
 ) -> tuple[Array, Array | None, Array | None]:
@@ -164,18 +200,6 @@ def _split(
     salt = f"split {data.seed}"
     if how.method == "time":
         moments = values[how.by] if how.by else np.arange(len(y))
-        if moments.dtype == object:
-            found = next(c.kind for c in parsed.columns if c.name == how.by)
-            raise DataError(
-                f"split.by: {how.by!r} is {found}, wanted a date-time or a number.",
-                hint="Does data.kinds help?",
-            )
-        absent = parsed.file_rows[missing_in(moments)].tolist()
-        if absent:
-            raise DataError(
-                f"split.by: {how.by!r} has no value in {first_rows(absent)}, so no place in time.",
-                hint="Mend the values, or leave those rows out of the table.",
-            )
         order = np.argsort(moments, kind="stable")
         if how.sealed:
             return _given(values, how), order, None
@@ -196,6 +220,22 @@ def _split(
     if how.method == "stratified":
         raise DataError("split.method stratified needs classes.", hint="Use random, or task:.")
     return split.random_holdout(hashes, how.holdout), None, None
+
+
+def _rows_of(mask: Array, order: Array | None) -> tuple[Array, Array]:
+    """Numbers of the rows to learn from and of the holdout, each in order of time if there is one.
+
+    Raises:
+        DataError: nothing is left on one side.
+    """
+    train = np.flatnonzero(~mask) if order is None else order[~mask[order]]
+    holdout = np.flatnonzero(mask) if order is None else order[mask[order]]
+    if not len(train) or not len(holdout):
+        raise DataError(
+            f"The split leaves {len(train)} rows to learn from and {len(holdout)} to judge by.",
+            hint="Choose another data.split, or a larger table.",
+        )
+    return train, holdout
 
 
 def _unmarked(values: Feeds, data: DataSpec) -> Feeds:

@@ -32,11 +32,11 @@ CHECKS = frozenset({
     "bad values", "broken rows", "column without a name", "constant", "doubtful values",
     "duplicate rows", "duplicates across the split", "equal columns", "expect", "footer",
     "groups across the split", "id", "id orders the target", "imbalance", "impossible value",
-    "known in time?", "label noise", "leakage", "missing in step", "missing marker",
-    "mixed types", "name given twice", "near-constant column", "near-empty column", "no header",
+    "known in time?", "label noise", "leakage", "missing in step", "missing marker", "mixed types",
+    "name given twice", "near-constant column", "near-empty column", "no features", "no header",
     "personal data", "protected columns", "proxy", "rare class", "rows without target",
-    "sentinel", "shift", "short rows", "small holdout", "spellings", "strong column", "text",
-    "time order", "unit", "unit error", "unseen categories", "no features",
+    "rows without time", "sentinel", "shift", "short rows", "small holdout", "spellings",
+    "strong column", "text", "time order", "unit", "unit error", "unseen categories",
 })  # fmt: skip
 """Names that `data.accept` may give."""
 
@@ -143,6 +143,23 @@ def of_columns(parsed: Parsed, rows: int) -> list[Finding]:
     ]
 
 
+def of_no_time(name: str, lost: list[int], rows: int) -> Finding:
+    """Rows that a split by time finds no place for.
+
+    Args:
+        name: the column that it goes by.
+        lost: their numbers in the file.
+        rows: of the table, those without a target left out.
+    """
+    return _left_out("rows without time", name, lost, rows)
+
+
+def _left_out(check: str, subject: str, lost: list[int], rows: int) -> Finding:
+    found = _warning(check, subject, f"{len(lost):,} of {rows:,}: {first_rows(lost)}",
+                     "they are left out", "check that they are missing at random")  # fmt: skip
+    return msgspec.structs.replace(found, rows=tuple(lost[:MOST_SHOWN]))
+
+
 def _of_target(rows: int, read: ReadTarget) -> list[Finding]:
     name, notes = read.target.name, []
     if read.guessed:
@@ -150,10 +167,7 @@ def _of_target(rows: int, read: ReadTarget) -> list[Finding]:
         notes.append(_note("target", name, read.guessed, "inferred from its values", advice))
     lost = np.flatnonzero(~read.kept).tolist()
     if lost:
-        measured, advice = f"{len(lost):,} of {rows:,}", "check that they are missing at random"
-        found = _warning("rows without target", name, f"{measured}: {first_rows(lost)}",
-                         "they are left out", advice)  # fmt: skip
-        notes.append(msgspec.structs.replace(found, rows=tuple(lost[:MOST_SHOWN])))
+        notes.append(_left_out("rows without target", name, lost, rows))
     spelled: dict[str, list[str]] = {}
     for level in read.target.levels:
         spelled.setdefault(values.folded(level), []).append(level)

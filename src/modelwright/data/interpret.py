@@ -100,6 +100,7 @@ def parse(frame: pl.DataFrame, spec: Spec, source: Source, numbers: Array | None
         words = tuple(w for w in column.missing if w not in hints.missing.get("*", ()))
         if words:
             missing[name] = list(words)
+    _check_canary_key(columns, spec)
     detected |= {key: found for key, found in (("dates", dates), ("missing", missing)) if found}
     for column in columns:
         notes += broken_contract(column, values[column.name])
@@ -321,6 +322,26 @@ def _is_column(subject: str) -> bool:
     )
 
 
+def _check_canary_key(columns: list[Column], spec: Spec) -> None:
+    """Whether the journal of a model of these columns has it."""
+    key = spec.watch.canary.key
+    if key is None:
+        return
+    by_name = {column.name: column for column in columns}
+    column = by_name.get(key)
+    if column is not None and column.private:
+        raise DataError(
+            f"watch.canary.key names {key!r}, which is private and so in no journal.",
+            hint="Name another one, or take it out of data.private.",
+        )
+    if key != spec.serve.key and column is not None and not column.is_feature:
+        raise DataError(
+            f"watch.canary.key names {key!r}, which the model does not read ({column.unused}), so "
+            "that it is in no journal.",
+            hint=f"With serve.key: {key} the journal tells its callers apart, by a hash.",
+        )
+
+
 def _check_named_columns(frame: pl.DataFrame, spec: Spec) -> None:
     data, watch = spec.data, spec.watch
     given = {
@@ -333,7 +354,9 @@ def _check_named_columns(frame: pl.DataFrame, spec: Spec) -> None:
         "data.read.missing": [name for name in data.read.missing if name != "*"],
         "expect": list(spec.expect),
         "watch.drift.columns": [n for n in watch.drift.columns if n not in _ANSWERS],
-        "watch.canary.key": [watch.canary.key] if watch.canary.key else [],
+        "watch.canary.key": [watch.canary.key]
+        if watch.canary.key and watch.canary.key != spec.serve.key
+        else [],
         "data.accept": [n for names in data.accept.values() for n in names if _is_column(n)],
         "data.split.by": [data.split.by] if data.split.by else [],
         "data.split.sealed": [data.split.sealed] if data.split.sealed else [],

@@ -7,14 +7,18 @@ sample showed, so that the fingerprint equals the one of a table that was read a
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 import numpy as np
 import polars as pl
 
+from modelwright.core.contract import missing_in
 from modelwright.core.intake import Array
 from modelwright.core.progress import Progress
 from modelwright.core.records import DatasetRecord, Finding
 from modelwright.core.spec_file import SpecFile
+from modelwright.core.table import take_feeds
 from modelwright.data.dataset import divided, label_texts
 from modelwright.data.fingerprint import Digest
 from modelwright.data.hints import Hints
@@ -26,6 +30,7 @@ from modelwright.data.typed import Typing
 STREAM_FROM = 200_000_000
 """Bytes of rows from which a table is not held in memory."""
 SAMPLE = 50_000
+COUNTED_AGAIN = ("duplicate rows", "rows without target", "rows without time")
 _PART = 64
 """Duplicates are counted in one of so many parts of all hashes, and scaled up."""
 
@@ -53,7 +58,7 @@ def survey(spec_file: SpecFile, source: Source, progress: Progress) -> DatasetRe
     counted = _second_pass(spec_file, source, parsed, hints, rows, progress)
     share = record.holdout_rows / record.rows
     holdout = round(counted.labelled * share)
-    whole = [f for f in record.findings if f.check not in ("duplicate rows", "rows without target")]
+    whole = [f for f in record.findings if f.check not in COUNTED_AGAIN]
     return msgspec.structs.replace(
         record,
         rows=counted.labelled,
@@ -102,6 +107,7 @@ class _Counted:
         self.digest = Digest()
         self.typing = typing
         self.labelled = 0
+        self.lost: Counter[tuple[str, str]] = Counter()
         self._part: list[Array] = []
 
     def add(self, hashes: Array, labelled: int) -> None:
@@ -109,14 +115,12 @@ class _Counted:
         self.labelled += labelled
 
     def findings(self, rows: int) -> list[Finding]:
-        """Rows without target, duplicates, values that do not fit their column."""
-        found = []
-        if self.labelled < rows:
-            found.append(
-                Finding("rows without target", "target", "fail", f"{rows - self.labelled:,} of "
-                        f"{rows:,}", "", "they are left out",
-                        "check that they are missing at random", "warning")
-            )  # fmt: skip
+        """Rows without target or time, duplicates, values that do not fit their column."""
+        found = [
+            Finding(check, subject, "fail", f"{count:,} of {rows:,}", "", "they are left out",
+                    "check that they are missing at random", "warning")
+            for (check, subject), count in self.lost.items()
+        ]  # fmt: skip
         part = np.concatenate(self._part) if self._part else np.empty(0)
         copies = (len(part) - len(np.unique(part))) * _PART
         if copies:
@@ -153,8 +157,15 @@ def _second_pass(
         feeds = counted.typing.feeds(frame)
         mask = kept.to_numpy()
         if not mask.all():
-            feeds = {name: values[mask] for name, values in feeds.items()}
-            target = target.filter(kept)
+            counted.lost["rows without target", "target"] += int((~mask).sum())
+        if data.split.method == "time" and data.split.by:
+            placeless = mask & missing_in(feeds[data.split.by])
+            if placeless.any():
+                counted.lost["rows without time", data.split.by] += int(placeless.sum())
+                mask = mask & ~placeless
+        if not mask.all():
+            feeds = take_feeds(feeds, mask)
+            target = target.filter(pl.Series(mask))
         if len(target):
             labels = label_texts_of(target, parsed.target.target, sample_texts.dtype)
             hashes = counted.digest.add(feeds | {data.target: labels})

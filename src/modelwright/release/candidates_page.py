@@ -53,7 +53,7 @@ def _leaderboard(fit: FitRecord) -> str:
     rows = []
     for trial in fit.leaderboard()[:MOST_TRIALS]:
         mark = "chosen" if trial.number == fit.best else ""
-        params = ", ".join(f"{k} {_short(v)}" for k, v in trial.params.items())
+        params = ", ".join(f"{k} {parameter_text(v)}" for k, v in trial.params.items())
         if trial.members:
             params = ", ".join(f"{weight:.0%} of {number}" for number, weight in trial.members)
         score = "" if trial.score is None else show(fit.goal, trial.score)
@@ -263,5 +263,11 @@ def _share(value: float, low: float, high: float) -> float:
     return 0.5 if high <= low else (value - low) / (high - low)
 
 
-def _short(value: object) -> str:
+def parameter_text(value: object) -> str:
+    """A value of a parameter, to four digits.
+
+    Example:
+        >>> parameter_text(0.07243519834), parameter_text(31), parameter_text("log2")
+        ('0.07244', '31', 'log2')
+    """
     return f"{value:.4g}" if isinstance(value, float) else str(value)

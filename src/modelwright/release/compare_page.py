@@ -7,12 +7,13 @@ from html import escape
 
 from modelwright.core.limits import METRICS, show
 from modelwright.core.records import Interval
+from modelwright.release.candidates_page import parameter_text
 from modelwright.release.evidence import led
 from modelwright.release.html import anchor, page, table
 from modelwright.release.report import sections, with_interval
 from modelwright.release.run_records import RunRecords
 from modelwright.release.standings import kept_standings
-from modelwright.release.verdict import headline
+from modelwright.release.verdict import headline, tone
 
 TIMED = ("latency_p95", "throughput", "memory")
 
@@ -23,7 +24,7 @@ def compare_page(one: RunRecords, other: RunRecords, found: list[Line]) -> str:
     title = " and ".join(names)
     heads = "".join(
         f"<div><p class='eyebrow'>{escape(name)} &middot; {escape(r.release.at)}</p>"
-        f"<h2 class='{r.release.verdict}'>{escape(headline(r.release))}</h2></div>"
+        f"<h2 class='{tone(r.release)}'>{escape(headline(r.release))}</h2></div>"
         for name, r in zip(names, (one, other), strict=True)
     )
     body = [
@@ -140,11 +141,11 @@ def _is_loss(metric: str) -> bool:
 
 def _made_of(one: RunRecords, other: RunRecords) -> dict[str, tuple[str, str]]:
     def of(records: RunRecords) -> dict[str, str]:
-        params = ", ".join(f"{k} {v}" for k, v in sorted(records.fit.params.items()))
+        params = sorted(records.fit.params.items())
         return {
             "verdict": records.release.verdict,
             "family": records.fit.family,
-            "parameters": params,
+            "parameters": ", ".join(f"{name} {parameter_text(value)}" for name, value in params),
             "trained on": f"{records.dataset.train_rows:,} rows, {records.dataset.fingerprint}",
             "judged on": f"{records.dataset.holdout_rows:,} rows, "
             f"{records.dataset.holdout_fingerprint}",

@@ -26,7 +26,7 @@ def data_page(dataset: DatasetRecord) -> str:
     if dataset.sampled:
         sampled = f" Costly checks looked at {dataset.sampled:,} sampled rows."
     intro = (
-        f"<p>{escape(dataset.source)}: {dataset.rows:,} rows with a target; "
+        f"<p>{escape(dataset.source)}: {dataset.rows:,} rows; "
         f"{dataset.train_rows:,} to learn from, {dataset.holdout_rows:,} sealed "
         f"({escape(dataset.split)}). Fingerprint <code>{dataset.fingerprint}</code>.{sampled}</p>"
         f"<p>Target <b>{escape(target.name)}</b> ({target.task}): {escape(kind)}.</p>"

@@ -31,6 +31,10 @@ class Bullets:
     items: Sequence[str]
 
 
+WORDY = 60
+"""Characters of a cell behind the second from which a phone shows the cells below each other."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """A table; the first cell of a row names the row."""
@@ -131,7 +135,8 @@ def _html(block: Block) -> str:
         case Bullets(items):
             return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
         case Grid(head, rows):
-            return table(head, [_row(row) for row in rows])
+            wordy = any(len(cell) > WORDY for row in rows for cell in row[2:])
+            return table(head, [_row(row) for row in rows], stacked=wordy)
         case Code(text=text):
             return f"<pre class='scroll' tabindex='0'><code>{escape(text)}</code></pre>"
 

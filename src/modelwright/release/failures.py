@@ -58,7 +58,7 @@ def failures(evidence: Evidence) -> tuple[Failure, ...]:
     some = np.random.default_rng(evidence.seed).permutation(train.rows)[:COMPARED]
     shown = [c for c in evidence.schema.features if not c.private]
     compared = {c.name: _compared(c, train.feeds[c.name][some]) for c in shown}
-    found = []
+    file_rows, found = evidence.holdout.file_rows, []
     for row in worst.tolist():
         near = int(some[int(_distances(shown, evidence, row, compared).argmin())])
         found.append(Failure(
@@ -70,6 +70,7 @@ def failures(evidence: Evidence) -> tuple[Failure, ...]:
             chance=_chance(evidence, row),
             nearest=_values(shown, train.feeds, near),
             nearest_truth=_label(evidence, train.target[near]),
+            file_row=None if file_rows is None else int(file_rows[row]),
         ))  # fmt: skip
     return tuple(found)
 

@@ -3,6 +3,7 @@
 The figures equal those of fairlearn 0.15 (a test holds them to it). The largest of many differences
 is large by chance alone, so its interval comes from all pairs of groups: the low end is the largest
 that holds for a pair corrected for all pairs (Bonferroni), the high end the largest of any pair.
+Either group may be the better one, so the low end of a pair is that of a folded normal variable.
 Judgement stays with people: the gate warns unless the policy makes it block.
 """
 
@@ -13,7 +14,7 @@ from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from modelwright.core.intake import Array
 from modelwright.core.records import Finding, Interval, Verdict
@@ -143,14 +144,31 @@ def largest_difference(measures: Sequence[Rates], confidence: float) -> Interval
     """
     pairs = [pair for rates in measures for pair in combinations(rates, 2)]
     alpha = (1 - confidence) / 2
-    shared = alpha / (2 * max(1, len(pairs)))  # a pair may differ either way
-    surely, likely = (float(stats.norm.isf(p)) for p in (shared, alpha))
+    likely = float(stats.norm.isf(alpha))
     value = low = high = 0.0
     for one, other in pairs:
         apart, error = abs(one.mean - other.mean), _error_of(one, other)
-        value, low = max(value, apart), max(low, apart - surely * error)
+        value, low = max(value, apart), max(low, _at_least(apart, error, alpha / len(pairs)))
         high = max(high, apart + likely * error)
     return Interval(value, low, high if pairs else float("inf"), confidence)
+
+
+def _at_least(apart: float, error: float, alpha: float) -> float:
+    """The largest true difference, whichever way, of which an estimate as far apart as this or
+    further would be a surprise: it has a chance of `alpha` at most.
+
+    Example:
+        >>> round(_at_least(5.0, 1.0, 0.05), 3), round(_at_least(2.0, 1.0, 0.05), 3)
+        (3.355, 0.204)
+    """
+    if not 0 < error < np.inf:
+        return apart if error == 0 else 0.0
+    far = apart / error
+
+    def beyond(true: float) -> float:
+        return float(stats.norm.sf(far - true) + stats.norm.sf(far + true)) - alpha
+
+    return 0.0 if beyond(0.0) >= 0 else error * float(optimize.brentq(beyond, 0.0, far, xtol=1e-6))
 
 
 def _error_of(one: Rate, other: Rate) -> float:

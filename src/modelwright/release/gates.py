@@ -244,11 +244,20 @@ def _cost(evidence: Evidence, limit: Limit) -> Finding:
         )  # fmt: skip
     verdict = _compare(limit, found)
     advice = {"undecided": "the machine was too noisy to tell: run again, or measure for longer "
-              "(pack.seconds)", "fail": "a smaller model, or another limit"}  # fmt: skip
+              "(pack.seconds)", "fail": _to_cost_less(limit, found, measured.size)}  # fmt: skip
     return Finding(
         "limit", limit.metric, verdict, written(limit.metric, found), str(limit),
         f"measured on {measured.machine}", advice.get(verdict, ""), "error", found,
     )  # fmt: skip
+
+
+def _to_cost_less(limit: Limit, found: Interval, size: int) -> str:
+    if limit.metric == "memory" and not limit.met_by(found.low - size):
+        return (
+            f"another limit: the model's files are {show('size', size)}, the rest is the server "
+            "itself, which no smaller model saves"
+        )
+    return "a smaller model, or another limit"
 
 
 def _baseline(evidence: Evidence, name: str, answers: Array) -> Finding:

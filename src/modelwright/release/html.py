@@ -104,7 +104,9 @@ h1,h2,h3,p,li,summary,figcaption{overflow-wrap:anywhere}
 @media (max-width:640px){.stack thead{position:absolute;clip-path:inset(50%);height:1px;
 overflow:hidden}.stack tr{display:block;border-bottom:1px solid var(--rule);padding:8px 0}
 .stack th,.stack td{display:block;border:0;padding:0 0 3px}.stack td:empty{display:none}
-.stack .wanted::before{content:'wanted: ';color:var(--soft)}}
+.stack .wanted::before{content:'wanted: ';color:var(--soft)}table:not(.stack) .rail-svg{width:110px}
+.plot text{font-size:15px}.plot .dot{transform:scale(1.4);transform-box:fill-box;
+transform-origin:center}}
 code{font-size:.88em;overflow-wrap:anywhere}
 @media print{main{padding:0}.scroll{overflow:visible}nav{display:none}section{break-inside:auto}
 figure,tr{break-inside:avoid}}

@@ -190,7 +190,11 @@ def failures_page(found: Evaluation) -> str:
     if not found.failures and not found.confused:
         return "<p>None.</p>"
     first = [one.subject for one in found.importance]
-    return _confused(found) + "".join(_failure(one, first) for one in found.failures)
+    counted = ""
+    if any(one.file_row is not None for one in found.failures):
+        counted = "<p>Rows are those of the table, counted from 0, below the header.</p>"
+    shown = "".join(_failure(one, first) for one in found.failures)
+    return _confused(found) + counted + shown
 
 
 def _confused(found: Evaluation) -> str:
@@ -206,9 +210,10 @@ def _confused(found: Evaluation) -> str:
 
 
 def _failure(one: Failure, order: Sequence[str]) -> str:
+    where = f"Holdout row {one.row}" if one.file_row is None else f"Row {one.file_row:,}"
     chance = "" if one.chance is None else f", to which it gave {one.chance:.1%}"
     head = (
-        f"Holdout row {one.row}: {one.answer} instead of {one.truth}{chance}. "
+        f"{where}: {one.answer} instead of {one.truth}{chance}. "
         f"The most similar training row has {one.nearest_truth}."
     )
     names = sorted(one.values, key=lambda name: order.index(name) if name in order else 999)

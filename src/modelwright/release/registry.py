@@ -203,7 +203,8 @@ class Registry:
             return found
         if name not in self.models():
             known = self.models()
-            hint = did_you_mean(name, known) or f"Known: {', '.join(known) or 'none yet'}."
+            none = "none yet. A judged run becomes one by: modelwright release RUN"
+            hint = did_you_mean(name, known) or f"Known: {', '.join(known) or none}."
             raise NoSuchModel(f"There is no model {name!r} in {self.shown_uri}.", hint=hint)
         raise NoSuchModel(
             f"{name} has no {alias or CHAMPION}.", hint=f"See: modelwright history {name}"

@@ -20,7 +20,7 @@ from modelwright.release.html import contents, page, reasons, table
 from modelwright.release.model_page import curves_page, failures_page, uses_page, weak_page
 from modelwright.release.practices import practices_html, score_practices
 from modelwright.release.run_records import RunRecords
-from modelwright.release.verdict import headline
+from modelwright.release.verdict import headline, tone
 
 MANY_USES = 10
 """Uses of the same sealed rows after which their verdicts get optimistic."""
@@ -33,7 +33,7 @@ def render(given: RunRecords) -> str:
     title = f"{release.model} {release.version or release.run}"
     head = (
         f"<p class='eyebrow'>{escape(title)} &middot; {escape(release.at)}</p>"
-        f"<h1 class='{release.verdict}'>{escape(headline(release))}</h1>{_purpose(given)}"
+        f"<h1 class='{tone(release)}'>{escape(headline(release))}</h1>{_purpose(given)}"
     )
     return page(title, head + contents(sections(given), "report"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelwright.core.records import ReleaseRecord
+from modelwright.core.records import ReleaseRecord, Verdict
 
 
 def headline(release: ReleaseRecord) -> str:
@@ -26,3 +26,15 @@ def headline(release: ReleaseRecord) -> str:
     words = {"fail": "failed", "undecided": "is undecided"}
     listed = ", ".join(f"{f.check} {f.subject} {words[f.verdict]}" for f in blocking)
     return f"{release.model} was not released: {listed}."
+
+
+def tone(release: ReleaseRecord) -> Verdict:
+    """How the sentence is coloured: one that was released on somebody's word is not green.
+
+    Example:
+        >>> from modelwright.core.records import Finding
+        >>> tone(ReleaseRecord("m", "r", "pass", "a", (Finding("limit", "f1", "undecided"),), "t"))
+        'undecided'
+    """
+    let_through = any(f.severity == "error" and f.verdict != "pass" for f in release.evidence)
+    return "undecided" if release.verdict == "pass" and let_through else release.verdict

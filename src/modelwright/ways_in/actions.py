@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 import modelwright as mw
-from modelwright.core.errors import UsageError
+from modelwright.core.errors import NoSuchModel, UsageError
 from modelwright.core.goalposts import must_leave_to_people, remember
 from modelwright.core.principal import acting
 from modelwright.core.progress import Progress
@@ -135,7 +135,16 @@ def _is_table(text: str) -> bool:
 
 
 def _compare_models(given: arguments.CompareArguments) -> results.CompareResult:
-    found = mw.compare_releases(given.one, given.two, folder=given.project)
+    try:
+        found = mw.compare_releases(given.one, given.two, folder=given.project)
+    except NoSuchModel as error:
+        for text in (given.one, given.two):
+            if Path(text).suffix and repr(text) in error.message:
+                raise UsageError(
+                    f"No file {text}, and no model of that name.",
+                    hint="Compared are two tables, two runs, or two versions such as NAME/2.",
+                ) from error
+        raise
     if given.open:
         webbrowser.open(found.report.resolve().as_uri())
     return results.CompareResult(

@@ -184,11 +184,10 @@ def _split(columns: tuple[Column, ...]) -> str:
 
 
 def _limits(target: Target) -> list[str]:
-    spread = (target.maximum or 0.0) - (target.minimum or 0.0)
     quality = {
         "binary": "  # roc_auc: 0.80",
         "multiclass": "  # accuracy: 80 %",
-        "regression": f"  # rmse: {spread / 10:.3g}",
+        "regression": "  # r2: 0.50    # or rmse, mae: in the target's own unit",
     }[target.task]
     return [
         quality,

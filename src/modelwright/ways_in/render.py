@@ -85,8 +85,6 @@ def _check(result: results.CheckResult, console: Console) -> None:
         f"{result.holdout_rows:,} sealed ({escape(result.split)}).\n"
         f"Target {escape(result.target)}: {result.task}. Fingerprint {result.fingerprint}."
     )
-    if any(f.rows for f in result.findings):
-        console.print("Rows are counted from 0, below the header.")
     if result.sampled:
         console.print(f"Kinds and costly checks are those of {result.sampled:,} sampled rows.")
 

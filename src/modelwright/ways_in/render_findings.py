@@ -48,10 +48,12 @@ def print_findings(findings: Iterable[FindingLine], console: Console) -> None:
 
 def print_ways_on(findings: Iterable[FindingLine], run: str, there: str, console: Console) -> None:
     """What to do about gates of a run that could not be decided."""
-    gates = {f.check for f in findings if f.verdict == "undecided" and f.severity == "error"}
+    open_ones = [f for f in findings if f.verdict == "undecided" and f.severity == "error"]
+    gates = {f.check for f in open_ones}
+    rows_help = any("more holdout rows" in f.advice for f in open_ones)
     words = " ".join(f"--allow '{gate}'" if " " in gate else f"--allow {gate}"
                      for gate in sorted(gates))  # fmt: skip
     console.print(
-        f"Next: bring more rows, or let it through on your word: [bold]modelwright release "
-        f"{escape(run)} {words} --why '...'{there}[/]"
+        f"Next: {'bring more rows, or ' * rows_help}let it through on your word: "
+        f"[bold]modelwright release {escape(run)} {words} --why '...'{there}[/]"
     )

@@ -13,6 +13,7 @@ from modelwright.core.contract import missing_in
 from modelwright.core.intake import Array, Feeds
 from modelwright.core.records import Finding
 from modelwright.core.schema import Column
+from modelwright.data.cells import KIND_SHARE
 from modelwright.data.checks.probe import Look, power, shown
 from modelwright.data.fingerprint import row_hashes
 from modelwright.data.kinds import ID_NAME
@@ -155,7 +156,8 @@ def time_order(
             continue
         random, ordered = both_splits(look, np.argsort(moments, kind="stable"))
         by = f"data.split: {{method: time, by: {name}}} if new rows come later in time"
-        by += "; first mend or leave out rows without one" if len(held) < len(moments) else ""
+        if len(held) < KIND_SHARE * len(moments):
+            by += "; first mend or leave out rows without one"
         matters = random > ordered
         return [
             Finding("time order", name, "fail" if matters else "pass",
