@@ -22,6 +22,7 @@ import pytest
 
 import modelwright as mw
 from modelwright.core.store import is_in_use
+from modelwright.core.traffic import traffic_path
 from modelwright.serve import journal_files
 from modelwright.watch.database import Database
 from modelwright.watch.state import Memory
@@ -146,7 +147,7 @@ def _watched(folder: Path, server: subprocess.Popen[str], stream: Stream) -> Non
         kill(second)
         with suppress(ProcessLookupError):
             os.kill(training, signal.SIGKILL)
-    assert not (folder / "traffic.json").exists()
+    assert not traffic_path(folder, "elec2").exists()
     with command(folder, "watch"):
         until(lambda: any("of the requests" in d for d in done(memory)), "a canary", PATIENCE)
         _kill_a_worker(server)

@@ -70,6 +70,22 @@ def test_no_more_than_so_many_a_day(three: Path) -> None:
     assert found.due(bad(NOW + 86_400), champion, journal).retrain
 
 
+def test_an_old_champion_is_retrained_again_once_there_are_new_labels(three: Path) -> None:
+    text = spec_of(
+        three, "act: [retrain], retrain: {on: [age], age: 1h, most_a_day: 9}"
+    ).read_text()
+    found = Trainings(parse_spec(text, three / "modelwright.yaml"))
+    champion, journal = Registry(three).resolve("shop"), str(three / "journal")
+    look = Look("shop", "1", time.time() + 86_400, 0, (Status("quality"),))
+    assert found.due(look, champion, journal).retrain
+    ledger = three / ".modelwright" / "retrain" / "shop.jsonl"
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    append_line(ledger, Past(time.time(), champion.number, "run-1", "because"))
+    assert found.due(look, champion, journal).stopped.startswith("no new labels")
+    tell(journal, ("a", "yes", round(time.time() - ANSWERED) + 60))
+    assert found.due(look, champion, journal).retrain
+
+
 def test_what_began_under_the_champion_before_asks_for_nothing(three: Path) -> None:
     found, champion = trainings(three)
     before = bad(began="2020-01-01T00:00:00+00:00")

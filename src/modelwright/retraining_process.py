@@ -102,7 +102,7 @@ class Trainings:
         trained = champion.created / 1e3
         since = max([trained, *(one.at for one in past)])
         episodes = _triggers(look.open, self._promoted(champion))
-        asked = bool(episodes) or "labels" in spec.on
+        asked = bool(episodes) or not {"labels", "age", "limit"}.isdisjoint(spec.on)
         labels = self.arrivals.since(journal, look.model, since) if asked else 0
         facts = Facts(
             now=look.at, champion=champion.number, trained=trained, episodes=episodes,

@@ -49,9 +49,9 @@ def test_new_changed_repeated_and_refused(tmp_path: Path) -> None:
     found = send(to, path)
     assert (found.new, found.changed, found.older, found.repeated, found.refused) == (1, 2, 1, 1, 2)
     assert found.problems == (
-        "row 3, label: wanted 'no' or 'yes', found 'maybe' (str)",
-        "row 4, row: wanted a whole number from 0, found 'x' (str)",
-        "row 4, time: wanted a date-time in ISO 8601, found 'tomorrow' (str)",
+        "row 3, label: wanted 'no' or 'yes', found 'maybe' (text)",
+        "row 4, row: wanted a whole number from 0, found 'x' (text)",
+        "row 4, time: wanted a date-time in ISO 8601, found 'tomorrow' (text)",
     )
     assert len(files(place_of(str(to)))) == 2 and labels(to)["f", 3] in ("yes", "no")
     answered(to, ["a", "b", "c", "f/3"])

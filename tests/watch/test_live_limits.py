@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -193,7 +194,7 @@ def test_limits_of_slices_and_of_quality_are_not_judged_here() -> None:
         Limit("size", "at_most", 1.0),
     )
     found = [one.cause for one in rulings(window(asked(900)), limits, SPEC)]
-    assert found == ["errors", "contract", "fallback"]
+    assert found == ["errors", "not_finite", "contract", "fallback"]
 
 
 @pytest.mark.parametrize(
@@ -202,3 +203,14 @@ def test_limits_of_slices_and_of_quality_are_not_judged_here() -> None:
 )
 def test_a_window_is_long_and_full_or_has_waited(seconds: float, requests: int, over: bool) -> None:
     assert Tally(0.0, seconds, Counted(asked=requests)).is_over(SPEC) is over
+
+
+@pytest.mark.parametrize(("many", "verdict"), [(0, "pass"), (1, "undecided"), (30, "fail")])
+def test_answers_that_are_no_finite_number_have_a_cause_of_their_own(
+    many: int, verdict: str
+) -> None:
+    grown = msgspec.structs.replace(asked(1000), not_finite=float(many))
+    found = of(rulings(window(grown, grown, grown), (), SPEC))["not_finite"]
+    assert found.finding.verdict == verdict
+    assert "no finite number" in found.finding.measured
+    assert ("modelwright rollback" in found.finding.advice) == (verdict == "fail")

@@ -4,119 +4,40 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 import modelwright as mw
 from modelwright.core.errors import UsageError
 from modelwright.core.intake import feeds_from_rows
 from modelwright.core.schema import Target
-from modelwright.core.traffic import Canary, Step, Traffic
+from modelwright.core.spec_serve import ServeSpec
+from modelwright.core.traffic import Canary, Step
 from modelwright.pack.artefact import Artefact
-from modelwright.serve.journal_store import Folder, file_name
-from modelwright.serve.labels import Labels, Sender
+from modelwright.serve.journal_store import Folder
 from modelwright.serve.live import LiveModel
 from modelwright.serve.settings import Settings
 from modelwright.serve.unanswered import Unanswered, encoded, failure
 from modelwright.watch.canary import Arms
 from modelwright.watch.episodes import Watched, step
-from modelwright.watch.look import Looked
 from modelwright.watch.part_canary import CanaryPart, CanaryState
 from modelwright.watch.subject import Known, Subject
-from watch.live import BEGIN, Live, copied
+from modelwright.watch.summary_store import count_journal
+from watch.canaries import MINIMUM, at, counted, labels, look, minute, minutes_of, say
+from watch.live import BEGIN, Live, copied, usual
 
-MINIMUM = "\nwatch: {window: 10 min, rows: 400, canary: {minimum: 3 min, maximum: 20 min}}\n"
 ROW = {"size, cm": 61.5, "colour": "red", "big": 5, "member": True, "start": "2021-03-01"}
-LATER = 30.0
-"""So long after its end a minute is settled."""
 
 
 @pytest.fixture
 def live(released: mw.Released, tmp_path: Path) -> Iterator[Live]:
     found = copied(released, tmp_path / "project")
-    _say(found, MINIMUM)
+    say(found, MINIMUM)
     yield found
     found.close()
-
-
-def _say(live: Live, watch: str) -> None:
-    path = live.folder / "modelwright.yaml"
-    text = path.read_text(encoding="utf-8")
-    path.write_text(text[: text.index("\nwatch:")] + watch, encoding="utf-8")
-
-
-def minute(
-    live: Live,
-    number: int,
-    *,
-    count: int = 1000,
-    share: float = 0.2,
-    errors: tuple[float, float] = (0.002, 0.002),
-    slower: float = 1.0,
-    callers: Sequence[str] | None = None,
-    value: float | None = None,
-) -> None:
-    """Answers of one minute; `errors` are the shares of (champion, canary) that others gave."""
-    rng = np.random.default_rng(abs(number) + 7)
-    new = np.arange(count) % round(1 / share) == 0 if share else np.zeros(count, bool)
-    place = np.where(new, np.cumsum(new), np.cumsum(~new)) - 1
-    total = np.where(new, new.sum(), (~new).sum())
-    rate = np.where(new, errors[1], errors[0])
-    failed = place < np.round(rate * total)
-    ms = 100 * rng.lognormal(1, 0.3, count) * np.where(new, slower, 1)
-    begin = BEGIN + 60 * number
-    times = ((begin + 60 * np.arange(count) / count) * 1e6).astype(np.int64)
-    columns = {
-        "request_id": pa.array([f"{number}-{n}" for n in range(count)]),
-        "row": pa.array(np.zeros(count, np.int32)),
-        "time": pa.array(times).cast(pa.timestamp("us", tz="UTC")),
-        "version": pa.array(np.where(new & ~failed, "2", "1")).dictionary_encode(),
-        "arm": pa.array(np.where(new, "canary", "champion")).dictionary_encode(),
-        "fallback": pa.array(np.where(failed, "champion", "")).dictionary_encode(),
-        "cached": pa.array(np.zeros(count, bool)),
-        "ms": pa.array(ms),
-        "prediction": pa.array([value] * count)
-        if value is not None
-        else pa.array(["yes"] * count).dictionary_encode(),
-        "score": pa.array(np.full(count, 0.7)),
-        "p_no": pa.array(np.full(count, 0.3)),
-        "p_yes": pa.array(np.full(count, 0.7)),
-        "f_colour": pa.array(list(callers) if callers else ["red"] * count),
-    }
-    about = {"format": 1, "model": "shop", "version": "1", "digest": "0" * 64}
-    table = pa.table(columns).replace_schema_metadata({"modelwright": json.dumps(about)})
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    name = file_name("shop", "1", begin, begin + 60, "0123456789ab", number + 100)
-    Folder(live.folder / "journal").put(name, sink.getvalue().to_pybytes())
-
-
-def at(live: Live, minutes: float, rule: Canary | None = None) -> Subject:
-    canary = rule or Canary("2", 0.2, began=BEGIN)
-    subject = live.subject(BEGIN + 60 * minutes + LATER)
-    return dataclasses.replace(subject, traffic=Traffic("shop", canary=canary))
-
-
-def look(
-    live: Live, minutes: float, state: bytes | None = None, rule: Canary | None = None
-) -> Looked:
-    return CanaryPart().look(at(live, minutes, rule), state)
-
-
-def counted(found: Looked) -> dict[str, Arms]:
-    state = msgspec.json.decode(found.state, type=CanaryState)
-    return {name: one.counts for name, one in state.state.cells.items()}
-
-
-def minutes_of(found: Looked) -> float:
-    return msgspec.json.decode(found.state, type=CanaryState).state.minutes
 
 
 def test_without_a_canary_nothing_is_judged(live: Live) -> None:
@@ -124,6 +45,35 @@ def test_without_a_canary_nothing_is_judged(live: Live) -> None:
     assert (found.waits, found.advice, found.findings) == ("no canary", None, ())
     itself = look(live, 1, rule=Canary("1", 0.2, began=BEGIN))
     assert itself.waits == "no canary"
+
+
+def test_the_last_one_is_kept_until_the_next_begins(live: Live) -> None:
+    for number in range(4):
+        minute(live, number, errors=(0.002, 0.1))
+    bad = look(live, 4)
+    gone = live.subject(BEGIN + 300)
+    over = CanaryPart().look(gone, bad.state)
+    again = CanaryPart().look(dataclasses.replace(gone, now=BEGIN + 900), over.state)
+    ended = msgspec.json.decode(again.state, type=CanaryState).ended
+    assert ended is not None and again.findings == ()
+    assert (ended.rule.version, ended.against, ended.at) == ("2", "1", BEGIN + 300)
+    assert ended.decision is not None and ended.decision.findings == bad.findings
+    assert ended.outcome == (
+        "ended without promotion; the verdict was roll back: errors: worse than tolerated"
+    )
+    fresh = look(live, 20, again.state, Canary("3", 0.2, began=BEGIN + 1000))
+    assert msgspec.json.decode(fresh.state, type=CanaryState).ended is None
+
+
+def test_one_that_became_champion_has_ended_by_promotion(live: Live) -> None:
+    minute(live, 0)
+    one = look(live, 1)
+    known = live.library.get("1")
+    new = Known(dataclasses.replace(known.version, number="2"), known.artefact, known.live)
+    after = dataclasses.replace(live.subject(BEGIN + 120), champion=new)
+    ended = msgspec.json.decode(CanaryPart().look(after, one.state).state, type=CanaryState).ended
+    assert ended is not None and ended.against == "1"
+    assert ended.outcome == "promoted; no verdict was reached"
 
 
 def test_a_healthy_one_is_promoted_after_the_minimum_and_not_before(live: Live) -> None:
@@ -189,7 +139,7 @@ def test_one_that_answers_nobody_is_ended(live: Live) -> None:
 
 
 def test_callers_without_an_answer_are_counted_by_the_key(live: Live) -> None:
-    _say(live, MINIMUM.replace("{minimum", "{key: colour, minimum"))
+    say(live, MINIMUM.replace("{minimum", "{key: colour, minimum"))
     minute(live, 0, errors=(0, 0), callers=[f"caller {n % 50}" for n in range(1000)])
     left_alone(live, 0, "caller 0", "caller 0", "caller 5", "somebody")
     assert counted(look(live, 1))["errors"] == Arms(40, 0, 11, 3)
@@ -268,15 +218,6 @@ def test_another_canary_or_another_champion_begins_anew(live: Live) -> None:
     assert counted(fresh) == {} and fresh.advice is None
 
 
-def labels(live: Live, said: dict[str, str], arrived: float) -> None:
-    count = len(said)
-    moment = [int(arrived * 1e6)] * count
-    texts = list(said.values())
-    values = [None if text in ("yes", "no") else float(text) for text in texts]
-    given = Labels(list(said), [0] * count, texts, values, moment, moment)
-    Sender(Folder(live.folder / "journal")).send("shop", given)
-
-
 def test_a_label_counts_once_though_it_is_corrected(live: Live) -> None:
     minute(live, -1)
     for number in range(2):
@@ -287,6 +228,26 @@ def test_a_label_counts_once_though_it_is_corrected(live: Live) -> None:
     assert counted(first)["label errors"] == Arms(800, 800, 200, 200)
     labels(live, dict.fromkeys(names, "yes"), BEGIN + 100)
     assert counted(look(live, 2, first.state))["label errors"] == Arms(800, 800, 200, 200)
+
+
+def test_wrong_labels_are_told_with_the_labelled_share_and_the_delay_of_each_arm(
+    live: Live,
+) -> None:
+    for number in range(2):
+        minute(live, number, errors=(0, 0))
+    names = [f"0-{n}" for n in range(1000) if n % 5 or n % 20 == 0]  # of the canary every fourth
+    labels(live, dict.fromkeys(names, "no"), BEGIN + 90)
+    subject = at(live, 2.5)
+    store, known = subject.store, live.library.get("1")
+    live.answer(usual(1, 1600), BEGIN, 120)  # as its file says, by which answers are counted
+    count_journal(store, subject.journal, live.library.manifest_of, "shop", 60)
+    found = CanaryPart().look(subject, None)
+    [told] = [f for f in found.findings if f.subject == "labels"]
+    answers = store.answers("shop", "1", known.digest, int(BEGIN), int(BEGIN) + 120)
+    assert answers == 1600
+    assert "champion: 50% of 1,600 answers have a truth, median 60 s later" in told.why
+    assert "canary: 100% of 50 answers have a truth, median 61 s later" in told.why
+    assert found.advice is None or "truth" in "".join(f.why for f in found.advice.evidence)
 
 
 @pytest.mark.parametrize("values", [False, True])
@@ -309,7 +270,7 @@ def test_labels_that_come_one_by_one_tell_as_much(live: Live, values: bool) -> N
 
 
 def test_of_a_caller_one_label_counts_over_the_whole_canary(live: Live) -> None:
-    _say(live, MINIMUM.replace("{minimum", "{key: colour, minimum"))
+    say(live, MINIMUM.replace("{minimum", "{key: colour, minimum"))
     for number in range(2):
         minute(live, number, errors=(0, 0), callers=[f"caller {n % 50}" for n in range(1000)])
     labels(live, {f"0-{n}": "yes" if n < 50 else "no" for n in range(1000)}, BEGIN + 65)
@@ -376,12 +337,38 @@ def test_without_a_reference_errors_of_values_are_not_judged(live: Live) -> None
 
 
 def test_callers_are_counted_by_a_key(live: Live) -> None:
-    _say(live, MINIMUM.replace("{minimum", "{key: colour, minimum"))
+    say(live, MINIMUM.replace("{minimum", "{key: colour, minimum"))
     minute(live, 0, errors=(0, 0.5), callers=[f"caller {n % 50}" for n in range(1000)])
     assert counted(look(live, 1))["errors"] == Arms(40, 0, 10, 10)
 
 
+def test_callers_are_counted_by_what_keeps_them_with_an_arm(live: Live) -> None:
+    """Of a number that the model does not read the journal has a hash, of a header's too."""
+    say(live, MINIMUM.replace("{minimum", "{key: customer, minimum"))
+    # every second one is the canary's; of the champion's each says who asks
+    keys = [f"{n % 50}" if n % 2 else None for n in range(1000)]
+    minute(live, 0, errors=(0, 0.1), share=0.5, keys=keys)
+    subject = at(live, 1)
+    known = dataclasses.replace(subject.champion)
+    known.__dict__["served"] = ServeSpec(key="customer")
+    subject = dataclasses.replace(subject, champion=known)
+    errors = counted(CanaryPart().look(subject, None))["errors"]
+    assert errors == Arms(25, 0, 500, 50), "whoever says nobody counts by request"
+
+
+def test_labels_are_of_callers_whom_a_key_keeps_with_an_arm(live: Live) -> None:
+    minute(live, 0, errors=(0, 0), share=0.5, keys=[f"{n % 50}" for n in range(1000)])
+    labels(live, {f"0-{n}": "no" for n in range(1000)}, BEGIN + 65)
+    assert counted(look(live, 1.5))["label errors"] == Arms(25, 25, 25, 25)
+
+
+def test_files_of_before_callers_were_recorded_are_counted_by_request(live: Live) -> None:
+    minute(live, 0, errors=(0, 0))
+    labels(live, {f"0-{n}": "no" for n in range(1000)}, BEGIN + 65)
+    assert counted(look(live, 1.5))["label errors"] == Arms(800, 800, 200, 200)
+
+
 def test_a_key_that_no_journal_has_is_refused(live: Live) -> None:
-    _say(live, MINIMUM.replace("{minimum", "{key: weight, minimum"))
+    say(live, MINIMUM.replace("{minimum", "{key: weight, minimum"))
     with pytest.raises(UsageError, match="'weight' is in no journal"):
         look(live, 1)

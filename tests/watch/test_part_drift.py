@@ -43,13 +43,14 @@ def kept(found: Looked) -> DriftState:
 def test_a_window_closes_by_rows_and_time_and_only_when_settled(live: Live) -> None:
     live.answer(usual(1), BEGIN)
     early = look(live, 605)  # a file of the last minute may be open
-    assert early.windows == () and early.waits == "600 of 400 answers of a window"
+    assert early.windows == () and early.waits == "600 of 400 answers and 599 of 600 s of a window"
     found = look(live, 606.1, early.state)
     assert [window.at for window in found.windows] == [iso(BEGIN + 600)]
     assert kept(found).until == BEGIN + 600
     live.answer(usual(2, 300), BEGIN + 600)
     few = look(live, 1300, found.state)
-    assert (few.windows, few.waits) == ((), "300 of 400 answers of a window")
+    said = "300 of 400 answers and 694 of 600 s of a window"
+    assert (few.windows, few.waits) == ((), said)
     assert few.findings == found.findings
     live.answer(usual(3, 300), BEGIN + 1200)
     [window] = look(live, 1900, few.state).windows

@@ -114,7 +114,7 @@ def test_without_news_a_look_reads_no_old_answers(
 
     monkeypatch.setattr(Folder, "get", watched)
     found = look(live, 5.1, first.state)
-    assert found.waits == "labels of a whole window"
+    assert found.waits == "0 of 190 labels of a window"
     assert windows_of(found, QUALITY) == windows_of(found, ALARM) == []
     assert read == []
 
@@ -189,6 +189,29 @@ def test_the_alarm_is_the_same_however_labels_are_cut_into_looks(
 
 
 _AS_ONE: dict[str, list[bool]] = {}
+
+
+def test_an_alarm_says_how_many_answers_have_a_truth_and_how_late(live: Live) -> None:
+    truths = Truths(live)
+    given = [truths.answer(hour) for hour in range(2)]
+    truths.tell(other([*given[0], *given[1]])[::2], 3)
+    found = look(live, 3.1)
+    alarms = [f for f in found.findings if f.check == ALARM]
+    assert alarms and all("; 50% of 8" in f.why for f in alarms)
+    delay = float(np.median(kept(found).delays))
+    assert all(f"answers have a truth, median {delay:,.0f} s later" in f.why for f in alarms)
+    assert 1.9 * HOUR < delay < 2.1 * HOUR
+
+
+def test_an_alarm_on_truths_of_a_closed_window_tells_its_share(live: Live) -> None:
+    truths = Truths(live)
+    given = truths.answer(0)
+    truths.tell(given[:384:2], 1)
+    first = look(live, 1.5)
+    assert windows_of(first, QUALITY) == [False] and sum(kept(first).labelled.values()) < 5
+    truths.tell(other(given[1:384:2]), 2)
+    alarms = [f for f in look(live, 2.5, first.state).findings if f.check == ALARM]
+    assert alarms and all("; 50% of 38" in f.why for f in alarms)
 
 
 def test_a_window_counts_once_it_has_its_labels_or_was_waited_for(live: Live) -> None:
@@ -268,6 +291,7 @@ def test_answers_of_before_a_change_of_the_champion_are_no_news(live: Live) -> N
     other_one = QualityState("f" * 64, until=int(BEGIN), windows=kept(look(live, 2)).windows)
     found = look(live, 2, msgspec.json.encode(other_one))
     assert windows_of(found, QUALITY) == [] and not kept(found).windows
+    assert windows_of(found, ALARM) == []
     assert kept(found).digest == live.library.get("1").digest
     truths.tell(truths.answer(3), 4)
     after = look(live, 5, found.state)

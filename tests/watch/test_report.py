@@ -23,9 +23,13 @@ from modelwright.core.schema import Column
 from modelwright.core.traffic import ABTest, Canary, Step, Traffic
 from modelwright.pack.artefact import Artefact
 from modelwright.release.audit import AuditLog
+from modelwright.watch.canary import Decision
 from modelwright.watch.counted import Reference, to_json
+from modelwright.watch.database import Database
+from modelwright.watch.ended_canary import Ended
 from modelwright.watch.lines import watch_lines
 from modelwright.watch.look import SHOWN, Advice, Looked, Shown
+from modelwright.watch.part_canary import CanaryState
 from modelwright.watch.reference import Live as Kept
 from modelwright.watch.reference import frame_of
 from modelwright.watch.report import render, verdict, watch_report
@@ -157,7 +161,8 @@ def test_nothing_is_called_well_before_it_is_judged(other: Live) -> None:
     other.answer(usual(1, 250), BEGIN)
     other.look(BEGIN + 630)
     first = Reader(report(other, BEGIN + 630)).headings[0][1]
-    assert first == "Nothing of shop 1 is judged yet: 250 of 400 answers of a window"
+    said = "250 of 400 answers and 624 of 600 s of a window"
+    assert first == f"Nothing of shop 1 is judged yet: {said}"
 
 
 def test_a_version_without_a_reference_shows_what_it_is_asked(live: Live) -> None:
@@ -275,6 +280,25 @@ def test_every_record_has_its_place(full: Records) -> None:
     assert "champion pass" in versions and "promote 1" in versions
     assert "dropped 7" in section(text, "journal")
     assert "3 days" in section(text, "other-findings")
+
+
+def test_the_last_canary_is_shown_as_ended_with_its_verdict(full: Records) -> None:
+    found = full.findings("canary")
+    decision = Decision("roll back", 30.0, False, "errors: worse than tolerated", tuple(found))
+    rule = full.subject.traffic.canary
+    assert rule is not None
+    state = CanaryState(ended=Ended(rule, "1", BEGIN + 3000, promoted=False, decision=decision))
+    alone = dataclasses.replace(full.subject, traffic=Traffic("shop"))
+    live = Memory(Database(full.subject.folder / "watch.db"))
+    with live.change() as connection:
+        live.remember(connection, "shop", "canary", END, msgspec.json.encode(state))
+        shown = msgspec.json.encode(Shown(END, "1", waits="no canary"))
+        live.remember(connection, "shop", f"canary/{SHOWN}", END, shown)
+    page = section(render(gather(alone, live, END, BEGIN - 3600, None)), "canary")
+    assert "The last one has ended: version 2 against version 1, 2026-11-18 11:27 UTC to" in page
+    assert "the verdict was roll back: errors: worse than tolerated" in page
+    assert "0.5%" in page and "canary e-value errors" in page and "Share of the canary" in page
+    assert "12:07 UTC" not in page, "a point after its end"
 
 
 def test_the_page_needs_nothing_runs_nothing_and_is_told_in_words(full: Records) -> None:

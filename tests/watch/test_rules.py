@@ -37,7 +37,7 @@ def rules(text: str) -> list[dict[str, Any]]:
 
 def test_every_metric_and_label_is_one_of_a_server() -> None:
     found = expressions(rule_file("shop", LIMITS))
-    assert len(found) == 14
+    assert len(found) == 15
     for expression in found:
         bare = re.sub(r'"[^"]*"', '""', expression)
         for opening, closing in ("()", "{}", "[]"):
@@ -118,6 +118,9 @@ CASES = {
     "fallback": ({'modelwright_fallback_total{model="shop",kind="previous"}': "0+10x200",
                   'modelwright_requests_total{model="shop",code="200",instance="a"}': "0+100x200"},
                  {("ModelwrightFallback", "warning")}),
+    "no number": ({'modelwright_not_finite_total{model="shop",version="3"}': "0+10x200",
+                   'modelwright_requests_total{model="shop",code="200",instance="a"}': "0+999x200"},
+                  {("ModelwrightNotFinite", "error")}),
     "old": ({'modelwright_model_age_seconds{model="shop",version="3"}': "7800000+60x200"},
             {("ModelwrightOld", "warning")}),
     "restarts": ({'modelwright_worker_restarts_total{instance="a"}': "0+1x200"},

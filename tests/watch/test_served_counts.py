@@ -140,6 +140,8 @@ def test_a_new_champion_brings_nothing_from_before() -> None:
     two = Seen(9.0, "4", 5.0, 5.0, Counted(asked=15, rows=90, within={0.1: 90, math.inf: 90}))
     found = growth(one, two)
     assert (found.asked, found.rows, found.within) == (5, 0, {0.1: 0, math.inf: 0})
+    sick = msgspec.structs.replace(two, counted=Counted(asked=15, not_finite=9))
+    assert growth(one, sick).not_finite == 0
     restarted = msgspec.structs.replace(two, oldest=50.0, youngest=50.0)
     assert growth(one, restarted).asked == 15
     assert growth(one, restarted).within == {}
@@ -154,7 +156,10 @@ def test_the_page_of_a_server_is_counted() -> None:
     counts.request("predict", 200, "another", "1")
     counts.counter("modelwright_journal_dropped_total", "queue")[0] += 2
     counts.counter("modelwright_journal_rows_total")[0] += 8
+    for version, many in (("3", 7), ("4", 5)):
+        counts.counter("modelwright_not_finite_total", "shop", version)[0] += many
     found = counted(page_of(counts), "shop", "3")
+    assert found.not_finite == 7, "those of the champion"
     assert (found.asked, found.answered, found.failed, found.refused) == (11, 5, 2, 2)
     assert found.unfit == 4
     assert (found.stood_in, found.rows, found.kept, found.lost) == (1, 9, 8, 2)

@@ -24,7 +24,7 @@ def first_of_each(table: Any, caller: str, kept: Array, known: bytes) -> tuple[A
 
     Args:
         table: of `watch.labels.arrived_since`; [n] rows.
-        caller: its column that says who asked; empty for none. A row without one is its request's.
+        caller: its column that says who asked, if it has it. A row without one is its request's.
         kept: [n] bool.
         known: callers that were counted; see `once_each`.
 
@@ -32,7 +32,7 @@ def first_of_each(table: Any, caller: str, kept: Array, known: bytes) -> tuple[A
         ([rows that are kept] bool, known with the new ones).
     """
     ids = np.array(table["request_id"].to_pylist(), dtype=object)[kept]
-    if not caller:
+    if caller not in table.column_names:
         first = np.zeros(len(ids), bool)
         first[np.unique(ids.astype(str), return_index=True)[1]] = True
         return first, known

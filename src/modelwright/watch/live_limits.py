@@ -134,7 +134,8 @@ def rulings(tally: Tally, limits: Sequence[Limit], spec: LiveLimitsSpec) -> list
         found.append(throughput(own["throughput"], tally))
     if "memory" in own:
         found.append(memory(own["memory"], tally))
-    found += [errors(tally, spec), contract(tally, spec), fallback(tally, spec)]
+    found += [errors(tally, spec), not_finite(tally, spec), contract(tally, spec)]
+    found.append(fallback(tally, spec))
     return [*found, *journal(tally, spec)]
 
 
@@ -227,6 +228,23 @@ def errors(tally: Tally, spec: LiveLimitsSpec) -> Ruling:
         advice="modelwright_errors_total and the server's log say why; take a version that is to "
         "blame back with modelwright rollback",
     )  # fmt: skip
+
+
+def not_finite(tally: Tally, spec: LiveLimitsSpec) -> Ruling:
+    """Whether the champion surely answered more requests than it may with NaN or an infinity; where
+    it never did, nothing is in doubt."""
+    found = _share_of(
+        "not_finite", tally.counted.not_finite, tally.counted.asked, spec.not_finite, spec,
+        what="requests had an answer that is no finite number (NaN or infinite), which was not "
+        "given", severity="error",
+        advice="look at what these rows have in common, such as far-out or missing values; if no "
+        "data changed it is the version: modelwright rollback",
+    )  # fmt: skip
+    if tally.counted.not_finite:
+        return found
+    return msgspec.structs.replace(
+        found, finding=msgspec.structs.replace(found.finding, verdict="pass")
+    )
 
 
 def contract(tally: Tally, spec: LiveLimitsSpec) -> Ruling:

@@ -26,13 +26,16 @@ from modelwright.core.records import Finding
 from modelwright.core.spec_watch import CanaryWatchSpec
 from modelwright.core.traffic import Canary
 from modelwright.serve import journal_files, unanswered
-from modelwright.serve.journal_segment import FEATURE
+from modelwright.serve.journal_segment import CALLER, FEATURE
 from modelwright.serve.journal_store import folder_name, place_of
 from modelwright.watch import canary as verdict
+from modelwright.watch import lateness
 from modelwright.watch.callers import first_of_each
 from modelwright.watch.canary import Arms, Decision, Plan, Rule, State, Stratum
+from modelwright.watch.ended_canary import Ended
 from modelwright.watch.episodes import Window
 from modelwright.watch.labels import Cursor, arrived_since
+from modelwright.watch.lateness import Truths
 from modelwright.watch.look import Advice, Looked
 from modelwright.watch.state import Point
 from modelwright.watch.subject import Subject
@@ -43,7 +46,7 @@ CANARY = "canary"
 BEFORE_SECONDS = 3600.0
 ENOUGH = 200
 """Answers of the champion from which its percentiles are taken."""
-LABELS = "label errors"
+LABELS_RULE, LABELS = "labels", "label errors"
 MOST_WAITING = 10_000
 PARTS = ("over p50", "over p95", "over p99")
 _ASKED = ["request_id", "row", "time", "version", "arm", "fallback", "cached", "ms"]
@@ -62,6 +65,9 @@ class CanaryState(msgspec.Struct, frozen=True):
         waiting: share of the canary -> errors of the champion and of the canary by labels that came
             while the other had none: one arm alone tells nothing, so they are put to the next.
         callers: whose label was counted; see `watch.callers`.
+        truths: arm -> labels of its answers, counted or not.
+        rule, against: of the last look: the rule, and the champion's number.
+        ended: the canary before, while there is none.
     """
 
     version: str = ""
@@ -75,6 +81,10 @@ class CanaryState(msgspec.Struct, frozen=True):
     champion: str = ""
     waiting: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {}
     callers: bytes = b""
+    truths: dict[str, Truths] = {}
+    rule: Canary | None = None
+    against: str = ""
+    ended: Ended | None = None
 
 
 class CanaryPart:
@@ -85,10 +95,11 @@ class CanaryPart:
 
     def look(self, subject: Subject, state: bytes | None) -> Looked:
         """Add the minutes that are over and decide."""
-        rule = subject.traffic.canary
-        if rule is None or rule.version == subject.champion.version.number:
-            return Looked(b"", (_quiet(subject),), waits="no canary")
+        rule, number = subject.traffic.canary, subject.champion.version.number
         before = msgspec.json.decode(state, type=CanaryState) if state else CanaryState()
+        if rule is None or rule.version == number:
+            kept = CanaryState(ended=_ended(before, subject))
+            return Looked(msgspec.json.encode(kept), (_quiet(subject),), waits="no canary")
         grain = subject.spec.watch.grain
         champion = subject.champion.digest
         if (before.version, before.began) != (rule.version, rule.began):
@@ -100,13 +111,21 @@ class CanaryPart:
         end = int(subject.settled // grain * grain)
         counted = before if end <= before.until else _count(before, rule, subject, end)
         plan = plan_of(subject.spec.watch.canary)
-        decision = verdict.decide(counted.state, plan)
-        after = msgspec.structs.replace(counted, decision=decision)
+        decision = _with_lateness(verdict.decide(counted.state, plan), counted, subject)
+        after = msgspec.structs.replace(counted, decision=decision, rule=rule, against=number)
         return Looked(
             msgspec.json.encode(after), _windows(decision, subject), decision.findings,
             _points(decision, subject), _advice(decision, rule),
             "" if decision.call != "hold" else decision.why,
         )  # fmt: skip
+
+
+def _ended(before: CanaryState, subject: Subject) -> Ended | None:
+    """The canary that was there at the last look, or the one that had ended by then."""
+    if before.rule is None:
+        return before.ended
+    promoted = subject.champion.version.number == before.version
+    return Ended(before.rule, before.against, subject.now, promoted, before.decision)
 
 
 def plan_of(spec: CanaryWatchSpec) -> Plan:
@@ -115,7 +134,7 @@ def plan_of(spec: CanaryWatchSpec) -> Plan:
     rules = [
         Rule("errors", ("errors",), weight=2.0, budget=spec.budget),
         Rule("latency", PARTS, budget=spec.budget),
-        Rule("labels", (LABELS,), needed=False),
+        Rule(LABELS_RULE, (LABELS,), needed=False),
     ]
     rules = [msgspec.structs.replace(rule, **given) for rule in rules]
     return Plan(tuple(rules), spec.alpha, spec.beta, spec.minimum / 60, spec.maximum / 60)
@@ -123,7 +142,7 @@ def plan_of(spec: CanaryWatchSpec) -> Plan:
 
 def _count(before: CanaryState, rule: Canary, subject: Subject, end: int) -> CanaryState:
     spec, grain = subject.spec.watch.canary, subject.spec.watch.grain
-    key = _key_column(spec.key, subject)
+    key = _key_column(subject)
     edges = before.edges or _edges(subject, rule.began - BEFORE_SECONDS, before.until, spec.slower)
     state = before.state
     asked = [*_ASKED, key] if key else _ASKED
@@ -143,26 +162,21 @@ def _count(before: CanaryState, rule: Canary, subject: Subject, end: int) -> Can
     return _with_labels(after, rule, subject, plan)
 
 
-def _key_column(key: str | None, subject: Subject) -> str:
+def _key_column(subject: Subject) -> str:
+    """Where the journal has `watch.canary.key`; empty without one."""
+    key = subject.spec.watch.canary.key
     if key is None:
         return ""
     schema = subject.champion.manifest.schema
-    if key not in {c.name for c in schema.features if not c.private}:
-        raise UsageError(
-            f"watch.canary.key: {key!r} is in no journal of {subject.name}.",
-            hint="Name a column of the model that is not private.",
-        )
-    return FEATURE + key
-
-
-def _caller_column(subject: Subject) -> str:
-    """Who is to count once by labels: `watch.canary.key`, else whom `serve.key` keeps with an arm;
-    empty where there is neither, or none that the journal has."""
-    if subject.spec.watch.canary.key is not None:
-        return _key_column(subject.spec.watch.canary.key, subject)
-    key = subject.champion.served.key
-    known = {c.name for c in subject.champion.manifest.schema.features if not c.private}
-    return FEATURE + key if key in known else ""
+    if key in {column.name for column in schema.features if not column.private}:
+        return FEATURE + key
+    if key == subject.champion.served.key and key not in {c.name for c in schema.features}:
+        return CALLER
+    raise UsageError(
+        f"watch.canary.key: {key!r} is in no journal of {subject.name}.",
+        hint="Name a column of the model that is not private, or the serve.key of the spec that "
+        f"version {subject.champion.version.number} was released with.",
+    )
 
 
 def _answers(subject: Subject, begin: float, end: float, columns: list[str]) -> dict[str, Array]:
@@ -187,7 +201,8 @@ def _recorded(table: Any, subject: Subject, columns: list[str]) -> dict[str, Arr
     found["cached"] = table["cached"].to_numpy().astype(bool)
     found["ms"] = table["ms"].to_numpy()
     for name in columns[len(_ASKED) :]:
-        found[name] = np.array([str(value) for value in table[name].to_pylist()])
+        known = name in table.column_names  # files of before it was recorded
+        found[name] = _names(table[name].to_pylist() if known else [None] * len(table), table)
     return found
 
 
@@ -197,8 +212,18 @@ def _left_alone(table: Any, subject: Subject, columns: list[str]) -> dict[str, A
     features = [msgspec.json.decode(text) for text in table["features"].to_pylist()]
     for name in columns[len(_ASKED) :]:
         key = name.removeprefix(FEATURE)
-        found[name] = np.array([row.get(key, "") for row in features])
+        known = [row.get(key) for row in features]
+        if name == CALLER:
+            known = table[CALLER].to_pylist() if CALLER in table.column_names else []
+        found[name] = _names(known or [None] * len(table), table)
     return found
+
+
+def _names(values: list[Any], table: Any) -> Array:
+    """Who asked, as text; a request of nobody's is its own."""
+    ids = table["request_id"].to_pylist()
+    named = zip(values, ids, strict=True)
+    return np.array([f"id {id}" if one is None else f"by {one}" for one, id in named])
 
 
 def _common(table: Any, subject: Subject, failed: Array) -> dict[str, Array]:
@@ -265,11 +290,10 @@ def _with_labels(before: CanaryState, rule: Canary, subject: Subject, plan: Plan
     known = subject.champion.live
     if not has_classes and known is None:
         return before  # nothing says what a large error is
-    caller = _caller_column(subject)
-    columns = ["fallback", caller] if caller else ["fallback"]
+    caller = _key_column(subject) or CALLER
     table, after = arrived_since(
         subject.journal, subject.name, before.cursor,
-        columns=columns, sample=subject.journaling.sample, now=subject.now,
+        columns=["fallback", caller], sample=subject.journaling.sample, now=subject.now,
         remembered=subject.remembered,
     )  # fmt: skip
     if not table.num_rows:
@@ -280,6 +304,8 @@ def _with_labels(before: CanaryState, rule: Canary, subject: Subject, plan: Plan
     kept &= np.array([one is None for one in table["label_before"].to_pylist()])
     times = table["time"].cast("int64").to_numpy() / 1e6
     kept &= times >= before.since
+    late = table["label_arrived"].cast("int64").to_numpy() / 1e6 - times
+    truths = lateness.more_truths(before.truths, arms[kept], late[kept])
     kept[kept], callers = first_of_each(table, caller, kept, before.callers)
     weights = np.array([rule.weight_at(at) for at in times.tolist()])
     new, scale = arms == CANARY, 1.0 if known is None else known.scale
@@ -301,8 +327,21 @@ def _with_labels(before: CanaryState, rule: Canary, subject: Subject, plan: Plan
             stratum.losses[LABELS] = Losses(old, fresh, scale)
         state = verdict.look(state, stratum, plan)
     return msgspec.structs.replace(
-        before, state=state, cursor=after, waiting=waiting, callers=callers
+        before, state=state, cursor=after, waiting=waiting, callers=callers, truths=truths
+    )  # fmt: skip
+
+
+def _with_lateness(decision: Decision, state: CanaryState, subject: Subject) -> Decision:
+    """The finding on labels says of each arm how many of its answers have one, and how late."""
+    numbers = {"champion": subject.champion.version.number, CANARY: state.version}
+    late = lateness.of_arms(state.truths, numbers, state.since, state.until, subject)
+    if not late:
+        return decision
+    findings = tuple(
+        msgspec.structs.replace(f, why=f"{f.why}; {late}") if f.subject == LABELS_RULE else f
+        for f in decision.findings
     )
+    return msgspec.structs.replace(decision, findings=findings)
 
 
 def _newest(values: Array) -> tuple[float, ...]:

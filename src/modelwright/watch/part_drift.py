@@ -24,7 +24,7 @@ from modelwright.watch.subject import Subject
 from modelwright.watch.summaries import SCORE, Summary
 from modelwright.watch.summary_store import of_callers
 from modelwright.watch.times import iso
-from modelwright.watch.windows import closed, waiting
+from modelwright.watch.windows import closed, waits_for
 
 CONSTANT = "constant answer"
 SAME_SHARE = 0.999
@@ -88,7 +88,10 @@ class DriftPart:
         told = {(f.check, f.subject) for f in early}
         older = after.last.findings if after.last else ()
         findings = early + tuple(f for f in older if (f.check, f.subject) not in told)
-        waits = f"{waiting(rows, after.until):,} of {subject.spec.watch.rows:,} answers of a window"
+        waits = waits_for(
+            rows, after.until, seconds=subject.spec.watch.window, least=subject.spec.watch.rows,
+            settled=subject.settled,
+        )  # fmt: skip
         return Looked(
             msgspec.json.encode(after), tuple(windows), findings, points,
             waits="" if spans else waits,

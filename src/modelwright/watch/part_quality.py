@@ -20,6 +20,7 @@ from modelwright.watch.episodes import Window
 from modelwright.watch.estimate import Labelled
 from modelwright.watch.expected import Expected
 from modelwright.watch.labels import Cursor, arrived_since
+from modelwright.watch.lateness import in_words, newest
 from modelwright.watch.look import Looked
 from modelwright.watch.quality_limits import of_limits
 from modelwright.watch.reference import Live
@@ -58,10 +59,12 @@ class QualityState(msgspec.Struct, frozen=True):
     """What is remembered of a version.
 
     Attributes:
+        since: answers of before it are those of a canary, or of an earlier champion.
         until: windows before it are closed.
         labelled: minute -> its answers whose truth came, of those in no closed window. By them a
             window is closed, so that a look costs the same however few answers have a truth.
         cursor: of labels in order of arrival.
+        delays: of the newest of them, see `lateness.newest`.
         detector: None before the first label.
         findings: of the last closed window.
         guessed: where the last window of the estimate ended.
@@ -77,6 +80,8 @@ class QualityState(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
     guessed: int = 0
     expected: Expected = Expected()
+    since: int = 0
+    delays: tuple[float, ...] = ()
 
 
 class QualityPart:
@@ -92,7 +97,7 @@ class QualityPart:
         if before.digest != champion.digest:
             # what it answered before, as champion or canary, is no news of now
             until = _minute(subject) if before.digest else 0
-            before = QualityState(champion.digest, until, cursor=before.cursor)
+            before = QualityState(champion.digest, until, cursor=before.cursor, since=until)
         if live is None:
             why = f"version {champion.version.number} was released without a reference; run again"
             return Looked(msgspec.json.encode(before), waits=why)
@@ -101,7 +106,7 @@ class QualityPart:
         after, guessed, findings = _without_truths(after, subject, live, points)
         windows = _numbered([*sounded, *more, *guessed], subject.now)
         alarms = tuple(f for w in sounded for f in w.bad.values())
-        waits = "" if after.windows else "labels of a whole window"
+        waits = "" if after.windows else _waits(after, subject)
         shown = (*alarms, *after.findings, *findings)
         return Looked(msgspec.json.encode(after), windows, shown, points, waits=waits)
 
@@ -127,27 +132,40 @@ def _in_order(
     if table.num_rows:  # a label that corrects another one was counted when that came
         table = table.filter(table["label_before"].is_null())
     found = of_champion(table, subject)
-    found = found.take(found.known)
-    counts = _counted(before, found.time, subject)
-    after = msgspec.structs.replace(before, cursor=cursor, labelled=counts)
+    found = found.take(found.known & (found.time >= before.since))
+    counts, delays = _counted(before, found.time, subject), newest(before.delays, found.delay)
+    after = msgspec.structs.replace(before, cursor=cursor, labelled=counts, delays=delays)
     losses = _losses(found, live)
     if not len(losses):
         return after, []
     bound = float(np.clip(live.loss.value + spec.margin, 1e-6, 1 - 1e-6))
     detector, windows = before.detector or Detector(bound, spec.alpha), list[Window]()
+    late = _late(after, subject)
     while len(losses):  # however labels are cut into looks, the windows are the same
         part = losses[: spec.rows - (detector.seen - detector.alarmed) % spec.rows]
         losses = losses[len(part) :]
         detector, alarms = sequential.watch(detector, part)
         at_once = frozenset({ALARM})
-        windows += [Window("", at_once, {ALARM: _severe(one)}, at_once) for one in alarms]
+        windows += [Window("", at_once, {ALARM: _severe(one, late)}, at_once) for one in alarms]
         if not alarms and not (detector.seen - detector.alarmed) % spec.rows:
             windows.append(Window("", at_once))
     return msgspec.structs.replace(after, detector=detector), windows
 
 
-def _severe(finding: Finding) -> Finding:
-    return msgspec.structs.replace(finding, check=ALARM, severity="error")
+def _severe(finding: Finding, late: str) -> Finding:
+    why = f"{finding.why}; {late}"
+    return msgspec.structs.replace(finding, check=ALARM, severity="error", why=why)
+
+
+def _late(state: QualityState, subject: Subject) -> str:
+    """Labelled share and label delay: of the last closed window, with what was answered since up to
+    the newest answer that has a truth; the delay of the newest truths."""
+    held, grain = sum(state.labelled.values()), subject.spec.watch.grain
+    end = max(state.labelled, default=0) // grain * grain + grain
+    answers = _answers(_begin(state, subject), end, held, subject)
+    for last in state.windows[-1:]:
+        held, answers = held + round(last.share * last.answers), answers + last.answers
+    return in_words(held, answers, float(np.median(state.delays)))
 
 
 def _losses(found: Answered, live: Live) -> Array:
@@ -217,6 +235,12 @@ def _mature(state: QualityState, subject: Subject) -> int | None:
     return end if share >= spec.mature * usual or waited else None
 
 
+def _waits(state: QualityState, subject: Subject) -> str:
+    held, wanted = sum(state.labelled.values()), subject.spec.watch.quality.rows
+    late = ", of which more may come" if held >= wanted else ""
+    return f"{held:,} of {wanted:,} labels of a window{late}"
+
+
 def _judged(
     state: QualityState,
     labelled: Answered,
@@ -230,9 +254,7 @@ def _judged(
     guess = expected.of(labelled.answers, labelled.codes, live).loss(live).value
     delay, share = float(np.median(labelled.delay)), rows / many
     judged = Judged(int(labelled.time.min()), end, many, share, delay, loss, guess)
-    late = f"{share:{'.0%' if share >= 0.01 else '.2%'}} of {many:,} answers have a truth, "
-    late += f"median {delay:,.0f} s later"
-    findings = tuple(of_limits(labelled, late, subject))
+    findings = tuple(of_limits(labelled, in_words(rows, many, delay), subject))
     at = float(end)
     for finding in findings:
         if finding.interval is not None:

@@ -17,10 +17,12 @@ from modelwright.release.registry import Version
 from modelwright.serve.journal_files import files
 from modelwright.serve.journal_store import File
 from modelwright.watch.counted import Counts
+from modelwright.watch.ended_canary import Ended
 from modelwright.watch.episodes import Episode, Watched
 from modelwright.watch.look import SHOWN, Shown
 from modelwright.watch.loop import EPISODES
 from modelwright.watch.names import Names
+from modelwright.watch.part_canary import CANARY, CanaryState
 from modelwright.watch.part_drift import policy_of
 from modelwright.watch.ranking import Ranked, ranked
 from modelwright.watch.reference import frame_of
@@ -96,6 +98,7 @@ class Records:
         audit_broken: number of the first audit line that does not follow; None when whole.
         files: of the journal; None where it cannot be read, `unread` says why.
         sent: what became of alerts; None where nobody sends any.
+        ended: the canary that ended last, while there is none.
     """
 
     subject: Subject
@@ -113,6 +116,7 @@ class Records:
     files: Sequence[File] | None
     unread: str = ""
     sent: Sequence[Told] | None = None
+    ended: Ended | None = None
 
     @cached_property
     def names(self) -> Names:
@@ -147,7 +151,8 @@ def gather(
     """
     name, registry = subject.name, subject.library.registry
     shown, episodes = dict[str, Shown](), dict[str, Episode]()
-    for key, data in memory.states(name).items():
+    states = memory.states(name)
+    for key, data in states.items():
         part, _, what = key.rpartition("/")
         if part and what == SHOWN:
             shown[part] = msgspec.json.decode(data, type=Shown)
@@ -163,7 +168,12 @@ def gather(
         subject, now, since, shown, episodes, memory.said(name, since),
         memory.series(name, since), _minutes(subject, now), _lately(subject, now),
         registry.versions(name), log.lines(name), log.broken_at(), found, unread, sent,
+        _ended(states.get(CANARY)),
     )  # fmt: skip
+
+
+def _ended(state: bytes | None) -> Ended | None:
+    return msgspec.json.decode(state, type=CanaryState).ended if state else None
 
 
 def _minutes(subject: Subject, now: float) -> dict[str, dict[int, int]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -42,14 +42,29 @@ class Aims(msgspec.Struct, frozen=True):
     Attributes:
         errors: share of requests that may fail with 5xx over three days.
         fallback: share of answers that stand-ins may give over ten minutes.
+        not_finite: share of requests whose answer may be NaN or infinite over ten minutes.
         age: days after which a model is old.
         restarts: of workers in a quarter of an hour that are too many.
     """
 
     errors: float = 0.01
     fallback: float = 0.05
+    not_finite: float = 0.001
     age: float = 90.0
     restarts: int = 3
+
+    @classmethod
+    def of(cls, limits: Mapping[str, Any]) -> Aims:
+        """Those of `watch.limits` of a spec, as far as it has them.
+
+        Example:
+            >>> Aims.of({"errors": 0.001, "age": 2_592_000.0, "requests": 100})
+            Aims(errors=0.001, fallback=0.05, not_finite=0.001, age=30.0, restarts=3)
+        """
+        given = {name: limits[name] for name in cls.__struct_fields__ if name in limits}
+        if "age" in given:
+            given["age"] /= 86_400
+        return cls(**given)
 
 
 def rule_file(model: str, limits: Iterable[Limit], aims: Aims | None = None) -> str:
@@ -203,6 +218,8 @@ def _model(model: str, aims: Aims) -> list[Rule]:
     of = _of(model)
     stood_in = f"sum(rate(modelwright_fallback_total{{{of}}}[10m]))"
     answered = f'sum(rate(modelwright_requests_total{{{of},code="200"}}[10m]))'
+    no_number = f"sum(rate(modelwright_not_finite_total{{{of}}}[10m]))"
+    asked = f"sum(rate(modelwright_requests_total{{{of}}}[10m]))"
     return [
         _rule(
             "ModelwrightNotServed", f"absent(modelwright_model_info{{{of}}})", "error", model,
@@ -224,6 +241,13 @@ def _model(model: str, aims: Aims) -> list[Rule]:
             summary=f"{_SHARE} of answers of {model} come from stand-ins",
             text="The version before, the baseline or the constant answers in the place of the "
             "model. modelwright_errors_total says why.",
+        ),
+        _rule(
+            "ModelwrightNotFinite", f"{no_number} / {asked} > {aims.not_finite:g}", "error", model,
+            "not-finite", wait="5m",
+            summary=f"{_SHARE} of requests of {model} had an answer that is no finite number",
+            text="Nobody got it: a stand-in answered, or an error was told. Look at what such "
+            "rows have in common; if no data changed, take the version back.",
         ),
         _rule(
             "ModelwrightOld",

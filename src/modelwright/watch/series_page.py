@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ from modelwright.core.limits import METRICS, QUALITY, Limit, show
 from modelwright.core.traffic import Traffic
 from modelwright.release.drawing import Frame, plot, short
 from modelwright.release.html import table
+from modelwright.watch.ended_canary import Ended
 from modelwright.watch.findings_page import findings_table, nothing
 from modelwright.watch.report_records import DAY, Records
 from modelwright.watch.state import Point
@@ -81,6 +83,8 @@ def canary_page(given: Records) -> str:
     canary, found = given.subject.traffic.canary, given.findings("canary")
     series = [name for name in given.series if name.lower().startswith("canary")]
     beside = _beside(given.subject.traffic)
+    if canary is None and given.ended is not None:
+        return beside + _ended(given, given.ended, series)
     if canary is None and not found and not series:
         return nothing("no version has a canary's share of the traffic") + beside
     parts = [beside]
@@ -89,12 +93,31 @@ def canary_page(given: Records) -> str:
         began = f", since {minute_of(canary.began)}" if canary.began else ""
         parts.append(f"<p>Version {escape(canary.version)} is to answer {100 * now:.4g} % of the "
                      f"requests now{began}.</p>")  # fmt: skip
-        parts.append(_share(given, canary.version, canary.weight_at))
+        parts.append(_share(given, canary.version, canary.weight_at, math.inf))
     else:
         parts.append(nothing("no canary is on; below is what was said of the last one"))
     parts.append(findings_table(found, given.names) if found else nothing("no verdict on it"))
     parts.append(_figures(given, series) if series else "")
     return "".join(parts)
+
+
+def _ended(given: Records, ended: Ended, series: Sequence[str]) -> str:
+    """The canary that ended last, marked as such: its verdict, its share and its evidence."""
+    rule, found = ended.rule, ended.decision.findings if ended.decision is not None else ()
+    span = f"{minute_of(rule.began)} to {minute_of(ended.at)}"
+    said = f"No canary is on. The last one has ended: version {rule.version} against version "
+    said += f"{ended.against}, {span}; {ended.outcome}."
+    own = {name: [p for p in given.series[name] if rule.began <= p.at <= ended.at]
+           for name in series}  # fmt: skip
+    then = dataclasses.replace(
+        given, series={name: points for name, points in own.items() if points}
+    )
+    return "".join((
+        f"<p>{escape(said)}</p>",
+        _share(given, rule.version, rule.weight_at, ended.at),
+        findings_table(found, given.names) if found else nothing("no verdict on it"),
+        _figures(then, list(then.series)) if then.series else "",
+    ))  # fmt: skip
 
 
 def _beside(traffic: Traffic) -> str:
@@ -269,14 +292,17 @@ def _traffic(given: Records, minutes: Mapping[int, int], size: int, of: str) -> 
     return Curve("traffic", xs, tuple(float(found.get(begin, 0)) for begin in begins), of=of)
 
 
-def _share(given: Records, version: str, wanted: Callable[[float], float]) -> str:
+def _share(
+    given: Records, version: str, wanted: Callable[[float], float], until: float
+) -> str:  # fmt: skip
     """The share that the canary really got, beside the one that it was to get."""
-    own = _since(given.minutes.get(version, {}), given.since)
+    own = {at: rows for at, rows in _since(given.minutes.get(version, {}), given.since).items()
+           if at < until}  # fmt: skip
     if not own:
         return nothing("no answer of the canary is counted")
     size = _bucket(given)
     both = {v: _summed(_since(minutes, min(own)), size) for v, minutes in given.minutes.items()}
-    begins = sorted({begin for found in both.values() for begin in found})
+    begins = sorted({begin for found in both.values() for begin in found if begin < until})
     real = []
     for begin in begins:
         whole = sum(found.get(begin, 0) for found in both.values())

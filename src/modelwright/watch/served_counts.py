@@ -31,6 +31,7 @@ class Counted(msgspec.Struct, frozen=True):
         answered, failed, refused, unfit: with 200, with any 5xx, with 503, with 422.
         stood_in: answers by stand-ins.
         rows: that the champion answered.
+        not_finite: requests whose answer by the champion was NaN or infinite.
         restarts: of workers.
         kept, lost: rows of the journal, of all models.
         within: of the champion's answers; empty while there is none.
@@ -46,6 +47,7 @@ class Counted(msgspec.Struct, frozen=True):
     restarts: float = 0.0
     kept: float = 0.0
     lost: float = 0.0
+    not_finite: float = 0.0
     within: Edges = {}
 
     def plus(self, other: Counted) -> Counted:
@@ -63,6 +65,8 @@ class Counted(msgspec.Struct, frozen=True):
 
 
 _PLAIN = tuple(name for name in Counted.__struct_fields__ if name != "within")
+_OWN = ("rows", "not_finite")
+"""Those of the champion alone."""
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -138,6 +142,7 @@ def counted(page: Samples, model: str, version: str) -> Counted:
         restarts=page.total("modelwright_worker_restarts_total"),
         kept=page.total("modelwright_journal_rows_total"),
         lost=page.total("modelwright_journal_dropped_total"),
+        not_finite=page.total("modelwright_not_finite_total", **own),
         within=within,
     )  # fmt: skip
 
@@ -174,13 +179,15 @@ def growth(before: Seen, after: Seen) -> Counted:
     """
     now = after.counted
     if before.version != after.version:
-        then = msgspec.structs.replace(before.counted, rows=now.rows, within=now.within)
+        then = msgspec.structs.replace(
+            before.counted, rows=now.rows, not_finite=now.not_finite, within=now.within
+        )
     else:
         then = before.counted
     if started_again(before, after):
         then = Counted()
         if before.version != after.version:  # they may have come before it was champion
-            now = msgspec.structs.replace(now, rows=0.0, within={})
+            now = msgspec.structs.replace(now, rows=0.0, not_finite=0.0, within={})
     grown = {name: max(0.0, getattr(now, name) - getattr(then, name)) for name in _PLAIN}
     within = now.within
     if then.within:
@@ -191,12 +198,15 @@ def growth(before: Seen, after: Seen) -> Counted:
 def started_again(before: Seen, after: Seen) -> bool:
     """Whether the server of `after` is another process than that of `before`."""
     then, now = before.counted, after.counted
-    if any(getattr(now, name) < getattr(then, name) for name in _PLAIN if name != "rows"):
+    if any(getattr(now, name) < getattr(then, name) for name in _PLAIN if name not in _OWN):
         return True
     if before.version == after.version:
         every = then.within.get(math.inf, 0.0)
         both = then.within.keys() & now.within.keys()
-        if now.rows < then.rows or now.within.get(math.inf, 0.0) < every:
+        if (
+            any(getattr(now, name) < getattr(then, name) for name in _OWN)
+            or now.within.get(math.inf, 0.0) < every
+        ):
             return True
         if any(now.within[edge] < then.within[edge] for edge in both):
             return True

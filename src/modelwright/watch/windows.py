@@ -38,3 +38,19 @@ def closed(
 def waiting(rows: Mapping[int, int], after: int) -> int:
     """Rows of the window that is still open."""
     return sum(count for minute, count in rows.items() if minute >= after)
+
+
+def waits_for(
+    rows: Mapping[int, int], after: int, *, seconds: float, least: int, settled: float
+) -> str:
+    """What the open window has of what it needs, in words; arguments as those of `closed`.
+
+    Example:
+        >>> waits_for({0: 600, 60: 600}, 0, seconds=3600, least=1000, settled=120)
+        '1,200 of 1,000 answers and 120 of 3,600 s of a window'
+    """
+    begin = min((minute for minute in rows if minute >= after), default=settled)
+    return (
+        f"{waiting(rows, after):,} of {least:,} answers and {max(settled - begin, 0):,.0f} of "
+        f"{seconds:,.0f} s of a window"
+    )
