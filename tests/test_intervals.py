@@ -116,15 +116,16 @@ def test_a_calibration_error_at_its_limit_passes_at_most_at_alpha(rows: int) -> 
 @pytest.mark.parametrize("apart", [0.0, 0.1, 0.3])
 @pytest.mark.parametrize("rows", [60, 500])
 def test_the_difference_of_two_groups(rows: int, apart: float) -> None:
-    """Either group may be the better one, so that the low end is conservative."""
+    """Either group may be the better one; next to zero, where a distance ends, more is held."""
     rng, held, below = np.random.default_rng(11), 0, 0
+    plain = apart * np.sqrt(rows / (0.21 + (0.3 + apart) * (0.7 - apart))) > 1.65
     place = np.arange(2 * rows) % 2
     for _ in range(600):
         said = (rng.random(2 * rows) < 0.3 + apart * place) * 1.0
         found = largest_difference([rates_of(said, place)], 0.9)
         held += found.low <= apart <= found.high
         below += found.high < apart
-    assert within(held / 600, 0.9, 600, above=0.08) and below / 600 <= 0.05 + 0.025
+    assert within(held / 600, 0.9 if plain else 0.95, 600) and below / 600 <= 0.05 + 0.025
 
 
 @pytest.mark.parametrize("lasts", [0.0, 0.97], ids=["mixed", "one after the other"])
@@ -141,7 +142,7 @@ def test_the_difference_of_two_groups_in_order_of_time(
         wrong = lasting(rng, rows, stays) + 0.2 * place
         found = largest_difference([rates_of(wrong, place, InTime.of(rows))], 0.9)
         held += found.low <= 0.2 <= found.high
-    assert within(held / times, 0.9, times, above=0.09)
+    assert within(held / times, 0.9, times, above=0.06)
 
 
 @pytest.mark.parametrize(("rows", "stays"), [(500, 0.5), (2_000, 0.5), (2_000, 0.8)])

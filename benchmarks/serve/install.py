@@ -44,20 +44,24 @@ def set_up(servers: Sequence[Server], place: Place) -> None:
             run(command, place.environment(server, {}))
     # Our own, only to see its size: nothing but what `pip install modelwright` brings.
     environment = place.cache / "modelwright"
-    make_environment(environment, (), (CLONE / "pyproject.toml").read_text())
-    run([environment / "bin" / "pip", "install", "--quiet", str(CLONE)])
+    make_environment(environment, (), (CLONE / "pyproject.toml").read_text(), pip=False)
+    python = environment / "bin" / "python"
+    run([sys.executable, "-m", "pip", "--python", python, "install", "--quiet", str(CLONE)])
     make_dense(place)
 
 
-def make_environment(folder: Path, packages: Sequence[str], stamp: str = "") -> bool:
-    """A new environment with the packages, unless the same one is there; True when it is new."""
-    stamp = stamp or "\n".join(packages)
+def make_environment(
+    folder: Path, packages: Sequence[str], stamp: str = "", *, pip: bool = True
+) -> bool:
+    """A new environment with the packages, unless the same one is there; True when it is new.
+    Without `pip` it is as `docs/deploy.md` makes that of a container."""
+    stamp = (stamp or "\n".join(packages)) + ("" if pip else "\nwithout pip")
     written = folder / "made-of.txt"
     if written.exists() and written.read_text() == stamp:
         return False
     print(f"Making {folder} ...", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
-    run([sys.executable, "-m", "venv", folder])
+    run([sys.executable, "-m", "venv", *(() if pip else ("--without-pip",)), folder])
     if packages:
         run([folder / "bin" / "pip", "install", "--quiet", *packages])
     written.write_text(stamp)

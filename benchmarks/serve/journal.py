@@ -4,7 +4,8 @@
 
 Prints microseconds of CPU a request with 1, 8 and 64 callers: of the event loop's thread (what a
 request waits for) and of the worker (the loop and the journal's thread; not the process that makes
-the files). Medians of rounds in turns, as the machine is shared. Then what the journal does by
+the files). Medians of rounds in turns, as the machine is shared, of one server whose journal is
+switched: two that are alike may be apart by a third. Then what the journal does by
 itself, step by step, in the worker and in the process: with `--own` that alone.
 """
 
@@ -33,7 +34,7 @@ from modelwright.serve.access_log import access_log
 from modelwright.serve.app import App
 from modelwright.serve.dispatch import Models
 from modelwright.serve.http import HttpConnection
-from modelwright.serve.journal import Journal, Recorder, journal_of
+from modelwright.serve.journal import OFF, Journal, Recorder, journal_of
 from modelwright.serve.journal_chunk import Chunk, Recorded
 from modelwright.serve.journal_segment import Segment
 from modelwright.serve.journal_wire import received, record, send
@@ -126,13 +127,13 @@ async def ask(app: App, asked: list[bytes], callers: int) -> int:
 async def main(folder: Path, rounds: int, to: str) -> None:
     """Measure and print."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    off, on = await app_of(folder, Journaling()), await app_of(folder, Journaling(to=to))
+    app, journal, counts, live = await app_of(folder, Journaling(to=to))
     asked = requests_of(folder)
     print(f"{'callers':>8} {'loop off':>9} {'loop on':>8} {'more':>6} {'all off':>9} {'all on':>8}")
     for callers in CALLERS if rounds else ():
         spent: dict[str, list[tuple[float, float]]] = {"off": [], "on": []}
         for turn in range(rounds + 1):
-            for name, (app, journal, _, _) in (("off", off), ("on", on)):
+            for name, app.journal in (("off", OFF), ("on", journal)):
                 loop, whole = time.thread_time(), time.process_time()
                 answered = await ask(app, asked, callers)
                 assert answered > 0.99 * REQUESTS, answered  # a busy machine may shed some
@@ -142,9 +143,9 @@ async def main(folder: Path, rounds: int, to: str) -> None:
                 if turn:
                     spent[name].append((loop, time.process_time() - whole))
         print_line(callers, spent)
-    own_work(on[3], asked)
-    on[1].close()
-    book = on[2].book.counters
+    own_work(live, asked)
+    journal.close()
+    book = counts.book.counters
     print({k: {" ".join(n): v[0] for n, v in c.items()} for k, c in book.items() if "journal" in k})
     files = list(Path(to).rglob("*.parquet"))
     size = sum(file.stat().st_size for file in files)
@@ -192,7 +193,7 @@ def _noted(live: Any, runs: list[Any], many: int) -> list[float]:
             chunks[-1].keep(one)
         chunk = chunks[-1]
         for start in range(many):
-            chunk.ids.append(f"{id(one)}-{start}")
+            chunk.ids += f"{id(one)}-{start}\n".encode()
             chunk.records += record(1.0, 0.001, one.base + start, 1)
     at.append(time.thread_time())
     told = io.BytesIO()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modelwright.pack.artefact import ROWS_A_RUN
-from modelwright.serve.admission import LATELY, Admission
+from modelwright.serve.admission import LATELY, SURE_SECONDS, Admission
 from modelwright.serve.curve import KNOTS, Curve
 from modelwright.serve.messages import ProtocolError
 
@@ -32,10 +34,20 @@ def test_a_batch_ends_in_time_for_who_waited_longest(
     assert admission.most_rows(waited) < rows
 
 
-def refused(admission: Admission, **about: float | None) -> bool:
-    given = {"rows": 1, "queued": 0, "requests": 0, "busy": 0.0, "left": None, **about}
+@pytest.mark.parametrize("waited", [0.0, 5.0])
+def test_runs_that_cannot_be_in_time_take_who_costs_little_more(waited: float) -> None:
+    """One row by itself would be late as well, and all that wait behind it still later."""
+    for curve, rows in (([0.6] * KNOTS, ROWS_A_RUN), ([0.6 * 2**at for at in range(KNOTS)], 1),
+                        ([0.6 + 0.01 * 2**at for at in range(KNOTS)], 31)):  # fmt: skip
+        assert Admission(Curve(curve), 0.02).most_rows(waited) == rows
+
+
+def refused(
+    admission: Admission, rows: int = 1, queued: int = 0, busy: float = 0.0,
+    left: float | None = None,
+) -> bool:  # fmt: skip
     try:
-        admission.check(**given)  # type: ignore[arg-type]
+        admission.check(rows, queued, 0, busy, left)
     except ProtocolError as error:
         assert error.status == 503 and error.retry_after and error.retry_after >= 1
         return True
@@ -66,3 +78,18 @@ def test_a_version_that_gets_slower_sheds_after_three_runs_and_recovers_as_soon(
     for _ in range(3):
         admission.ran(4, usual)
     assert not refused(admission, queued=4)
+
+
+@given(
+    st.floats(1e-5, 0.02), st.floats(0, 1e-3), st.one_of(st.none(), st.floats(1e-3, 1.0)),
+    st.floats(1, 20),
+)  # fmt: skip
+def test_rows_that_are_sure_are_let_in(
+    first: float, each: float, budget: float | None, slowness: float
+) -> None:
+    """Whatever part of them is one more request of one row, with any deadline that is not near."""
+    admission = Admission(Curve([first + each * (1 << at) for at in range(11)]), budget)
+    admission.slowness = slowness
+    sure = admission.sure_rows()
+    for queued in {1, sure // 2, sure - 1} & set(range(1, sure)):  # alone nobody waits
+        admission.check(1, queued, queued, 0.0, SURE_SECONDS)

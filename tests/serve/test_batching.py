@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,13 +14,14 @@ import pytest
 
 import modelwright as mw
 from modelwright.core.intake import Feeds, feeds_from_rows
+from modelwright.serve.admission import LATELY
 from modelwright.serve.batching import Batcher
 from modelwright.serve.breaker import Breaker
 from modelwright.serve.curve import KNOTS, Curve
 from modelwright.serve.engine import Engine, Inputs
 from modelwright.serve.live import LiveModel
 from modelwright.serve.messages import ProtocolError
-from modelwright.serve.runs import Item, ModelFailed, Ran
+from modelwright.serve.runs import Failures, Item, ModelFailed, NotFinite, Ran, run_feeds
 from modelwright.serve.settings import Breaking, Settings, Source
 
 
@@ -42,6 +44,27 @@ class Odd(Engine):
         if fault is not None:
             raise fault
         return super().run(inputs)
+
+
+class Unlike(Engine):
+    """The real graph whose first answer is NaN."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.__dict__.update(engine.__dict__)
+
+    def run(self, inputs: Inputs) -> Any:
+        found = super().run(inputs)
+        found.raw[0] = np.nan
+        return found
+
+
+def test_a_request_whose_answer_is_no_finite_number_is_counted_as_such(live: LiveModel) -> None:
+    engine, failures = Unlike(live.engine), Failures()
+    outcome = run_feeds(engine, feeds(live))
+    assert isinstance(outcome, NotFinite)
+    failures.note(outcome)
+    failures.note(ModelFailed("a fault"))
+    assert (failures.count, failures.not_finite) == (2, [1])
 
 
 def feeds(live: LiveModel, rows: int = 1) -> Feeds:
@@ -173,12 +196,29 @@ def test_a_full_queue_and_a_late_request_are_told(live: LiveModel) -> None:
     batched(live, work, seconds=0.01, budget=0.005)
 
 
+def test_runs_that_got_slow_leave_the_event_loop(live: LiveModel) -> None:
+    """Whatever was measured when the version was loaded, and until they are fast again."""
+    where: list[bool] = []
+
+    async def work(batcher: Batcher) -> None:
+        for took, times in ((0.5, LATELY // 2), (0.5, 1), (1e-6, LATELY // 2 + 1)):
+            for _ in range(times):
+                batcher._admission.ran(1, took)
+            await ask(batcher, feeds(live))
+        assert where == [True, False, True]
+
+    def noted(rows: int) -> None:
+        where.append(threading.current_thread() is threading.main_thread())
+
+    batched(live, work, fault=noted, seconds=1e-4)
+
+
 def test_a_thread_that_cannot_start_costs_one_run_only(live: LiveModel) -> None:
     async def work(batcher: Batcher) -> None:
         batcher._thread = ThreadPoolExecutor(1)
         batcher._thread.shutdown()
         assert isinstance(await ask(batcher, feeds(live)), BaseException)
-        assert batcher.is_idle and not batcher._breaker.in_flight
+        assert batcher.is_idle and not batcher._breaker._flight
         assert not isinstance(await ask(batcher, feeds(live)), BaseException)
 
     batched(live, work, seconds=0.01)

@@ -26,8 +26,8 @@ from modelwright.serve.protocol import error_body, read_predict
 from modelwright.serve.replies import options_of, write_answer
 from modelwright.serve.settings import Source
 from serve.alive import Loaded
-from serve.running import serving
-from serve.versions import Shop, row_of
+from serve.running import serving, until
+from serve.versions import TRIGGER, Shop, row_of
 
 ODD = Schema(
     (
@@ -151,6 +151,42 @@ def test_python_asks_one_version(released: mw.Released, project: Path, tmp_path:
         assert it.predict_one(row) == it.predict_one(row, version="2")
         with pytest.raises(made.ModelError, match="No such version '9'"):
             it.predict_one(row, version="9")
+        with pytest.raises(ValueError, match="visible ASCII"):
+            it.ask([row], request_id="two words")
+        said = it.ask([row], request_id="r-1")
+        assert said[1:] == ("2", "", "", "r-1") and said.predictions == it.predict([row])
+        assert it.ask([row]).request_id not in ("", it.ask([row]).request_id)
+        mw.ab_test("shop", {"1": 0.5, "2": 0.5}, folder=project)
+        until(lambda: it.ask([row]).arm)
+        arms = {f"{n}": it.ask([row], key=f"{n}").arm for n in range(12)}
+        assert set(arms.values()) == {"a", "b"}
+        assert all(it.ask([row], key=key).arm == arm for key, arm in arms.items())
+
+
+def test_python_says_who_stood_in(released: mw.Released, project: Path, tmp_path: Path) -> None:
+    shop, made = Shop(project), loaded(written(released, "python", tmp_path))
+    shop.move(bad := shop.add(fails=True))
+    source = Source(name="shop", project=str(project))
+    with serving(project, source) as running, made.Client(f"http://127.0.0.1:{running.port}") as it:
+        assert it.ask([row_of(10.0)]).version == bad
+        said = it.ask([row_of(TRIGGER)])
+        assert (said.version, said.fallback) == ("1", "previous")
+
+
+def test_levels_that_are_the_only_ones_are_typed(released: mw.Released) -> None:
+    manifest = mw.load(str(released.run / "artefact")).manifest
+    for levels, is_typed in ((("red", 'x"y'), True), (("blue",), False), ((), False)):
+        columns = tuple(
+            msgspec.structs.replace(c, expect=Expect(levels=levels)) if c.name == "colour" else c
+            for c in manifest.schema.columns
+        )
+        schema = msgspec.structs.replace(manifest.schema, columns=columns)
+        shown = msgspec.structs.replace(
+            manifest, schema=schema, example={**manifest.example, "colour": "red"}
+        )
+        [python, typescript] = [client(shown, one)[1] for one in ("python", "typescript")]
+        assert ("""Literal['red', 'x"y']""" in python) == is_typed
+        assert (r'"red" | "x\"y" | null' in typescript) == is_typed
 
 
 @pytest.mark.slow
@@ -211,12 +247,13 @@ def test_typescript_compiles_and_asks_the_server(
         f'import {{ EXAMPLE as odd }} from "./{odd.stem}.js";\n'
         f'const client = new Client("{address}/");\n'
         'const answer = await client.predictOne(EXAMPLE, "3");\n'
+        'const said = await client.ask([EXAMPLE], { key: "k", requestId: "r-1" });\n'
         "const [top] = await client.top([EXAMPLE], 1);\n"
         "const [why] = await client.explain([EXAMPLE]);\n"
         "let refused: ModelError | null = null;\n"
         'try { await client.predict([{ ...EXAMPLE, big: "x" as unknown as number }]); }\n'
         "catch (error) { refused = error as ModelError; }\n"
-        "console.log(JSON.stringify({ answer, top, why, odd, status: refused?.status }));\n"
+        "console.log(JSON.stringify({ answer, said, top, why, odd, status: refused?.status }));\n"
     )
     strict = ["--strict", "--noUncheckedIndexedAccess", "--target", "es2022", "--module", "es2022",
               "--moduleResolution", "bundler", "--lib", "es2022,dom"]  # fmt: skip
@@ -231,6 +268,9 @@ def test_typescript_compiles_and_asks_the_server(
     [wanted] = mw.load(str(released.run / "artefact")).predict([example])
     assert said["answer"] == wanted and said["status"] == 422
     assert Asked.seen[0][1]["x-modelwright-version"] == "3"
+    assert said["said"]["predictions"] == [wanted] and said["said"]["version"]
+    [keyed] = [headers for _, headers in Asked.seen if "x-modelwright-key" in headers]
+    assert (keyed["x-modelwright-key"], keyed["x-request-id"]) == ("k", "r-1")
     assert said["top"][0]["label"] == wanted["prediction"]
     assert set(said["why"]["contributions"]) == set(example)
     (tmp_path / "wrong.ts").write_text(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 import numpy as np
 import pytest
@@ -78,6 +80,23 @@ def test_the_typical_row_and_missing_values(released: mw.Released) -> None:
     answers = live.run(gaps)
     found = explain(live, gaps, answers)
     assert np.isfinite(found.contributions).all() and found.contributions.any()
+
+
+def test_it_ends_with_the_time_of_the_request(released: mw.Released) -> None:
+    live = Loaded(mw.load(str(released.run / "artefact")))
+    feeds = feeds_from_rows(live.schema, mixed_table(200, seed=3).drop("bought").to_dicts())
+    answers = live.run(feeds)
+    live.runs = 0
+    whole = explain(live, feeds, answers, until=time.perf_counter() + 60)
+    runs, live.runs = live.runs, 0
+    assert runs > 1, "so many rows take several runs"
+    part = explain(live, {name: v[:3] for name, v in feeds.items()}, live.run(
+        {name: v[:3] for name, v in feeds.items()}))  # fmt: skip
+    np.testing.assert_allclose(part.contributions, whole.contributions[:3], atol=1e-9)
+    live.runs = 0
+    with pytest.raises(ProtocolError, match="Ask for fewer rows") as late:
+        explain(live, feeds, answers, until=time.perf_counter())
+    assert late.value.status == 504 and live.runs == 0
 
 
 def test_too_much_work_is_refused(released: mw.Released) -> None:

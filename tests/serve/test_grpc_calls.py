@@ -203,7 +203,7 @@ def test_a_message_that_inflates_to_much_does_so_beside_the_loop() -> None:
 
 def test_every_call_that_ends_with_an_error_is_counted_once(wire: Wire) -> None:
     told: list[tuple[int, str]] = []
-    wire.service.failed = lambda status, model: told.append((status, model))
+    wire.service.failed = lambda status, model, _reason: told.append((status, model))
     wire.send(head(1), data(message(b"fine")))
     assert told == []
     for stream, (changed, status, content) in enumerate((

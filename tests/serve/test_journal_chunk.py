@@ -75,7 +75,7 @@ def test_requests_of_a_run_may_be_taken_in_parts(live: LiveModel) -> None:
     found = []
 
     def note(row: int) -> None:
-        chunk.ids.append(f"r-{row}")
+        chunk.ids += b"r-%d\n" % row
         chunk.records += np.array([(0.0, 0.0, row, 1)], RECORD).tobytes()
 
     def take() -> None:
@@ -108,7 +108,7 @@ def test_some_of_the_requests_that_were_taken(live: LiveModel) -> None:
     one = ran(live, 0, 4)
     chunk = Chunk(live, Recorded.of(live, 1), one)
     assert chunk.keep(one)
-    chunk.ids += ["a", "b", "c"]
+    chunk.ids += b"a\nb\nc\n"
     for first, rows in ((0, 1), (1, 2), (3, 1)):
         chunk.records += np.array([(5.0, 0.5, first, rows)], RECORD).tobytes()
     taken = chunk.take()

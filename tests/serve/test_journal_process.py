@@ -43,7 +43,7 @@ def asked(live: LiveModel, *ids: str) -> Asked:
     answers = live.run(feeds)
     version = Recorded.of(live, 1)
     return together(
-        [(version, 1, 1, id, 0.0, 0.001, usual, feeds, answers) for id in ids], time.time()
+        [(version, 1, 1, id, 0.0, 0.001, usual, feeds, answers, "") for id in ids], time.time()
     )
 
 

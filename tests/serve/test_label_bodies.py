@@ -63,7 +63,7 @@ def test_text_is_a_number_in_csv_only() -> None:
     assert read(b"request_id,label\na,3.5\n", VALUE, "text/csv").values == [3.5]
     assert read(b"request_id,label\na,2.0\n", WHOLE, "text/csv").labels == ["2"]
     status, text = refused({"request_id": "a", "label": "3.5"}, VALUE)
-    assert status == 422 and "row 0, label: wanted a number, found '3.5' (str)" in text
+    assert status == 422 and "row 0, label: wanted a number, found '3.5' (text)" in text
 
 
 def test_every_problem_is_told_by_its_row() -> None:
@@ -81,18 +81,18 @@ def test_every_problem_is_told_by_its_row() -> None:
     ])  # fmt: skip
     assert status == 422
     for line in (
-        "row 0, label: wanted 'no' or 'yes', found 'yess' (str): did you mean 'yes'?",
+        "row 0, label: wanted 'no' or 'yes', found 'yess' (text): did you mean 'yes'?",
         "row 1: unknown name 'rows': did you mean 'row'?",
         "row 1, request_id: wanted text of 1 to 1,024 letters, found 0 letters",
         "row 2, request_id: wanted text of 1 to 1,024 letters, found nothing",
-        "row 2, row: wanted a whole number from 0, found True (bool)",
-        "row 3, time: wanted a date-time in ISO 8601, found 'tomorrow' (str)",
-        "row 4, time: '2030-01-01' (str) is more than a day ahead of now",
+        "row 2, row: wanted a whole number from 0, found true (boolean)",
+        "row 3, time: wanted a date-time in ISO 8601, found 'tomorrow' (text)",
+        "row 4, time: '2030-01-01' (text) is more than a day ahead of now",
         "row 5, label: wanted 'no' or 'yes', found nothing",
-        "row 6: wanted an object, found int",
+        "row 6: wanted an object, found number",
         "row 8, label: another than in row 7, of the same answer and time",
         "row 9, request_id: wanted text of 1 to 1,024 letters, found 1,025 letters",
-        "row 9, row: wanted a whole number from 0, found 2147483648 (int)",
+        "row 9, row: wanted a whole number from 0, found 2147483648 (number)",
     ):
         assert line in text, line
 

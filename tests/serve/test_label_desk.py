@@ -55,7 +55,7 @@ def test_labels_are_kept_counted_and_refused(source: Source, tmp_path: Path) -> 
         assert server.ask(ROUTE, many, **secret).json()["labels"] == 5000
         wrong = server.ask(ROUTE, [label("d"), label("e", "maybe")], **secret)
         assert wrong.status == 422 and wrong.json()["problems"] == [
-            "row 1, label: wanted 'no' or 'yes', found 'maybe' (str)"
+            "row 1, label: wanted 'no' or 'yes', found 'maybe' (text)"
         ]
         assert server.ask(ROUTE, [label(f"{n}") for n in range(5001)], **secret).status == 413
         assert server.ask("/v2/models/shop/versions/9/labels", label("a"), **secret).status == 404

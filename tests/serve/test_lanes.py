@@ -54,12 +54,13 @@ class Process:
 
 
 def in_process(
-    shop: Shop, work: Callable[[Process], Awaitable[None]], lives: Lives | None = None
-) -> None:
+    shop: Shop, work: Callable[[Process], Awaitable[None]], lives: Lives | None = None,
+    breaking: Breaking = BREAKING,
+) -> None:  # fmt: skip
     source = Source(name="shop", project=str(shop.project))
 
     async def all_of_it() -> None:
-        process = Process(Settings(models=(source,), breaker=BREAKING), lives)
+        process = Process(Settings(models=(source,), breaker=breaking), lives)
         await process.loader.begin()
         try:
             await work(process)
@@ -154,3 +155,36 @@ def test_a_version_that_was_refused_is_not_looked_for_when_nobody_wants_it(shop:
         assert not process.loader._failed
 
     in_process(shop, work)
+
+
+def test_a_version_that_fails_behind_another_is_told_in_the_log(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every caller is answered, by the version before: only the log and counters tell."""
+    bad = shop.add(fails=True)
+
+    def said() -> list[str]:
+        found = (one.getMessage() for one in caplog.records if one.name == "modelwright.serve")
+        return [text for text in found if text.startswith(f"version {bad}")]
+
+    async def work(process: Process) -> None:
+        shop.move(bad)
+        await process.loader.follow(at_once=True)
+        champion = process.models.served["shop"].champion
+        assert champion is not None
+        began = time.perf_counter()
+        for _ in range(3):
+            assert (await process.ask(TRIGGER)).fallback == "previous"
+        champion.tick(began)
+        failed, out = said()
+        assert out == f"version {bad} of shop is out of service: 3 of 3 answers failed"
+        assert failed.startswith(f"version {bad} of shop failed 3 requests; the last: ")
+        assert len(failed) > 60, "what the graph said"
+        for _ in range(2):  # said once, however long it lasts
+            champion.tick(began + 1)
+        while champion.breaker.state != "closed":  # its pause is over at once
+            await process.ask(1.0)
+        champion.tick(began + 2)
+        assert said()[2:] == [f"version {bad} of shop is in service again"]
+
+    in_process(shop, work, breaking=Breaking(slower_than=60.0, least=3, pause=1e-6))

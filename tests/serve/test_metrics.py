@@ -34,6 +34,11 @@ def test_an_edge_lies_at_the_limit_and_at_the_deadline() -> None:
     below = {edge: sum(timing.counts[: i + 1]) for i, edge in enumerate(timing.edges)}
     assert (below[0.007], below[4.0]) == (1, 3) and sum(timing.counts) == 4
     assert math.isclose(timing.total, 8.1140001)
+    version.ran(1, 0.007)
+    version.ran(1, 0.0070001)
+    run = counts.book.histograms["modelwright_inference_seconds"]["shop", "3"]
+    place = run.edges.index(0.007)
+    assert run.counts[place : place + 2] == [1, 1] and sum(run.counts) == 2
 
 
 def test_every_name_is_described() -> None:

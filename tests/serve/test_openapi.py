@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import jsonschema
@@ -21,6 +22,7 @@ from modelwright.serve.mlflow_routes import read_invocations, write_invocations
 from modelwright.serve.openapi import Described, document
 from modelwright.serve.protocol import read_predict
 from modelwright.serve.replies import Options, write_answer
+from modelwright.serve.scopes import ROUTES
 from serve.alive import Loaded
 
 
@@ -51,6 +53,12 @@ def test_it_is_openapi(found: dict[str, Any]) -> None:
     assert len(operations) == sum(map(len, found["paths"].values()))
     for route in (about for path in found["paths"].values() for about in path.values()):
         assert {"401", "405", "500", "503"} <= set(route["responses"])
+
+
+def test_every_route_that_takes_rows_is_described(found: dict[str, Any]) -> None:
+    described = {re.sub(r"\{\w+\}|(?<=/models/)shop", "{}", path) for path in found["paths"]}
+    posted = {path for methods, path, _ in ROUTES if "POST" in methods}
+    assert posted and posted <= described
 
 
 def test_examples_are_what_the_readers_take(found: dict[str, Any], live: Loaded) -> None:

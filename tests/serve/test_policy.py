@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from modelwright.core.errors import RowsError
 from modelwright.core.intake import feeds_from_rows
 from modelwright.core.schema import Column, Schema, Target
 from modelwright.serve.messages import ProtocolError
@@ -61,6 +62,24 @@ def test_refused_values_are_named_by_row_and_column() -> None:
         "1970-01-01 00:00:00 to 1970-01-02 00:00:00",
         "row 1, column 'tags': 'z' was never seen in training",
     ]
+
+
+def test_they_are_told_with_those_that_do_not_fit() -> None:
+    policy = Policy(SCHEMA, unseen_levels="refuse", out_of_range="refuse")
+    with pytest.raises(RowsError) as wrong:
+        feeds({**GOOD, "age": "x", "job": "c"}, GOOD, {**GOOD, "age": 200, "flag": 7})
+    assert policy.also(wrong.value).problems == (
+        "row 0, column 'age': wanted a number, found 'x' (text)",
+        "row 0, column 'job': 'c' was never seen in training",
+        "row 2, column 'flag': wanted true or false, found 7 (number)",
+        "row 2, column 'age': 200 is outside the range of training, 17 to 90",
+    )
+    assert Policy(SCHEMA).also(wrong.value).problems == wrong.value.problems
+    with pytest.raises(RowsError) as many:
+        feeds(*[{**BAD, "flag": 7}] * 300)
+    found = policy.also(many.value)
+    assert found.message == "The input has 1800 problem(s):" and len(found.problems) == 101
+    assert found.problems[-1] == "... and 1700 more" and all(found.problems)
 
 
 def test_only_what_is_refused_is_refused() -> None:

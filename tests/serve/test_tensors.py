@@ -212,3 +212,16 @@ def test_columns_of_one_tensor_are_made_when_they_are_asked_for() -> None:
     assert feeds["p0"].tolist() == [1.0, 2.0] and np.shares_memory(feeds["p0"], feeds.matrix)
     assert [n for n, _ in feeds.items()] == list(feeds) == list(feeds.keys())
     assert len(feeds.values()) == 7 and feeds.get("nothing") is None
+
+
+def test_every_tensor_that_does_not_fit_is_named_in_one_bounded_error() -> None:
+    schema = Schema((Column("age", "number"),), Target("y", "regression"))
+    wrong = [Tensor("age", [1], "BYTES", ["a"]), Tensor("agee", [1], "FP64", [1.0])]
+    with pytest.raises(ProtocolError) as found:
+        read_tensors(schema, wrong, [None, None], 9)
+    assert found.value.status == 400
+    assert "'age'" in found.value.problems[0] and "'agee'" in found.value.problems[1]
+    many = [Tensor(f"x{place}", [1], "FP64", [1.0]) for place in range(1000)]
+    with pytest.raises(ProtocolError, match="1000 problem") as found:
+        read_tensors(schema, many, [None] * 1000, 9)
+    assert len(found.value.problems) == 101  # a hundred, and how many more

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 import modelwright as mw
+from modelwright.core.schema import Schema, Target
 from modelwright.serve import journal_files, unanswered
 from modelwright.serve.journal_store import Folder, place_of
+from modelwright.serve.keys import recorded
 from modelwright.serve.settings import Journaling, Source
 from serve.running import Running, serving, until
 from serve.versions import TRIGGER, Shop, row_of
@@ -36,6 +38,10 @@ def asked(running: Running, size: float, count: int = 12) -> list[int]:
         ).status
         for n in range(count)
     ]
+
+
+def hash_of(number: int) -> str:
+    return recorded(Schema((), Target("y", "regression")), None, f"{number}")
 
 
 @pytest.mark.slow
@@ -75,7 +81,13 @@ def test_they_are_on_record_while_there_is_a_canary(shop: Shop, tmp_path: Path) 
     texts = [one["features"] for one in found]
     assert all(any(f'"colour": "{colour}"' in text for text in texts) for colour in colours)
     assert all(one["time"].timestamp() >= before and one["request_id"] for one in found)
+    late = [hash_of(n) for n, code in enumerate(codes) if code != 200]
+    assert [one["caller"] for one in found] == late
     journal = journal_files.rows(to)
+    said = set(zip(journal["arm"].to_pylist(), journal["caller"].to_pylist(), strict=True))
+    on_canary = {who for arm, who in said if arm == "canary"}
+    assert ("champion", None) in said
+    assert on_canary and on_canary <= {hash_of(n) for n in range(30)}
     assert not set(journal["request_id"].to_pylist()) & {one["request_id"] for one in found}
     place = Folder(to)
     assert unanswered.read(place, "shop", 0.0, before - 60) is None

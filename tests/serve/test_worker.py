@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -15,7 +17,7 @@ import msgspec
 import pytest
 
 import modelwright as mw
-from modelwright.serve.settings import Source
+from modelwright.serve.settings import Settings, Source
 from modelwright.serve.worker import FOLLOW_SECONDS, ORPHAN_SECONDS
 from serve.doors import typed
 from serve.running import Hammer, Running, free_port, request, same_as, serving, started, until
@@ -289,6 +291,28 @@ def test_workers_whose_supervisor_was_killed_end(shop: Shop, workers: int) -> No
             again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             again.bind(("127.0.0.1", running.port))
         assert len(set(shared_memory()) & before) < len(before)
+
+
+@pytest.mark.slow
+def test_children_of_a_supervisor_that_was_killed_right_after_the_fork_end(shop: Shop) -> None:
+    settings = Settings(models=(source(shop),), port=0, metrics_port=0, quiet=True)
+    config = shop.project / "settings.json"
+    config.write_bytes(msgspec.json.encode(settings))
+    command = [sys.executable, "-m", "modelwright.serve", "--config", str(config)]
+    for _ in range(3):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        running = Running(process, 0, config)
+        try:
+            while len(pids := running.workers()) < 2:  # the worker and the metrics' port
+                assert process.poll() is None
+        finally:
+            process.kill()
+            process.wait()
+        try:
+            until(lambda pids=pids: not any(map(lives, pids)), seconds=ORPHAN_SECONDS + 20)
+        finally:
+            for pid in filter(lives, pids):
+                os.kill(pid, signal.SIGKILL)
 
 
 def shared_memory() -> list[Path]:

@@ -180,7 +180,7 @@ def new_ids() -> Callable[[], str]:
         (True, False)
     """
     prefix, number = f"{secrets.token_hex(8)}-", itertools.count()
-    return lambda: f"{prefix}{next(number):x}"
+    return map(f"{prefix}%x".__mod__, number).__next__
 
 
 def id_of(headers: Mapping[str, str], new_id: Callable[[], str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from modelwright.pack.artefact import ROWS_A_RUN
@@ -13,6 +14,8 @@ LATELY = 5
 """Runs whose median says how much slower than expected the version is at present."""
 ADMITTED = 0.75
 """Share of the limit that a request may be expected to take: half of all take longer than that."""
+SURE_SECONDS = 0.01
+"""Up to such a wait rows are let in without a look at the queue, if no deadline is nearer."""
 WRITE_SECONDS = 40e-6
 """What reading and writing one request costs beside the graph, for the estimate of a queue."""
 
@@ -47,13 +50,20 @@ class Admission:
     def most_rows(self, waited: Seconds) -> int:
         """The largest batch by whose end the request that waited longest is within the limit.
 
-        Where it has waited too long for that, as many rows as half of the limit has time for:
-        smaller runs would only make all that follow later.
+        Where it has waited too long for that, as many rows as half of the limit has time for, or
+        half as much again as a run takes at least: smaller runs would only make all that follow
+        later.
         """
         if self._budget is None:
             return ROWS_A_RUN
-        seconds = max(self._budget * ADMITTED - waited, self._budget / 2)
+        seconds = max(self._budget * ADMITTED - waited, self._budget / 2, 1.5 * self.expected(1))
         return self._curve.most_rows(seconds / self.slowness)
+
+    def sure_rows(self) -> int:
+        """As many rows as may wait, one a request and no run being under way, before any of them
+        could wait longer than the limit or `SURE_SECONDS`."""
+        half = min(SURE_SECONDS, (self._budget or math.inf) * ADMITTED) / 2
+        return min(self._curve.most_rows(half / self.slowness), int(half / WRITE_SECONDS))
 
     def check(
         self, rows: int, queued: int, requests: int, busy: Seconds, left: Seconds | None
@@ -82,6 +92,7 @@ class Admission:
                 f"Too busy: this request would wait about {wait * 1e3:.0f} ms, "
                 f"at most {most * 1e3:.0f} ms are allowed.",
                 max(1.0, wait),
+                "shed",
             )
 
     def ran(self, rows: int, seconds: Seconds) -> None:

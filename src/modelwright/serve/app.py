@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -91,21 +92,21 @@ class App:
                 else:
                     assert isinstance(found, Response)
                     exchange.page(found)
-        except Exception as error:  # noqa: BLE001  refuse() logs and answers
+        except Exception as error:  # noqa: BLE001  refuse() logs what is our fault, and answers
             exchange.refuse(error)
 
     async def _later(self, exchange: Exchange, work: Awaitable[Response]) -> None:
         try:
             exchange.page(await work)
-        except Exception as error:  # noqa: BLE001  refuse() logs and answers
+        except Exception as error:  # noqa: BLE001  refuse() logs what is our fault, and answers
             exchange.refuse(error)
 
     def _ask(self, exchange: Exchange, route: Route) -> None:
-        queue, under_way = self.settings.queue, self.shared.in_flight
-        if under_way > queue and under_way - len(self.models.refusals) > queue:
-            raise Overloaded(f"{queue} requests are under way; try again.", 1.0)
         name, model, version = route
         exchange.model = model
+        queue, under_way = self.settings.queue, self.shared.in_flight
+        if under_way > queue and under_way - len(self.models.refusals) > queue:
+            raise Overloaded(f"{queue} requests are under way; try again.", 1.0, "queue_full")
         request = exchange.request
         if name == LABELS:
             target = self.models.live(model, version).schema.target
@@ -113,12 +114,17 @@ class App:
             taken = self._desk.take(request, model, target, seconds)
             self.models.spawn(self._later(exchange, taken))
             return
-        plain = version is None and name == PREDICT and is_plain(request)
-        if plain and self._typed_rows(exchange, model):
+        head = request.head
+        plain = None if head is None else head.plain
+        if plain is None:
+            plain = is_plain(request)
+            if head is not None:
+                head.plain = plain
+        if plain and version is None and name == PREDICT and self._typed_rows(exchange, model):
             return
         call = self.call(exchange, model, version)
         door = door_of(name, request, self.settings)
-        if door.explains or len(request.body) > INLINE_BYTES:
+        if door.explained is not None or len(request.body) > INLINE_BYTES:
             self.models.spawn(self._at_length(exchange, call, door))
         else:
             self.models.ask(call, exchange.timed(door.read), self.then(exchange, door))
@@ -162,7 +168,8 @@ class App:
         if not rows or len(rows) > self.settings.max_rows:
             return False
         lane.counts.reading[0] += time.perf_counter() - began
-        exchange.trace.mark("read")
+        if exchange.trace.id:
+            exchange.trace.mark("read")
         deadline = request.received + self._seconds(headers)
         lane.batcher.submit(TypedRows(self, exchange, lane, rows, deadline))
         return True
@@ -174,31 +181,43 @@ class App:
             try:
                 if not isinstance(outcome, Answered):
                     raise outcome
-                response, seconds = _written(door, outcome)
+                began = time.perf_counter()
+                response = door.write(outcome)
                 counts = self.models.counts_of(outcome)
-                counts.writing[0] += seconds
+                counts.writing[0] += time.perf_counter() - began
                 exchange.answered(counts, outcome, response)
-            except Exception as error:  # noqa: BLE001  refuse() logs and answers
+            except Exception as error:  # noqa: BLE001  refuse() logs what is our fault, and answers
                 exchange.refuse(error)
 
         return then
 
     async def _at_length(self, exchange: Exchange, call: Call, door: Door) -> None:
         """What takes long to write, explanations and thousands of rows: in a thread."""
+        explained = door.explained
         try:
             found = await self.models.answer(call, door.read)
-            response, seconds = await self.models.in_thread(lambda: _written(door, found))
+            if explained is None:
+                written = self.models.in_thread(_timed(lambda: door.write(found)))
+            else:
+                until = math.inf if call.deadline is None else call.deadline
+                work = _timed(lambda: explained(found, until))
+                written = self.models.explaining.do(work, call.deadline)
+            response, seconds = await written
             counts = self.models.counts_of(found)
             counts.writing[0] += seconds
             exchange.answered(counts, found, response)
-        except Exception as error:  # noqa: BLE001  refuse() logs and answers
+        except Exception as error:  # noqa: BLE001  refuse() logs what is our fault, and answers
             exchange.refuse(error)
 
 
-def _written(door: Door, found: Answered) -> tuple[Response, float]:
-    """The answer, and the seconds that writing it took."""
-    began = time.perf_counter()
-    return door.write(found), time.perf_counter() - began
+def _timed(work: Callable[[], Response]) -> Callable[[], tuple[Response, float]]:
+    """The same, and the seconds that it took."""
+
+    def timed() -> tuple[Response, float]:
+        began = time.perf_counter()
+        return work(), time.perf_counter() - began
+
+    return timed
 
 
 def _milliseconds(text: str) -> float:

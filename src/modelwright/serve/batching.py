@@ -14,12 +14,13 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from modelwright.serve.admission import Admission
+from modelwright.serve.admission import SURE_SECONDS, Admission
 from modelwright.serve.breaker import OPEN, Breaker
 from modelwright.serve.engine import Engine
 from modelwright.serve.messages import ProtocolError
 from modelwright.serve.rows import RowReader
 from modelwright.serve.runs import (
+    Failures,
     ModelFailed,
     Ran,
     Waiting,
@@ -32,7 +33,8 @@ from modelwright.serve.runs import (
 INLINE_SECONDS = 0.001
 """Longer runs would hold up the event loop, and with it every other request."""
 SURPRISE_SECONDS = 0.02
-"""A run on the event loop that took so long is no noise: the next ones go to the thread."""
+"""A run on the event loop that took so long is no noise: the next ones go to the thread, for
+`WARY_SECONDS` and as long as the last ones say that another would."""
 WARY_SECONDS = 2.0
 
 
@@ -46,6 +48,9 @@ class Batcher:
         breaker: of the version; told how every run went.
         budget: the spec's limit on p95 latency in seconds, or None.
         on_run: told the run and the seconds that its requests waited for it, added up.
+
+    Attributes:
+        failures: of the graph, to be told.
     """
 
     def __init__(
@@ -69,9 +74,11 @@ class Batcher:
         self._busy_until = 0.0
         self._scheduled = False
         self._in_thread = False
-        self._running_since = 0.0
+        self._flight = -1  # the run in the thread, by the breaker's number
         self._closed = False
         self._wary_until = 0.0
+        self.failures = Failures()
+        self._sure = 0  # rows that may wait before the next run without being looked at
 
     @property
     def depth(self) -> int:
@@ -91,10 +98,13 @@ class Batcher:
         """
         waiting = self._waiting
         item.submitted = now = time.perf_counter()
-        if waiting or self._in_thread:
+        rows = self._rows + item.count
+        if (waiting or self._in_thread) and (
+            rows > self._sure or (item.deadline is not None and item.deadline < now + SURE_SECONDS)
+        ):
             self._shed(item, now)
         waiting.append(item)
-        self._rows += item.count
+        self._rows = rows
         if not self._scheduled and not self._in_thread:  # `_soon`, in the hot path
             self._scheduled = True
             self._loop.call_soon(self._turn)
@@ -121,8 +131,7 @@ class Batcher:
     def _look_at_sleep(self, now: float) -> None:
         """Let the breaker know that a run sleeps, and for how many; end them if it opens."""
         self._breaker.overdue(now, len(self._running) + len(self._waiting))
-        slept = now - self._running_since
-        if slept > self._breaker.slower_than and self._breaker.state == OPEN:
+        if self._breaker.is_late(self._flight) and self._breaker.state == OPEN:
             for item in (*self._running, *self._waiting):
                 item.end(ModelFailed(self._breaker.why))
 
@@ -130,6 +139,7 @@ class Batcher:
         busy = max(self._busy_until - now, 0.0) if self._in_thread else 0.0
         left = item.deadline - now if item.deadline is not None else None
         self._admission.check(item.count, self._rows, len(self._waiting), busy, left)
+        self._sure = 0 if self._in_thread else self._admission.sure_rows()
 
     def _turn(self) -> None:
         self._scheduled = False
@@ -137,7 +147,7 @@ class Batcher:
             items = self._take()
             try:
                 self._next(items)
-            except Exception as error:  # noqa: BLE001  fault() logs it and tells all
+            except Exception as error:  # noqa: BLE001  fault() logs it, tells all of the batch
                 fault(items, error)
 
     def _soon(self) -> None:
@@ -152,7 +162,8 @@ class Batcher:
         rows = len(next(iter(inputs.values())))
         seconds = self._engine.curve.seconds(rows)
         now = time.perf_counter()
-        if seconds <= INLINE_SECONDS and now >= self._wary_until:
+        slow = seconds * self._admission.slowness > SURPRISE_SECONDS
+        if seconds <= INLINE_SECONDS and now >= self._wary_until and not slow:
             outcome = run(self._engine, inputs, whole)
             if isinstance(outcome, Ran) and outcome.seconds > SURPRISE_SECONDS:
                 self._wary_until = time.perf_counter() + WARY_SECONDS
@@ -166,9 +177,9 @@ class Batcher:
             self._thread.shutdown(wait=False, cancel_futures=True)
             self._thread = None
             raise
-        self._in_thread, self._running, self._running_since = True, items, now
+        self._in_thread, self._running = True, items
         self._busy_until = now + self._admission.expected(rows)
-        flight = self._breaker.started(now)
+        self._flight = flight = self._breaker.started(now, rows)
         future.add_done_callback(lambda done: self._back(items, flight, done.result()))
 
     def _back(self, items: list[Waiting], flight: int, outcome: Ran | ModelFailed) -> None:
@@ -182,7 +193,7 @@ class Batcher:
         )
         try:
             self._deliver(items, outcome, counted=True)
-        except Exception as error:  # noqa: BLE001  fault() logs it and tells all
+        except Exception as error:  # noqa: BLE001  fault() logs it, tells all of the batch
             fault(items, error)
         if self._breaker.state == OPEN:  # those who wait need not wait for it to fail
             for item in self._waiting:
@@ -192,7 +203,12 @@ class Batcher:
     def _take(self) -> list[Waiting]:
         """The next batch: what waits, up to what one run may hold, without those that are late."""
         now = time.perf_counter()
-        most = self._admission.most_rows(now - self._waiting[0].submitted)
+        most = (
+            self._rows
+            if self._rows <= self._sure
+            else self._admission.most_rows(now - self._waiting[0].submitted)
+        )
+        self._sure = 0
         items: list[Waiting] = []
         rows = 0
         waiting = self._waiting
@@ -220,16 +236,17 @@ class Batcher:
             return
         ended = time.perf_counter()
         if not counted:
-            self._breaker.record(True, outcome.seconds, ended, len(items))
+            self._breaker.record(True, outcome.seconds, ended, len(items), outcome.rows)
         self._admission.ran(outcome.rows, outcome.seconds)
-        began = ended - outcome.seconds
         tell(items, outcome)
         if self._on_run is not None:
-            self._on_run(outcome, sum([max(0.0, began - item.submitted) for item in items]))
+            came = sum([item.submitted for item in items])
+            self._on_run(outcome, max(0.0, (ended - outcome.seconds) * len(items) - came))
 
     def _alone(self, items: list[Waiting], failed: ModelFailed, *, counted: bool) -> None:
         """A batch failed: ask for each by itself, so that one bad row harms nobody else."""
         if len(items) == 1:
+            self.failures.note(failed)
             if not counted:
                 self._breaker.record(False, 0.0, time.perf_counter())
             items[0].end(failed)

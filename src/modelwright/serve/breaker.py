@@ -6,7 +6,8 @@ half-open  one at a time; a few good ones close it, a bad one opens it again
 
 A run that is held up says one thing, however many questions share it: it counts for less than half
 of what opens a breaker, so that it takes two or three. A version that sleeps on is told by the time
-instead, when slow runs took such a share of the window as slow answers may have.
+instead, when slow runs took such a share of the window as slow answers may have. And one that few
+ask is told by as many bad answers in a row as the window needs answers, however long they take.
 
 One object a version and process, without a thread or a lock: whoever asks brings the clock. Source:
 Nygard, Release It!, 2007; counting in time buckets as in Hystrix.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 from modelwright.serve.settings import Breaking, Seconds
 
@@ -25,10 +27,50 @@ BUCKETS = 20
 TRIALS = 3
 """Good trials in a row that close it: one could be luck."""
 TIMES_LIMIT = 5.0
-"""How many times the limit on latency_p95, or the largest run without one, is slow, where nothing
-else is said."""
+"""How many times the limit on latency_p95, and what is expected of a run of so many rows, is slow,
+where nothing else is said."""
 LEAST_SLOW: Seconds = 1.0
 """Without a limit nothing shorter is slow: a busy machine holds up the fastest model as well."""
+WINDOWS_APART = 30
+"""Bad answers further apart are no row: what is asked so rarely begins cold each time."""
+
+
+class _Window:
+    """What was counted lately, in a ring of buckets.
+
+    Attributes:
+        answers, failed, slow: answers, by bucket; slept: seconds of slow runs.
+        at: the current bucket; it is over at `ends`.
+    """
+
+    def __init__(self, seconds: Seconds) -> None:
+        self._width = seconds / BUCKETS
+        self._bucket, self.at, self.ends = -1, 0, -math.inf
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.answers = [0] * (BUCKETS + 1)
+        self.failed = [0] * (BUCKETS + 1)
+        self.slow = [0] * (BUCKETS + 1)
+        self.slept = [0.0] * (BUCKETS + 1)
+
+    def turn(self, now: float) -> None:
+        """Go to the bucket of this moment; those in between had nothing."""
+        bucket = math.floor(now / self._width)
+        if bucket <= self._bucket:  # rounding at an edge, or a clock that stood still
+            self.ends = (self._bucket + 1) * self._width
+            if now >= self.ends:
+                self.ends = math.nextafter(now, math.inf)
+            return
+        for empty in range(max(self._bucket + 1, bucket - BUCKETS), bucket + 1):
+            at = empty % (BUCKETS + 1)
+            self.answers[at] = self.failed[at] = self.slow[at] = 0
+            self.slept[at] = 0.0
+        self._bucket, self.at = bucket, bucket % (BUCKETS + 1)
+        self.ends = (bucket + 1) * self._width
+        while math.floor((just := math.nextafter(self.ends, -math.inf)) / self._width) > bucket:
+            self.ends = just  # a quotient is rounded up to the next bucket a little before
 
 
 class Breaker:
@@ -37,14 +79,14 @@ class Breaker:
     Args:
         settings: shares, window, pause.
         limit_p95: the limit on latency_p95 in seconds, if there is one.
-        otherwise: what is slow without one; see `slow_without_limit`.
+        expected: how long a run of so many rows should take.
         most: what is slow in any case, unless the settings say otherwise: the deadline.
 
     Attributes:
         state: closed, open or half-open.
         opened: how often it has opened.
         why: what opened it last, in words.
-        slower_than: seconds after which an answer is slow; infinite when nothing says so.
+        slower_than: seconds up to which no answer is slow; infinite when nothing says what is.
 
     Example:
         >>> breaker = Breaker(Breaking(least=2, pause=5.0), None)
@@ -59,29 +101,28 @@ class Breaker:
         settings: Breaking,
         limit_p95: Seconds | None,
         *,
-        otherwise: Seconds = math.inf,
+        expected: Callable[[int], Seconds] | None = None,
         most: Seconds = math.inf,
     ) -> None:
         self._settings = settings
-        given = settings.slower_than
-        if given is None:
-            given = min(most, otherwise if limit_p95 is None else TIMES_LIMIT * limit_p95)
-        self.slower_than = given
+        self._expected, self._most = expected, most
+        if settings.slower_than is not None:
+            self.slower_than, self._expected = settings.slower_than, None
+        elif limit_p95 is not None:
+            self.slower_than = min(most, TIMES_LIMIT * limit_p95)
+        else:
+            self.slower_than = min(most, LEAST_SLOW if expected else math.inf)
         self.state = CLOSED
         self.opened = 0
         self.why = ""
-        self._width = settings.window / BUCKETS
-        self._answers = [0] * (BUCKETS + 1)
-        self._failed = [0] * (BUCKETS + 1)
-        self._slow = [0] * (BUCKETS + 1)
-        self._slept = [0.0] * (BUCKETS + 1)
+        self._window = _Window(settings.window)
         self._heaviest = max(1, (settings.least - 1) // 2)
-        self._bucket, self._at, self._ends = -1, 0, -math.inf
         self._fine = self.slower_than
         self._again = math.inf
         self._trial: float | None = None
         self._good = 0
-        self._flight: dict[int, float] = {}
+        self._in_a_row, self._bad_at = 0, -math.inf
+        self._flight: dict[int, tuple[float, int]] = {}
         self._late: dict[int, float] = {}
         self._told: dict[int, int] = {}
         self._numbers = itertools.count()
@@ -105,41 +146,50 @@ class Breaker:
         self._trial = now
         return True
 
-    def record(self, ok: bool, seconds: float, now: float, count: int = 1) -> None:
+    def slow_after(self, rows: int) -> Seconds:
+        """Seconds after which a run of so many rows is slow."""
+        if self._expected is None:
+            return self.slower_than
+        return min(self._most, max(self.slower_than, TIMES_LIMIT * self._expected(rows)))
+
+    def record(self, ok: bool, seconds: float, now: float, count: int = 1, rows: int = 1) -> None:
         """Count answers that came back.
 
         Args:
             ok: they were given; a caller's own mistake (422) is no failure.
             seconds: from the start of the run to now.
             count: questions that were answered in one run; of a slow one a few of them count.
+            rows: of the run.
         """
-        if now >= self._ends:
-            self._turn(now)
-        self._answers[self._at] += count
+        window = self._window
+        if now >= window.ends:
+            window.turn(now)
+        window.answers[window.at] += count
         if ok and seconds <= self._fine:
+            self._in_a_row = 0
             return
-        self._look(ok, seconds, now, count)
+        self._look(ok, seconds, now, count, seconds > self.slow_after(rows))
 
-    def started(self, now: float) -> int:
+    def started(self, now: float, rows: int = 1) -> int:
         """A run begins that may take long, in a thread; the number is for `ended`.
 
         Runs in the event loop need not be noted: while one sleeps nobody can look.
         """
         number = next(self._numbers)
-        self._flight[number] = now
+        self._flight[number] = now, rows
         return number
 
     def ended(self, number: int, ok: bool, now: float, count: int = 1) -> None:
         """The run came back, and is counted unless `overdue` has counted it already."""
-        began = self._flight.pop(number, None)
-        if began is not None:
-            self.record(ok, now - began, now, count)
+        flight = self._flight.pop(number, None)
+        if flight is not None:
+            self.record(ok, now - flight[0], now, count, flight[1])
         elif number in self._late:
             self._sleep_on(now)
             del self._late[number], self._told[number]
 
     def overdue(self, now: float, waiting: int = 0) -> int:
-        """Count runs that are still out after `slower_than` as slow; says how many.
+        """Count runs that are still out after `slow_after` as slow; says how many.
 
         To be called every 0.1 s or so: a version that sleeps for ever answers nothing that could
         be counted.
@@ -147,62 +197,75 @@ class Breaker:
         Args:
             waiting: questions that such a run leaves without an answer; a few of them count.
         """
-        late = [n for n, began in self._flight.items() if now - began > self.slower_than]
+        late = [
+            n for n, (began, rows) in self._flight.items() if now - began > self.slow_after(rows)
+        ]
         self._sleep_on(now)
         for number in late:
             self._late[number] = now
             self._told[number] = told = min(max(1, waiting), self._heaviest)
-            self.record(True, now - self._flight.pop(number), now, told)
+            began, rows = self._flight.pop(number)
+            self.record(True, now - began, now, told, rows)
         for number, told in self._told.items():
             if told < min(waiting, self._heaviest) and self.state is CLOSED:
                 self._told[number] = min(waiting, self._heaviest)
-                self._answers[self._at] += self._told[number] - told
-                self._slow[self._at] += self._told[number] - told
+                more = self._told[number] - told
+                self._window.answers[self._window.at] += more
+                self._window.slow[self._window.at] += more
+                self._in_a_row += more
         if self._late and self.state is CLOSED:
             self._judge(now, waiting)
         return len(late)
 
-    @property
-    def in_flight(self) -> int:
-        """Runs that have begun and are neither back nor counted as overdue."""
-        return len(self._flight)
+    def is_late(self, number: int) -> bool:
+        """Whether a run that is still out has been counted as slow."""
+        return number in self._late
 
     def counts(self, now: float) -> tuple[int, int, int]:
         """Answers, failures and slow answers in the window."""
-        if now >= self._ends:
-            self._turn(now)
-        return sum(self._answers), sum(self._failed), sum(self._slow)
+        window = self._window
+        if now >= window.ends:
+            window.turn(now)
+        return sum(window.answers), sum(window.failed), sum(window.slow)
 
-    def _look(self, ok: bool, seconds: float, now: float, count: int) -> None:
+    def _look(self, ok: bool, seconds: float, now: float, count: int, slow: bool) -> None:
         """Not a plain good answer, or not a plain time: what to make of it."""
-        bad = not ok or seconds > self.slower_than
+        bad = not ok or slow
         if self.state is not CLOSED:
             # Answers to questions from before it opened say nothing about a trial.
             began = now - seconds
             if self.state is HALF_OPEN and self._trial is not None and began >= self._trial - 1e-9:
                 self._judge_trial(bad, ok, now)
             return
+        if not bad:
+            self._in_a_row = 0
+            return
+        counted = min(count, self._heaviest) if ok else count
+        window = self._window
+        window.answers[window.at] -= count - counted
         if not ok:
-            self._failed[self._at] += count
-        if seconds > self.slower_than:
-            counted = min(count, self._heaviest) if ok else count
-            self._answers[self._at] -= count - counted
-            self._slow[self._at] += counted
-            self._slept[self._at] += seconds
+            window.failed[window.at] += counted
+        if slow:
+            window.slow[window.at] += counted
+            window.slept[window.at] += seconds
+        apart = now - seconds - self._bad_at > WINDOWS_APART * self._settings.window
+        self._in_a_row = counted + (0 if apart else self._in_a_row)
+        self._bad_at = now
         self._judge(now)
 
     def _sleep_on(self, now: float) -> None:
         """Add the time since the last look of runs that are late."""
+        window = self._window
         for number, seen in self._late.items():
-            if now >= self._ends:
-                self._turn(now)
-            self._slept[self._at] += now - seen
+            if now >= window.ends:
+                window.turn(now)
+            window.slept[window.at] += now - seen
             self._late[number] = now
 
     def _judge(self, now: float, waiting: int = 0) -> None:
         settings, slower_than = self._settings, self.slower_than
         answers, failed, slow = self.counts(now)
-        enough, slept = answers >= settings.least, sum(self._slept)
+        enough, slept = answers >= settings.least, sum(self._window.slept)
         if enough and failed >= settings.failures * answers and failed:
             self._open(now, f"{failed} of {answers} answers failed")
         elif enough and slow >= settings.slow * answers and slow:
@@ -210,6 +273,9 @@ class Breaker:
         elif answers + waiting >= settings.least and slept >= settings.slow * settings.window:
             told = f"{slept:.2g} of the last {settings.window:g} s"
             self._open(now, f"runs of over {slower_than:g} s took {told}")
+        elif self._in_a_row >= settings.least:
+            self._open(now, f"{self._in_a_row} answers in a row failed or took over "
+                            f"{slower_than:g} s")  # fmt: skip
 
     def _judge_trial(self, bad: bool, ok: bool, now: float) -> None:
         self._trial = None
@@ -218,8 +284,8 @@ class Breaker:
             return
         self._good += 1
         if self._good >= TRIALS:
-            self.state, self._fine = CLOSED, self.slower_than
-            self._clear()
+            self.state, self._fine, self._in_a_row = CLOSED, self.slower_than, 0
+            self._window.clear()
 
     def _open(self, now: float, why: str) -> None:
         self.state, self.why = OPEN, why
@@ -227,38 +293,3 @@ class Breaker:
         self._again = now + self._settings.pause
         self._trial = None
         self._fine = -1.0  # every answer is looked at until it is closed again
-
-    def _turn(self, now: float) -> None:
-        """Go to the bucket of this moment; those in between had nothing."""
-        bucket = math.floor(now / self._width)
-        if bucket <= self._bucket:  # rounding at an edge, or a clock that stood still
-            self._ends = (self._bucket + 1) * self._width
-            if now >= self._ends:
-                self._ends = math.nextafter(now, math.inf)
-            return
-        for empty in range(max(self._bucket + 1, bucket - BUCKETS), bucket + 1):
-            at = empty % (BUCKETS + 1)
-            self._answers[at] = self._failed[at] = self._slow[at] = 0
-            self._slept[at] = 0.0
-        self._bucket, self._at = bucket, bucket % (BUCKETS + 1)
-        self._ends = (bucket + 1) * self._width
-        while math.floor((just := math.nextafter(self._ends, -math.inf)) / self._width) > bucket:
-            self._ends = just  # a quotient is rounded up to the next bucket a little before
-
-    def _clear(self) -> None:
-        for counts in (self._answers, self._failed, self._slow):
-            counts[:] = [0] * (BUCKETS + 1)
-        self._slept[:] = [0.0] * (BUCKETS + 1)
-
-
-def slow_without_limit(largest_run: Seconds) -> Seconds:
-    """What is slow for a version whose spec sets no limit on latency.
-
-    Args:
-        largest_run: seconds that a run of as many rows as may share one is expected to take.
-
-    Example:
-        >>> slow_without_limit(0.007), slow_without_limit(1.1)
-        (1.0, 5.5)
-    """
-    return max(LEAST_SLOW, TIMES_LIMIT * largest_run)

@@ -98,8 +98,9 @@ class Catalogue:
         if version is None:
             if served.champion is None:
                 raise ProtocolError(
-                    503, f"{served.name} has no version that can answer.", retry_after=1
-                )
+                    503, f"{served.name} has no version that can answer.", retry_after=1,
+                    reason="no_version",
+                )  # fmt: skip
             return served.champion
         found = served.lanes.get(version)
         if found is None:

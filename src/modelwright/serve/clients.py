@@ -20,6 +20,8 @@ LANGUAGES = {"python": "py", "typescript": "ts"}
 _TEMPLATES = Path(__file__).parent / "client_templates"
 MOST_LEVELS = 200
 """Levels up to which a label has a type of its own."""
+MOST_WANTED = 50
+"""The same of a column whose levels the spec's `expect:` names: no other is taken."""
 
 
 def client(manifest: Manifest, language: str, *, name: str = "") -> tuple[str, str]:
@@ -66,7 +68,9 @@ def _python(manifest: Manifest, name: str) -> str:
     schema = manifest.schema
     rows = []
     for column in schema.features:
-        kind = _PYTHON[column.kind] + ("" if _is_a_must(column) else " | None")
+        wanted = ", ".join(map(repr, _wanted(column, manifest)))
+        kind = f"Literal[{wanted}]" if wanted else _PYTHON[column.kind]
+        kind += "" if _is_a_must(column) else " | None"
         kind = f"NotRequired[{kind}]" if column.nullable else kind
         rows.append(f"        {_quoted(column.name)}: {kind},  # {_about(column)}")
     answer = ['        "prediction": Label,']
@@ -102,7 +106,9 @@ def _typescript(manifest: Manifest, name: str) -> str:
     schema = manifest.schema
     rows = []
     for column in schema.features:
-        kind = _TYPESCRIPT[column.kind] + ("" if _is_a_must(column) else " | null")
+        wanted = " | ".join(map(_quoted, _wanted(column, manifest)))
+        kind = wanted or _TYPESCRIPT[column.kind]
+        kind += "" if _is_a_must(column) else " | null"
         mark = "?" if column.nullable else ""
         rows.append(f"  /** {_about(column).replace('*/', '* /')} */")
         rows.append(f"  {_quoted(column.name)}{mark}: {kind};")
@@ -145,6 +151,14 @@ def _ends(schema: Schema) -> tuple[str, ...]:
 
 def _is_a_must(column: Column) -> bool:
     return column.expect is not None and column.expect.required
+
+
+def _wanted(column: Column, manifest: Manifest) -> tuple[str, ...]:
+    """The only levels that are taken, where they are few; the example is then one of them."""
+    if column.kind != "category" or column.expect is None:
+        return ()
+    levels, shown = column.expect.levels, manifest.example.get(column.name)
+    return levels if len(levels) <= MOST_WANTED and shown in (None, *levels) else ()
 
 
 def _quoted(text: str) -> str:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from modelwright.core.intake import Array
+from modelwright.core.texts import in_json
 from modelwright.serve.messages import ProtocolError
 
 Raw = bytes | memoryview
@@ -67,7 +68,7 @@ def values_of(
         >>> problems = []
         >>> _ = values_of(Tensor("age", [1], "INT8", [128]), None, problems)
         >>> problems
-        ["row 0, column 'age': wanted INT8, found '128' (int)"]
+        ["row 0, column 'age': wanted INT8, found 128 (number)"]
     """
     if raw is not None:
         return _from_bytes(tensor, raw, problems)
@@ -120,7 +121,7 @@ def _only(
 def _problem(row: int, name: str, said: str, value: Any) -> str:
     if isinstance(value, bytes):  # a text of gRPC that could not be decoded
         return _no_text(row, name)
-    return f"row {row}, column {name!r}: {said}, found {str(value)[:60]!r} ({type(value).__name__})"
+    return f"row {row}, column {name!r}: {said}, found {in_json(value)}"
 
 
 def _numbers(tensor: Tensor, values: list[Any], problems: list[str]) -> list[Any] | Array:

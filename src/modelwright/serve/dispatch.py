@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 
 from modelwright.pack.artefact import Answers
 from modelwright.serve.access_log import new_ids
+from modelwright.serve.aside import Aside
 from modelwright.serve.catalogue import Catalogue
 from modelwright.serve.journal import OFF, Journal
 from modelwright.serve.journal_segment import SHADOW
-from modelwright.serve.keys import key_in
+from modelwright.serve.keys import key_in, recorded
 from modelwright.serve.lanes import Lane, Served
 from modelwright.serve.messages import (
     Answered,
@@ -51,6 +52,7 @@ class Models(Catalogue):
     Attributes:
         journal: is told of requests that nobody answered, and of what shadows said.
         refusals: tells callers over HTTP that it is too busy.
+        explaining: where explanations are made, one after the other.
     """
 
     def __init__(self, settings: Settings, counts: Counts, loop: asyncio.AbstractEventLoop) -> None:
@@ -58,6 +60,7 @@ class Models(Catalogue):
         self._settings, self._loop = settings, loop
         self.journal: Journal = OFF
         self.refusals = Refusals(loop)
+        self.explaining = Aside(loop, "explain", "requests with explain")
         self._tasks: set[asyncio.Task[None]] = set()
         self._shadows = 0
 
@@ -75,8 +78,8 @@ class Models(Catalogue):
         else:
             lane, arm = self.arm(served, call.key)
         question = await self._read(lane, read, call.size)
-        key = self._key(question) if call.key is None else None
-        if key is not None and served.traffic is not None and call.version is None:
+        key = self._key(question) if call.key is None else call.key
+        if call.key is None and key is not None and served.traffic is not None and not call.version:
             chosen, arm = self.arm(served, key)
             if chosen is not lane:
                 lane, question = chosen, await self._read(chosen, read, call.size)
@@ -84,9 +87,11 @@ class Models(Catalogue):
         try:
             found = await self._ask(served, lane, question, call, read, error)
         except ProtocolError as refused:
-            self._unanswered(served, lane, arm, question, call, refused)
+            self._unanswered(served, lane, arm, question, call, key, refused)
             raise
         found.arm = arm
+        if served.traffic is not None and self.journal.is_on:
+            found.caller = recorded(found.live.schema, self._settings.key, key)
         if served.traffic is not None and served.traffic.shadow:
             self._mirror(served, served.traffic.shadow, read, found, call)
         return found
@@ -98,13 +103,15 @@ class Models(Catalogue):
         arm: str,
         question: Question,
         call: Call,
+        key: str | None,
         error: ProtocolError,
     ) -> None:
         """While there is a canary its verdict wants to know whom each version left alone."""
         has_canary = served.traffic is not None and served.traffic.canary is not None
         if has_canary and arm != "pinned" and error.status >= 500 and self.journal.is_on:
             now, id = time.perf_counter(), question.id or call.id
-            one = Unanswered(lane.live, arm, id, now, error.status, question.feeds)
+            caller = recorded(lane.live.schema, self._settings.key, key)
+            one = Unanswered(lane.live, arm, id, now, error.status, question.feeds, caller)
             self.journal.unanswered(one)
 
     def ask(self, call: Call, read: Reader, then: Then) -> None:
@@ -123,7 +130,7 @@ class Models(Catalogue):
                 lane.counts.reading[0] += time.perf_counter() - began
             self._submit(lane, question, call, read, then)
         except ProtocolError as error:
-            then(error)
+            then(lane.with_policy(error))
 
     def start(
         self,
@@ -168,7 +175,10 @@ class Models(Catalogue):
 
     async def _read(self, lane: Lane, read: Reader, size: int) -> Question:
         """Large bodies are read in a thread: the loop goes on answering small ones."""
-        question = await self._with_schema_of(lane, read, size)
+        try:
+            question = await self._with_schema_of(lane, read, size)
+        except ProtocolError as error:
+            raise lane.with_policy(error) from error
         lane.judge(question)
         return question
 
@@ -222,13 +232,14 @@ class Models(Catalogue):
                 return Answered(question, answers, lane.live)
             except ModelFailed as found_now:
                 error = found_now
+        reason = "breaker_open" if error is None else "model_failed"
         if error is not None:
             why = f"Version {lane.version} of {served.name} failed: {error}."
         if call.version is None:
             found = await self._instead(served, lane, question, call, read)
             if found is not None:
                 return found
-        raise ProtocolError(503, why, retry_after=self._settings.breaker.pause)
+        raise ProtocolError(503, why, retry_after=self._settings.breaker.pause, reason=reason)
 
     async def _instead(
         self, served: Served, failed: Lane, question: Question, call: Call, read: Reader
@@ -317,10 +328,10 @@ class CountedCalls:
         """Calls that only wait to be refused."""
         return len(self._refusals)
 
-    def failed(self, status: int, model: str) -> None:
+    def failed(self, status: int, model: str, reason: str) -> None:
         """Count a call that was refused or failed; names that callers made up are not kept."""
         known = model if model in self._models.served else ""
-        self._models.counts.failed("grpc", status, model=known)
+        self._models.counts.failed("grpc", status, reason, known)
 
 
 def _disagreements(one: Answers, two: Answers) -> int:

@@ -173,8 +173,8 @@ function resolve(whole, about) {
   return about.$ref ? about.$ref.slice(2).split('/').reduce((at, key) => at[key], whole) : about;
 }
 function routeOf(whole, path, method, route) {
-  const places = (route.parameters || []).map((one) => [make('code', {}, one.name), one.in,
-    one.description || (one.schema.enum || []).join(', ')]);
+  const places = (route.parameters || []).map((one) => resolve(whole, one)).map((one) =>
+    [make('code', {}, one.name), one.in, one.description || (one.schema.enum || []).join(', ')]);
   const codes = Object.entries(route.responses).map(([code, about]) =>
     [code, resolve(whole, about).description]);
   const kinds = Object.keys((route.requestBody || { content: {} }).content);
@@ -183,6 +183,8 @@ function routeOf(whole, path, method, route) {
       make('code', {}, path), make('span', { class: 'soft' }, route.summary || '')),
     make('div', {}, places.length ? table(['parameter', 'in', ''], places) : null,
       kinds.length ? make('p', { class: 'soft' }, 'Bodies: ' + kinds.join(', ')) : null,
+      make('p', { class: 'soft' },
+        'Headers of the answer: ' + Object.keys(route.responses['200'].headers).join(', ')),
       table(['code', 'meaning'], codes)));
 }
 function render(whole) {

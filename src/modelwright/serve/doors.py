@@ -22,12 +22,13 @@ class Door:
     """How one request is read and answered.
 
     Attributes:
-        explains: its answer needs further runs of the graph, so it is written in a thread.
+        explained: for an answer that needs further runs of the graph, in the place of `write`; up
+            to a moment of `time.perf_counter()`.
     """
 
     read: Reader
     write: Writer
-    explains: bool = False
+    explained: Callable[[Answered, float], Response] | None = None
 
 
 def predict(request: Request, settings: Settings, options: Options) -> Door:
@@ -51,15 +52,18 @@ def predict(request: Request, settings: Settings, options: Options) -> Door:
         return found
 
     def write(found: Answered) -> Response:
-        explained = None
-        if options.explain and found.fallback != "constant":
-            # explaining is hundreds of runs of the graph, and most servers are never asked for it
-            from modelwright.serve.explain import explain
+        return write_answer(found, options, None, found.marks)
 
-            explained = explain(found.live, found.question.feeds, found.answers)
-        return write_answer(found, options, explained, found.marks)
+    def explained(found: Answered, until: float) -> Response:
+        if found.fallback == "constant":
+            return write(found)
+        # explaining is hundreds of runs of the graph, and most servers are never asked for it
+        from modelwright.serve.explain import explain
 
-    return Door(read, write, options.explain)
+        why = explain(found.live, found.question.feeds, found.answers, until=until)
+        return write_answer(found, options, why, found.marks)
+
+    return Door(read, write, explained if options.explain else None)
 
 
 def infer(request: Request, settings: Settings) -> Door:
@@ -67,8 +71,9 @@ def infer(request: Request, settings: Settings) -> Door:
 
     def read(live: Live) -> Question:
         return read_infer(
-            live.schema, request.body, request.headers, settings.max_rows, settings.key
-        )
+            live.schema, request.body, request.headers, settings.max_rows, settings.key,
+            counts_unknown=settings.unknown_columns == "count",
+        )  # fmt: skip
 
     def write(found: Answered) -> Response:
         live = found.live

@@ -28,7 +28,7 @@ from modelwright.serve.metrics import Served as VersionCounts
 from modelwright.serve.protocol import error_response
 from modelwright.serve.refusals import Refusals
 from modelwright.serve.runs import ModelFailed, Ran
-from modelwright.serve.tracing import Tracer
+from modelwright.serve.tracing import NO_TRACE, Tracer
 
 _LOG = logging.getLogger("modelwright.serve")
 
@@ -51,15 +51,19 @@ class Exchange:
         door: by which it came, out of a fixed set.
         id: the caller's own where it is sane, else a new one.
         token: name of the token it came with.
+        reason: why it was refused, where the code does not tell.
     """
 
-    __slots__ = ("app", "door", "id", "model", "reply", "request", "token", "trace")
+    __slots__ = ("app", "door", "id", "model", "reason", "reply", "request", "token", "trace")
 
     def __init__(self, app: Counted, request: Request, reply: Slot, door: str) -> None:
         self.app, self.request, self.reply, self.door = app, request, reply, door
         self.id = id_of(request.headers, app.new_id)
-        self.trace = app.tracer.begin(door, request.headers, request.received)
-        self.model = self.token = ""
+        tracer = app.tracer
+        self.trace = (
+            tracer.begin(door, request.headers, request.received) if tracer.is_on else NO_TRACE
+        )
+        self.model = self.token = self.reason = ""
 
     def timed(self, read: Reader) -> Reader:
         """A reader that marks its step in the trace, where there is one."""
@@ -85,11 +89,12 @@ class Exchange:
         if response.status < 400:
             counts.request(self.door, response.status)
         else:
-            counts.failed(self.door, response.status, model=self.model)
+            counts.failed(self.door, response.status, self.reason, self.model)
         self.send(response)
 
     def refuse(self, error: BaseException) -> None:
         """Answer with an error; what is no fault of the caller goes to the log in full."""
+        self.reason = error.reason if isinstance(error, ProtocolError) else ""
         if isinstance(error, Overloaded):
             told, hurried = error_response(error), "x-request-timeout-ms" in self.request.headers
             self.app.refusals.tell(
@@ -98,6 +103,7 @@ class Exchange:
             return
         if isinstance(error, ModelFailed):
             error = ProtocolError(503, f"The model failed: {error}.", retry_after=1)
+            self.reason = "model_failed"
         elif isinstance(error, MissingExtra):
             error = ProtocolError(501, str(error))
         elif not isinstance(error, ProtocolError):
@@ -174,7 +180,7 @@ class Exchange:
         if version:  # what the shortest way answers is the champion's
             line.arm = "champion"
         if response.status >= 400:
-            line.reason = REASONS.get(response.status, "other")
+            line.reason = self.reason or REASONS.get(response.status, "other")
         if found is not None:
             line.arm, line.fallback, line.cached = found.arm, found.fallback, found.cached
         return line

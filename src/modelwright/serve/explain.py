@@ -9,6 +9,8 @@ their sum: base and contributions add up to the answer.
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 from math import factorial
 
@@ -16,7 +18,7 @@ import numpy as np
 
 from modelwright.core.intake import Array, Feeds, feeds_from_rows
 from modelwright.core.schema import Schema
-from modelwright.pack.artefact import Answers
+from modelwright.pack.artefact import ROWS_A_RUN, Answers
 from modelwright.pack.shapley import gains, joined
 from modelwright.serve.messages import Live, ProtocolError
 
@@ -46,22 +48,26 @@ class Explained:
     reference: dict[str, object]
 
 
-def explain(live: Live, feeds: Feeds, answers: Answers, *, pairs: int = PAIRS) -> Explained:
+def explain(
+    live: Live, feeds: Feeds, answers: Answers, *, pairs: int = PAIRS, until: float = math.inf
+) -> Explained:
     """Explain answers that were given already.
 
     For classes: the probability of the predicted one. For numbers: the value.
 
     Args:
-        live: the version that answered; `run` is called once, in this thread.
+        live: the version that answered; `run` is called in this thread.
         feeds: the rows.
         answers: what it said of them.
         pairs: more take longer and make the standard errors smaller, by their root.
+        until: when to give up, by `time.perf_counter()`.
 
     Raises:
-        ProtocolError: 413, more rows than can be explained in about a second.
+        ProtocolError: 413, more rows than may be explained; 504, it took too long.
     """
     manifest = live.manifest
     names = tuple(column.name for column in live.schema.features)
+    asked = _Asked(live, until)
     reference = feeds_from_rows(live.schema, [manifest.example])
     rows = len(next(iter(feeds.values())))
     check_work(live.schema, rows, pairs)
@@ -69,9 +75,9 @@ def explain(live: Live, feeds: Feeds, answers: Answers, *, pairs: int = PAIRS) -
     codes = None if answers.codes is None else np.asarray(answers.codes)
     given = _chosen(answers, codes)
     if 2 ** len(differing) <= 2 * pairs * (len(differing) + 1):
-        found = _exactly(live, feeds, reference, differing, codes, given)
+        found = _exactly(asked, feeds, reference, differing, codes, given)
     else:
-        found = _by_orders(live, feeds, reference, differing, codes, given, pairs)
+        found = _by_orders(asked, feeds, reference, differing, codes, given, pairs)
     base, contributions, errors = found
     place = [names.index(name) for name in differing]
     whole = np.zeros((2, rows, len(names)))
@@ -113,14 +119,32 @@ def _chosen(answers: Answers, codes: Array | None) -> Array:
     return np.asarray(shares[np.arange(len(shares)), places])
 
 
-def _asked(live: Live, parts: list[Feeds], codes: Array | None) -> Array:
-    """The answers to all parts, in one run."""
-    together = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return _chosen(live.run(together), codes)
+@dataclass(frozen=True)
+class _Asked:
+    """A version that is asked for some time."""
+
+    live: Live
+    until: float
+
+    def answers(self, parts: list[Feeds], codes: Array | None) -> Array:
+        """To all parts, of as many rows each; as many parts in one run as one has room for."""
+        rows = len(next(iter(parts[0].values())))
+        at_once = max(1, ROWS_A_RUN // rows)
+        found = []
+        for start in range(0, len(parts), at_once):
+            if time.perf_counter() > self.until:
+                raise ProtocolError(
+                    504, "The time for this request is over: explaining takes hundreds of runs of "
+                    "the model for each row. Ask for fewer rows at a time."
+                )  # fmt: skip
+            some = parts[start : start + at_once]
+            together = {name: np.concatenate([part[name] for part in some]) for name in some[0]}
+            found.append(_chosen(self.live.run(together), codes))
+        return np.concatenate(found)
 
 
 def _by_orders(
-    live: Live,
+    asked: _Asked,
     feeds: Feeds,
     reference: Feeds,
     names: list[str],
@@ -134,7 +158,7 @@ def _by_orders(
         order = rng.permutation(len(names))
         orders += [order, order[::-1]]
     parts = [joined(feeds, reference, names, order) for order in orders]
-    found = _asked(live, parts, codes).reshape(len(orders), len(names) + 1, len(given))
+    found = asked.answers(parts, codes).reshape(len(orders), len(names) + 1, len(given))
     base = found[0, 0].copy()
     # the ends are known: their answers must not differ by the rounding of a larger run
     found[:, 0], found[:, -1] = base, given
@@ -145,7 +169,7 @@ def _by_orders(
 
 
 def _exactly(
-    live: Live,
+    asked: _Asked,
     feeds: Feeds,
     reference: Feeds,
     names: list[str],
@@ -161,7 +185,7 @@ def _exactly(
             name: values if name in mine or name not in names else np.repeat(reference[name], rows)
             for name, values in feeds.items()
         })  # fmt: skip
-    found = _asked(live, parts, codes).reshape(len(parts), rows)
+    found = asked.answers(parts, codes).reshape(len(parts), rows)
     found[-1] = given
     base = found[0].copy()
     contributions = np.zeros((count, rows))

@@ -75,7 +75,8 @@ class GrpcService:
             of the token, if there is one; raises ProtocolError.
         max_body: bytes of a message.
         queue: calls that may be under way at once.
-        failed: told the HTTP code and the model of each call that ends with an error.
+        failed: told the HTTP code and the model of each call that ends with an error, and the
+            closer reason where it has one.
         held: how many calls only wait to be told that it is too busy, and so take no place.
         told: told each call that has an answer, its HTTP code and the bytes of the answer; None
             where nobody keeps a log.
@@ -87,7 +88,7 @@ class GrpcService:
     queue: int
     loop: asyncio.AbstractEventLoop
     patience: Patience
-    failed: Callable[[int, str], None] = lambda _status, _model: None
+    failed: Callable[[int, str, str], None] = lambda _status, _model, _reason: None
     held: Callable[[], int] = lambda: 0
     told: Callable[[GrpcCall, int, int], None] | None = None
     in_flight: int = 0
@@ -112,8 +113,9 @@ class GrpcService:
         """
         if self.in_flight - self.held() >= self.queue:
             raise ProtocolError(
-                503, f"{self.queue} requests are under way; try again.", retry_after=1
-            )
+                503, f"{self.queue} requests are under way; try again.", retry_after=1,
+                reason="queue_full",
+            )  # fmt: skip
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside; the loop itself would only keep a weak reference."""
@@ -132,19 +134,20 @@ class GrpcCall(Stream):
         model: that it asks, as soon as that is known.
         found: the prediction that it is answered with.
         size: bytes of its message.
+        reason: why it failed, where its code does not tell.
     """
 
     __slots__ = (
         "_asked", "_connection", "_held", "_inflates", "_is_told", "_message", "_method", "_out",
-        "_reader", "_service", "_started", "_waits_since", "found", "head", "model", "received_at",
-        "size", "token",
+        "_reader", "_service", "_started", "_waits_since", "found", "head", "model", "reason",
+        "received_at", "size", "token",
     )  # fmt: skip
 
     def __init__(
         self, service: GrpcService, connection: Http2Connection, number: int, head: CallHead
     ) -> None:
         super().__init__(number, STREAM_WINDOW, connection.out.first_room)
-        self.head, self.token, self.model = head, "", ""
+        self.head, self.token, self.model, self.reason = head, "", "", ""
         self.found: Answered | None = None
         self.size = 0
         self.received_at = self._waits_since = time.perf_counter()
@@ -171,7 +174,7 @@ class GrpcCall(Stream):
         if head.is_malformed:
             raise StreamError(PROTOCOL_ERROR)
         if head.status != 200:
-            service.failed(head.status, "")
+            service.failed(head.status, "", "")
             self._tell(head.status)
             self._out.end(self, http_frame(self.number, head.status))
             return
@@ -314,7 +317,8 @@ class GrpcCall(Stream):
             _LOG.error("fault in the gRPC call %s", self.head.path, exc_info=error)
         if not self._is_told:
             self._is_told = True
-            self._service.failed(getattr(error, "status", 500), self.model)
+            self.reason = error.reason if isinstance(error, ProtocolError) else ""
+            self._service.failed(getattr(error, "status", 500), self.model, self.reason)
             self._tell(getattr(error, "status", 500))
         if self.over or self.tail:
             return

@@ -132,7 +132,7 @@ async def serve_grpc(
     listener: socket.socket,
     repository: Repository | None = None,
     most: int = 10_000,
-    failed: Callable[[int, str], None] = lambda _status, _model: None,
+    failed: Callable[[int, str, str], None] = lambda _status, _model, _reason: None,
     held: Callable[[], int] = lambda: 0,
     log: Log = NO_LOG,
     tracer: Tracer = NO_TRACES,
@@ -212,7 +212,10 @@ class _Door:
         settings, entries, received = self._settings, call.head.entries, call.received_at
 
         def read(live: Live) -> Question:
-            return oip_proto.read_message(live.schema, request, settings.max_rows, settings.key)
+            return oip_proto.read_message(
+                live.schema, request, settings.max_rows, settings.key,
+                counts_unknown=settings.unknown_columns == "count",
+            )  # fmt: skip
 
         def then(outcome: Answered | BaseException) -> None:
             if not isinstance(outcome, Answered):

@@ -55,5 +55,5 @@ def _line(call: GrpcCall, status: int, size: int, id: str) -> Line:
         line.version, line.rows = found.live.version, found.question.rows
         line.arm, line.fallback, line.cached = found.arm, found.fallback, found.cached
     if status >= 400:
-        line.reason = REASONS.get(status, "other")
+        line.reason = call.reason or REASONS.get(status, "other")
     return line

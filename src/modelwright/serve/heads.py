@@ -7,7 +7,8 @@ the body. To parse one costs 6 us, to find it here 0.5 us (measured).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+
+import msgspec
 
 MOST_HEADS, LONGEST_HEAD = 512, 2048
 """Heads that are remembered, and bytes of each: callers choose them."""
@@ -18,18 +19,20 @@ _UNUSUAL = frozenset(
 """Headers that ask for more than a plain body, or that no second request has."""
 
 
-class Head(NamedTuple):
+class Head(msgspec.Struct):
     """What a head says, of a POST of HTTP/1.1 that keeps its connection.
 
     Attributes:
         path, query, headers: see `messages.Request`.
         length: bytes of the body.
+        plain: what `doors.is_plain` says of such a request, once it was asked.
     """
 
     path: str
     query: str
     headers: Mapping[str, str]
     length: int
+    plain: bool | None = None
 
 
 class Heads:

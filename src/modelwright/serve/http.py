@@ -293,7 +293,10 @@ class HttpConnection(asyncio.Protocol):
         slot.held = len(request.body)
         self._slots.append(slot)
         self.shared.in_flight += 1
-        self._ask_in_turn(slot, request)
+        if len(self._slots) == 1 and not self._stalled:
+            self._ask(slot, request)
+        else:
+            self._ask_in_turn(slot, request)
         return True
 
     def _parse_slices(self, data: bytes) -> None:
@@ -311,7 +314,7 @@ class HttpConnection(asyncio.Protocol):
         try:
             self.shared.handler.handle(request, slot)
         except Exception:  # noqa: BLE001  the last boundary: without it a caller waits for ever
-            _LOG.exception("a request was not answered")
+            _LOG.exception("%s %s of %s was not answered", request.method, request.path, self._peer)
             slot(error_response(ProtocolError(500, "The server met a fault of its own.")))
 
     def _go_on(self) -> None:

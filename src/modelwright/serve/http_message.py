@@ -13,9 +13,8 @@ from modelwright.serve.messages import ProtocolError, Response
 ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 MOST_MEMBERS = 64
 """Streams that a gzip body may be put together of."""
-_heads: dict[tuple[int, bytes], bytes] = {}
-_second = 0
-"""For which `_heads` have the date."""
+_heads: dict[tuple[int, int, bytes], bytes] = {}
+"""(second, status, content type) -> what all such answers begin with; of one second."""
 
 
 def encoded(response: Response, *, connection: bytes = b"", head_only: bool = False) -> bytes:
@@ -30,26 +29,20 @@ def encoded(response: Response, *, connection: bytes = b"", head_only: bool = Fa
         lines += b"".join([b"%b: %b\r\n" % pair for pair in response.headers])
     if connection:
         lines += b"connection: %b\r\n" % connection
-    body = response.body
+    body, key = response.body, (int(time.time()), response.status, response.kind)
     return b"%b%bcontent-length: %d\r\n\r\n%b" % (
-        _begin(response.status, response.kind), lines, len(body), b"" if head_only else body
+        _heads.get(key) or _begin(*key), lines, len(body), b"" if head_only else body
     )  # fmt: skip
 
 
-def _begin(status: int, kind: bytes) -> bytes:
-    """What all answers of a status and content type begin with, for a second."""
-    global _second
-    now = int(time.time())
-    if _second != now:
-        _second = now
+def _begin(now: int, status: int, kind: bytes) -> bytes:
+    if any(second != now for second, _, _ in _heads):
         _heads.clear()
-    head = _heads.get((status, kind))
-    if head is None:
-        head = _heads[status, kind] = (
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: {kind.decode()}\r\n"
-            "x-content-type-options: nosniff\r\ncache-control: no-store\r\n"
-            f"date: {formatdate(now, usegmt=True)}\r\n"
-        ).encode()
+    head = _heads[now, status, kind] = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: {kind.decode()}\r\n"
+        "x-content-type-options: nosniff\r\ncache-control: no-store\r\n"
+        f"date: {formatdate(now, usegmt=True)}\r\n"
+    ).encode()
     return head
 
 

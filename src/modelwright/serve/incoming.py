@@ -51,7 +51,7 @@ class Bodies:
             self.held -= size
             raise ProtocolError(
                 503, "The server holds as many bytes of requests as it may; try again.",
-                retry_after=1,
+                retry_after=1, reason="no_memory",
             )  # fmt: skip
 
 
@@ -141,10 +141,10 @@ class Incoming:
         found = None if self.reading else self._heads.find(data)
         if found is None:
             return None
-        (path, query, headers, _), body = found
+        head, body = found
         self.method, self.started = "POST", time.perf_counter()
         self.bodies.take(len(body))
-        return Request("POST", path, query, headers, body, self.started, peer)
+        return Request("POST", head.path, head.query, head.headers, body, self.started, peer, head)
 
     def feed(self, data: bytes | memoryview) -> None:
         """Parse; what is whole or cannot be is told to the connection at once."""

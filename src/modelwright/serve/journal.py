@@ -24,7 +24,7 @@ from modelwright.serve.journal_chunk import Chunk, Recorded
 from modelwright.serve.journal_entries import Entry, are_alike, together
 from modelwright.serve.journal_pipe import Pipe
 from modelwright.serve.journal_store import place_of
-from modelwright.serve.journal_wire import Asked, Failures, Runs, record
+from modelwright.serve.journal_wire import RECORD, Asked, Failures, Runs, record
 from modelwright.serve.live import LiveModel
 from modelwright.serve.messages import Answered
 from modelwright.serve.metrics import Counts
@@ -191,9 +191,13 @@ class Recorder:
             self._full[0] += count
             return
         if rows is not None:
-            chunk.given[len(chunk.ids)] = rows
-        chunk.ids.append(id)
-        chunk.records += record(received + seconds, seconds, run.base + start, count)
+            chunk.given[len(chunk.records) // RECORD.itemsize] = rows
+        # As text kept, each id would be memory never touched before. Both are made before either is
+        # kept: an id without a record would become that of the next request.
+        ended = received + seconds
+        name, noted = f"{id}\n".encode(), record(ended, seconds, run.base + start, count)
+        chunk.ids += name
+        chunk.records += noted
 
     def _keep(self, live: LiveModel, run: Ran) -> Any:
         """Keep a run, once; where, or `FULL`."""
@@ -226,7 +230,7 @@ class Recorder:
         flags = found.arm, found.fallback, found.cached
         self._entries.append(
             (version, weight, count, id, received + seconds, seconds, flags, found.question.feeds,
-             found.answers)
+             found.answers, found.caller)
         )  # fmt: skip
 
     def unanswered(self, found: Unanswered) -> None:
@@ -255,15 +259,15 @@ class Recorder:
     # All that follows runs in the thread.
 
     def _go_on(self) -> None:
-        self._pipe.begin()
-        ending = False
+        ending, wait = False, 0.0
         while not ending:
-            ending = self._ending.wait(EVERY)
+            ending, wait = self._ending.wait(wait), EVERY  # the first look begins the process
             ends = time.perf_counter() + END_SECONDS
             try:
                 self._look()
             # A thread that ends is worse than any fault: every answer after it would be dropped.
-            # What a fault may cost is counted where it happens (`_ship`).
+            # What a fault may cost is counted where it happens (`_ship`); a chunk that could not be
+            # taken is taken by the next look.
             except Exception:  # noqa: BLE001  logged; the next look goes on
                 _LOG.exception("the journal met a fault; answers of half a second may be missing")
         self._pipe.end(ends - time.perf_counter())

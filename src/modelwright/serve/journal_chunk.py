@@ -104,7 +104,7 @@ class Chunk:
     Attributes:
         live: the version, while it is loaded.
         inputs, outputs: what runs took and gave, by name.
-        ids: of the requests, in order.
+        ids: of the requests, in order, as ASCII, each with a line's end, which none has in it.
         records: `RECORD` of each, added after its id; `ended` is of `time.perf_counter()`, `first`
             a row of the chunk.
         given: number of a request -> its typed rows, where the run's arrays do not tell all.
@@ -115,7 +115,7 @@ class Chunk:
     """
 
     __slots__ = (
-        "_base", "_gave", "_most", "_since", "_taken", "_took", "closed", "given", "ids",
+        "_base", "_gave", "_most", "_read", "_since", "_taken", "_took", "closed", "given", "ids",
         "inputs", "live", "outputs", "records", "released", "rows", "version", "weight",
     )  # fmt: skip
 
@@ -123,15 +123,14 @@ class Chunk:
         self.live, self.version = ref(live), version
         self.inputs = {name: Kept(values) for name, values in run.inputs.items()}
         self.outputs = {name: Kept(values) for name, values in answered(run.answers).items()}
-        self.ids: list[str] = []
-        self.records = bytearray()
+        self.ids, self.records = bytearray(), bytearray()
         self.given: dict[int, list[Any]] = {}
         self.rows = self.weight = self.released = 0
         self.closed = False
         self._most = min(ROWS, NUMBERS // max(1, version.width))
         self._took = [(name, kept.data, kept.is_text) for name, kept in self.inputs.items()]
         self._gave = [(name, kept.data) for name, kept in self.outputs.items()]
-        self._base = self._since = self._taken = 0
+        self._base = self._since = self._taken = self._read = 0
 
     def keep(self, run: Ran) -> bool:
         """Keep a run, and tell it where its rows begin here; False where it has no room, or is of
@@ -161,12 +160,14 @@ class Chunk:
     def take(self) -> Taken:
         """What was noted since the last call, for the journal's thread."""
         base, begin, size = self._base, self._taken, RECORD.itemsize
-        end = self._taken = len(self.records) // size
-        since, self._since = self._since, base
+        since, end = self._since, len(self.records) // size
         # whatever is noted from now on is of the run that was the last one then, or of a later one
         records = np.frombuffer(self.records[begin * size : end * size], RECORD)
         records["first"] -= since
-        return Taken(self, self.ids[begin:end], records, begin, (since, self.rows))
+        *ids, _ = self.ids[self._read :].decode().split("\n", end - begin)
+        self._read += sum(map(len, ids)) + len(ids)
+        self._taken, self._since = end, base  # last: what fails before is taken by the next look
+        return Taken(self, ids, records, begin, (since, self.rows))
 
 
 class Taken(NamedTuple):

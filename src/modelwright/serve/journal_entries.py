@@ -13,11 +13,11 @@ from modelwright.serve.dense import Dense
 from modelwright.serve.journal_chunk import Recorded, about, answered
 from modelwright.serve.journal_wire import RECORD, Asked, Block, Blocks
 
-Entry = tuple[Recorded, int, int, str, float, float, tuple[str, str, bool], Feeds, Answers]
+Entry = tuple[Recorded, int, int, str, float, float, tuple[str, str, bool], Feeds, Answers, str]
 """One answered request, as the event loop hands it over: the version; what it takes up in the
 queue; how many rows it had; its id; `time.perf_counter()` of the answer; seconds that it took; arm,
-fallback and cached of `messages.Answered`; its feeds; its answers. A tuple: an object with names
-takes four times as long to make."""
+fallback and cached of `messages.Answered`; its feeds; its answers; its caller. A tuple: an object
+with names takes four times as long to make."""
 
 
 def are_alike(one: Entry, other: Entry) -> bool:
@@ -35,19 +35,25 @@ def together(entries: Sequence[Entry], offset: float) -> Asked:
     Raises:
         KeyError: a column that the version reads is not among the values of a request.
     """
-    versions, _, counts, ids, ended, seconds, flags, feeds, answers = zip(*entries, strict=True)
+    versions, _, counts, ids, ended, seconds, flags, feeds, answers, callers = zip(
+        *entries, strict=True
+    )
     records = np.empty(len(ids), RECORD)
     records["ended"], records["seconds"], records["rows"] = ended, seconds, counts
     records["ended"] += offset
     records["first"] = np.cumsum(records["rows"]) - records["rows"]
     features = versions[0].told.features
     outputs = [answered(one) for one in answers]
+    arm, fallback, cached = flags[0]
     return Asked(
         versions[0].number,
         about(ids, records),
         _columns(features, feeds),
         {name: Block.joined([one[name] for one in outputs]) for name in outputs[0]},
-        *flags[0],
+        arm,
+        fallback,
+        cached,
+        list(callers) if any(callers) else [],
     )
 
 

@@ -25,6 +25,8 @@ PROBABILITY = "p_"
 SHADOW = "shadow"
 """Arm of an answer that no caller got; who counts answers leaves it out."""
 USUAL = ("champion", "", False)
+CALLER = "caller"
+"""The column that tells callers apart; see `keys.recorded`."""
 
 
 class Segment:
@@ -49,6 +51,7 @@ class Segment:
         self._parts: dict[str, list[Array]] = {c.name: [] for c in self._features}
         self._outputs: dict[str, list[Array]] = {}
         self._ids: list[str] = []
+        self._callers: list[str | None] = []
         self._records: list[Array] = []
         self._flags: list[tuple[tuple[str, str, bool], int]] = []  # of so many rows in a row
         self._read = self._readers()
@@ -57,7 +60,8 @@ class Segment:
         """Take requests of the careful way, by their own values."""
         parts = {c.name: self._said(c.name, asked.feeds[c.name]) for c in self._features}
         self._commit(parts, {name: block.array() for name, block in asked.outputs.items()})
-        self._add_about(asked.about, (asked.arm, asked.fallback, asked.cached))
+        flags = asked.arm, asked.fallback, asked.cached
+        self._add_about(asked.about, flags, [caller or None for caller in asked.callers])
 
     def take(self, runs: Runs) -> None:
         """Take requests of the fast way: rows of their runs."""
@@ -84,12 +88,15 @@ class Segment:
         for name, part in outputs.items():
             self._outputs.setdefault(name, []).append(part)
 
-    def _add_about(self, about: About, flags: tuple[str, str, bool]) -> None:
+    def _add_about(
+        self, about: About, flags: tuple[str, str, bool], callers: Sequence[str | None] = ()
+    ) -> None:
         if not self._ids:
             self.began = time.perf_counter()
         records = about.table()
         rows = int(records["rows"].sum())
         self._ids += about.ids
+        self._callers += callers or [None] * len(about.ids)
         self._records.append(records)
         self._flags.append((flags, rows))
         self.rows += rows
@@ -138,13 +145,14 @@ class Segment:
         kinds, rows = zip(*self._flags, strict=True)
         arms, fallbacks, cached = zip(*kinds, strict=True)
         columns: dict[str, Any] = {
-            "request_id": _repeated(pa, self._ids, counts),
+            "request_id": _repeated(pa, strings(pa, self._ids), counts),
             "row": pa.array(_within(counts).astype(np.int32)),
             "time": pa.array((ended * 1e6).astype(np.int64)).cast(pa.timestamp("us", tz="UTC")),
             "model": _constant(pa, self.version.model, self.rows),
             "version": _constant(pa, self.version.version, self.rows),
             "arm": _few(pa, arms, rows),
             "fallback": _few(pa, fallbacks, rows),
+            CALLER: _repeated(pa, pa.array(self._callers, pa.string()), counts),
             "cached": pa.array(np.repeat(np.array(cached, bool), rows)),
             "ms": pa.array(np.repeat(records["seconds"] * 1e3, counts).astype(np.float32)),
         }
@@ -266,11 +274,10 @@ def _within(counts: Array) -> Array:
     return found
 
 
-def _repeated(pa: Any, values: Sequence[Any], counts: Array) -> Any:
-    found = strings(pa, values)
+def _repeated(pa: Any, values: Any, counts: Array) -> Any:
     if len(counts) == int(counts.sum()):
-        return found
-    return found.take(pa.array(np.repeat(np.arange(len(counts)), counts)))
+        return values
+    return values.take(pa.array(np.repeat(np.arange(len(counts)), counts)))
 
 
 def strings(pa: Any, values: Sequence[str]) -> Any:

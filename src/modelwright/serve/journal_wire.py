@@ -146,6 +146,7 @@ class Asked(msgspec.Struct, tag=True):
         feeds: column -> its values.
         outputs: their answers.
         arm, fallback, cached: see `messages.Answered`.
+        callers: of each request; none where nobody is known.
     """
 
     version: int
@@ -155,6 +156,7 @@ class Asked(msgspec.Struct, tag=True):
     arm: str
     fallback: str
     cached: bool
+    callers: list[str] = []
 
 
 class Failure(msgspec.Struct, array_like=True):
@@ -163,6 +165,7 @@ class Failure(msgspec.Struct, array_like=True):
     Attributes:
         ended: Unix time.
         features: of the first row, a JSON object of texts.
+        caller: see `messages.Answered`.
     """
 
     model: str
@@ -172,6 +175,7 @@ class Failure(msgspec.Struct, array_like=True):
     ended: float
     status: int
     features: str
+    caller: str
 
 
 class Failures(msgspec.Struct, tag=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import Any
 
@@ -48,6 +49,26 @@ def key_in(feeds: Feeds, name: str) -> str | None:
     """
     values: Array = feeds[name]
     return _text(values[0]) if len(values) else None
+
+
+def recorded(schema: Schema, name: str | None, key: str | None) -> str:
+    """What the journal says of who asked: a hash, which tells callers apart and names none; empty
+    without a key, and where its column is private.
+
+    Args:
+        name: of the column; None where callers send the key in a header only.
+
+    Example:
+        >>> from modelwright.core.schema import Column, Target
+        >>> columns = Column("customer", "number"), Column("email", "text", private=True)
+        >>> schema = Schema(columns, Target("y", "regression"))
+        >>> recorded(schema, "customer", "17"), recorded(schema, "email", "a@b.c")
+        ('c84fea14715f52a0', '')
+    """
+    if key is None or any(c.name == name and c.private for c in schema.columns):
+        return ""
+    data = key.encode("utf-8", "replace")
+    return hashlib.blake2b(data, digest_size=8, key=b"modelwright caller").hexdigest()
 
 
 def _text(value: Any) -> str | None:

@@ -18,6 +18,7 @@ import numpy as np
 from modelwright.core.errors import RowsError, did_you_mean
 from modelwright.core.intake import level_text, refuse
 from modelwright.core.schema import Target, time_from
+from modelwright.core.texts import in_json, kind_of
 from modelwright.serve.bodies import CSV, DELIMITERS, media_type, text_of
 from modelwright.serve.faults import not_json
 from modelwright.serve.labels import Labels
@@ -63,8 +64,8 @@ class Checker:
         (['yes'], [5])
         >>> for place, problem in checker.problems:
         ...     print(place, problem)
-        1 row: wanted a whole number from 0, found -1 (int)
-        1 label: wanted 'no' or 'yes', found 'perhaps' (str)
+        1 row: wanted a whole number from 0, found -1 (number)
+        1 label: wanted 'no' or 'yes', found 'perhaps' (text)
     """
 
     def __init__(self, target: Target, arrived: int, *, is_text: bool = False) -> None:
@@ -230,7 +231,7 @@ def _objects(
     found = []
     for place, one in enumerate(given):
         if not isinstance(one, dict):
-            problems.append(f"row {place}: wanted an object, found {type(one).__name__}")
+            problems.append(f"row {place}: wanted an object, found {kind_of(one)}")
             continue
         problems += [f"row {place}: {_unknown(name)}" for name in one if name not in NAMES]
         found.append((place, given_of(one)))
@@ -321,9 +322,4 @@ def _wanted(target: Target) -> str:
 
 
 def _shown(given: Any) -> str:
-    if given is None:
-        return "nothing"
-    if isinstance(given, int) and not -(10**_WORD) < given < 10**_WORD:
-        return f"a number of more than {_WORD} digits"
-    text = repr(given[:_WORD]) if isinstance(given, str) else str(given)[:_WORD]
-    return f"{text} ({type(given).__name__})"
+    return "nothing" if given is None else in_json(given)

@@ -123,7 +123,9 @@ class Taking:
         labels = await self._read(request, model, target)
         count = len(labels)
         if self._waiting + count > MOST_WAITING:
-            raise ProtocolError(503, f"{self._waiting:,} labels wait to be kept.", retry_after=1)
+            raise ProtocolError(
+                503, f"{self._waiting:,} labels wait to be kept.", retry_after=1, reason="labels"
+            )
         self._waiting += count
         future: asyncio.Future[None] = self._loop.create_future()
         self._queue.append(_Waiting(model, labels, self._told(future, count)))
@@ -133,12 +135,13 @@ class Taking:
         except TimeoutError:
             raise ProtocolError(
                 503, f"The labels were not on disk within {seconds:g} s; send them again.",
-                retry_after=1,
+                retry_after=1, reason="labels",
             ) from None  # fmt: skip
         except OSError as error:
             raise ProtocolError(
-                503, "The labels cannot be kept: the journal's place refuses writes.", retry_after=1
-            ) from error
+                503, "The labels cannot be kept: the journal's place refuses writes.",
+                retry_after=1, reason="labels",
+            ) from error  # fmt: skip
         self._counts.counter("modelwright_labels_total", model)[0] += count
         return Response(200, msgspec.json.encode({"model": model, "labels": count}))
 
@@ -199,9 +202,9 @@ class Taking:
             waiting.setdefault(one.model, []).append(one)
         for model, several in waiting.items():
             labels, error = Labels(), None
-            for one in several:
-                labels.extend(one.labels)
             try:
+                for one in several:
+                    labels.extend(one.labels)
                 self._sender.send(model, labels)
             # every kind of storage has errors of its own, and one that ended this thread would keep
             # all who wait, now and later, without an answer

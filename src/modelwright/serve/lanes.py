@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from modelwright.core.errors import RowsError
 from modelwright.core.traffic import Traffic
 from modelwright.pack.artefact import ROWS_A_RUN, Answers
+from modelwright.serve.aside import Aside
 from modelwright.serve.batching import Batcher
-from modelwright.serve.breaker import CLOSED, HALF_OPEN, OPEN, Breaker, slow_without_limit
+from modelwright.serve.breaker import CLOSED, HALF_OPEN, OPEN, Breaker
 from modelwright.serve.cache import cache_of
 from modelwright.serve.fallback import BASELINE, CHAMPION, PREVIOUS, Constant
 from modelwright.serve.live import LiveModel
@@ -22,12 +25,13 @@ from modelwright.serve.policy import Policy
 from modelwright.serve.runs import Item, ModelFailed, Ran, run_feeds, together
 from modelwright.serve.settings import Settings
 
+_LOG = logging.getLogger("modelwright.serve")
 _STATE = {CLOSED: STATES["closed"], HALF_OPEN: STATES["half_open"], OPEN: STATES["open"]}
 RUNS_SCORED = 32
 """Runs whose scores are counted at once, at the latest with the next tick: by itself each would
 cost as much as all of them."""
-MOST_BULKS = 8
-"""Requests of more rows than one run that may wait for a version; each holds megabytes."""
+TELL_SECONDS = 60.0
+"""Failures of a version are told in the log at most so often; all are counted."""
 
 
 class Lane:
@@ -41,12 +45,10 @@ class Lane:
             live.model, live.version, live.manifest, digest=live.digest,
             deadline=settings.deadline, made=live.made_at,
         )  # fmt: skip
-        curve, limit = live.engine.curve, live.limit_p95
-        largest = curve.seconds(ROWS_A_RUN if limit is None else curve.most_rows(limit))
+        limit = live.limit_p95
         self.breaker = Breaker(
-            settings.breaker, limit, otherwise=slow_without_limit(largest),
-            most=settings.deadline,
-        )  # fmt: skip
+            settings.breaker, limit, expected=live.engine.curve.seconds, most=settings.deadline
+        )
         self.cache = cache_of(settings.cache, [c.name for c in live.schema.features])
         self.policy = Policy(
             live.schema, unseen_levels=settings.unseen_levels, out_of_range=settings.out_of_range
@@ -56,10 +58,11 @@ class Lane:
         self.batcher = Batcher(
             live.engine, live.reader, loop, self.breaker, budget=limit, on_run=self._ran
         )
+        self.batcher.failures.not_finite = self.counts.not_finite
         self._loop = loop
+        self._is_out, self._failures_told, self._tell_again = False, 0, -math.inf
         live.counts = self.counts
-        self._bulk: ThreadPoolExecutor | None = None
-        self._bulks = 0
+        self._bulk = Aside(loop, "bulk", "requests of so many rows")
         self._unscored: list[Answers] = []
 
     @property
@@ -70,7 +73,7 @@ class Lane:
     @property
     def is_idle(self) -> bool:
         """Whether nobody waits for it."""
-        return self.batcher.is_idle and not self._bulks
+        return self.batcher.is_idle and self._bulk.is_idle
 
     @property
     def is_closed(self) -> bool:
@@ -101,25 +104,9 @@ class Lane:
 
     async def _ask_bulk(self, question: Question, deadline: float | None) -> Answers:
         """Many rows take long: in a thread of their own, so that nobody's single row waits."""
-        if self._bulks >= MOST_BULKS:
-            raise ProtocolError(
-                503, f"{MOST_BULKS} requests of so many rows are under way; try again.",
-                retry_after=1,
-            )  # fmt: skip
-        if self._bulk is None:
-            self._bulk = ThreadPoolExecutor(1, "bulk")
-        self._bulks += 1
-        try:
-            work = self._loop.run_in_executor(
-                self._bulk, run_feeds, self.live.engine, question.feeds
-            )
-            left = None if deadline is None else max(0.0, deadline - time.perf_counter())
-            outcome = await asyncio.wait_for(work, left)
-        except TimeoutError as error:
-            raise ProtocolError(504, "The time for this request is over.") from error
-        finally:
-            self._bulks -= 1
+        outcome = await self._bulk.do(lambda: run_feeds(self.live.engine, question.feeds), deadline)
         if isinstance(outcome, ModelFailed):
+            self.batcher.failures.note(outcome)
             self.breaker.record(False, 0.0, time.perf_counter())
             raise outcome
         # many rows may take long: that is no slowness of the version
@@ -139,23 +126,44 @@ class Lane:
         if question.unknown:
             self.counts.odds("unknown_columns", question.unknown)
 
+    def with_policy(self, error: ProtocolError) -> ProtocolError:
+        """The refusal of rows that do not fit, with what the spec's policy refuses of the rest."""
+        cause = error.__cause__
+        if self._refuses and isinstance(cause, RowsError) and cause.problems == error.problems:
+            return self.policy.also(cause)
+        return error
+
     def tick(self, now: float) -> None:
         """A few times a second: late requests, sleeping runs, what typed rows had that was odd."""
         self.batcher.tick(now)
         self._odd.finish()
         self.counts.breaker[0] = _STATE[self.breaker.state]
+        self._tell(now)
         reader = self.live.reader
         for (what, column), count in reader.odds.items():
             self.counts.odd(what, column, count)
         reader.odds.clear()
         self._score()
 
+    def _tell(self, now: float) -> None:
+        """Say in the log that it fails, is out of service or back: behind a fallback no caller
+        would notice."""
+        breaker, failures = self.breaker, self.batcher.failures
+        who = f"version {self.version} of {self.live.model}"
+        more = failures.count - self._failures_told
+        if more and now >= self._tell_again:
+            _LOG.error("%s failed %d requests; the last: %s", who, more, failures.last)
+            self._failures_told, self._tell_again = failures.count, now + TELL_SECONDS
+        if breaker.state is not CLOSED and not self._is_out:
+            _LOG.error("%s is out of service: %s", who, breaker.why)
+        elif breaker.state is CLOSED and self._is_out:
+            _LOG.warning("%s is in service again", who)
+        self._is_out = breaker.state is not CLOSED
+
     def close(self) -> None:
         """Free its threads; who waits is still answered."""
         self.batcher.close()
-        if self._bulk is not None:
-            self._bulk.shutdown(wait=False)
-            self._bulk = None
+        self._bulk.close()
 
     def _ran(self, run: Ran, waited: float) -> None:
         self.counts.ran(run.rows, run.seconds, waited)
@@ -194,9 +202,9 @@ class Served:
     def fast(self) -> Lane | None:
         """The lane that every request may take without looking right or left, or None."""
         lane = self.champion
-        if lane is None or self.traffic is not None or lane.cache.is_on or not lane.is_closed:
+        if lane is None or self.traffic is not None or lane.cache.is_on:
             return None
-        return lane
+        return lane if lane.breaker.state is CLOSED else None
 
     def stand_ins(self, failed: Lane, names: tuple[str, ...]) -> Iterator[tuple[str, Lane]]:
         """Who is asked after a version failed, in the order of the spec."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import os
 import socket
 
 from modelwright.core.errors import UsageError
@@ -13,6 +14,7 @@ BACKLOG = 2048
 
 class Signs:
     """What the supervisor and its workers tell each other: bytes in memory that all of them share.
+    The supervisor makes it.
 
     Args:
         workers: how many there are.
@@ -26,6 +28,7 @@ class Signs:
 
     def __init__(self, workers: int) -> None:
         self._bytes = mmap.mmap(-1, workers + 1)
+        self._supervisor = os.getpid()
 
     def __len__(self) -> int:
         return len(self._bytes) - 1
@@ -38,6 +41,11 @@ class Signs:
     def end(self) -> None:
         """Say so."""
         self._bytes[0] = 1
+
+    def is_orphan(self) -> bool:
+        """Whether the supervisor of this child is gone, though it was killed right after the fork:
+        nobody would start the child again, and whoever starts the next server wants the port."""
+        return os.getppid() != self._supervisor
 
     def started(self, worker: int) -> None:
         """Say that a worker answers."""

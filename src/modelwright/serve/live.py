@@ -131,15 +131,13 @@ class PredictionWriter:
         )
         self._encode = msgspec.json.Encoder().encode
 
-    def rows(
-        self, model: str, version: str, columns: Sequence[Sequence[Any]], start: int, stop: int
-    ) -> bytes:
+    def objects(self, columns: Sequence[Sequence[Any]]) -> list[Any]:
+        """Of each row what `body` takes; a column each of the prediction, ends, probabilities."""
+        return list(map(self._row, *columns))
+
+    def body(self, model: str, version: str, rows: list[Any]) -> bytes:
         """`{"model", "version", "predictions": [...]}` of some rows of a run."""
-        if stop - start == 1:
-            found = [self._row(*[column[start] for column in columns])]
-        else:
-            found = list(map(self._row, *[column[start:stop] for column in columns]))
-        return self._encode(self._whole(model, version, found))
+        return self._encode(self._whole(model, version, rows))
 
 
 def _row_of(names: list[str]) -> Callable[..., Any]:

@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from modelwright.core.errors import ModelwrightError
 from modelwright.core.intake import Feeds
 from modelwright.core.records import Manifest
 from modelwright.core.schema import Schema
 from modelwright.pack.artefact import Answers
+from modelwright.serve.heads import Head
 
 JSON = b"application/json"
 
@@ -26,6 +29,8 @@ class ProtocolError(ModelwrightError):
         status: its HTTP code; gRPC has the code that means the same.
         retry_after: seconds after which it is worth another try, for 429 and 503.
         allow: methods that the route takes, for 405.
+        reason: for metrics and the access log, where the code does not tell: out of a fixed set,
+            `metric_names.REASONS` and `CLOSER_REASONS`.
     """
 
     def __init__(
@@ -36,8 +41,10 @@ class ProtocolError(ModelwrightError):
         *,
         retry_after: float | None = None,
         allow: str = "",
+        reason: str = "",
     ) -> None:
         super().__init__(message)
+        self.reason = reason
         self.status = status
         self.retry_after = retry_after
         self.allow = allow
@@ -51,12 +58,11 @@ class ProtocolError(ModelwrightError):
 class Overloaded(ProtocolError):
     """503: it would wait too long. Whoever tells the caller does so by `refusals.Refusals`."""
 
-    def __init__(self, message: str, retry_after: float) -> None:
-        super().__init__(503, message, retry_after=retry_after)
+    def __init__(self, message: str, retry_after: float, reason: str) -> None:
+        super().__init__(503, message, retry_after=retry_after, reason=reason)
 
 
-@dataclass(slots=True)
-class Request:
+class Request(msgspec.Struct, gc=False):
     """One HTTP request, whole.
 
     Attributes:
@@ -65,19 +71,20 @@ class Request:
         headers: names in lower case; of a repeated header the values joined by a comma.
         received: `time.perf_counter()` when its first byte was read.
         peer: the client's address.
+        head: what it begins with, where the very same was read before.
     """
 
     method: str
     path: str
     query: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     body: bytes = b""
     received: float = 0.0
     peer: str = ""
+    head: Head | None = None
 
 
-@dataclass(slots=True)
-class Response:
+class Response(msgspec.Struct, gc=False):
     """Status, body, content type and further headers of an answer.
 
     Attributes:
@@ -174,6 +181,7 @@ class Answered:
         arm: champion, canary, a or b of a test, pinned.
         fallback: empty, or who stood in: previous, baseline, constant.
         cached: the answer was remembered.
+        caller: see `keys.recorded`; only while versions share the requests.
     """
 
     question: Question
@@ -182,6 +190,7 @@ class Answered:
     arm: str = "champion"
     fallback: str = ""
     cached: bool = False
+    caller: str = ""
 
     @property
     def marks(self) -> dict[str, str]:

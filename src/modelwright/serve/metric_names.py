@@ -51,6 +51,8 @@ FAMILIES: dict[str, Family] = {
                "cache and not found.", _VERSION),
         Family("modelwright_fallback_total", "counter",
                "Answers by a stand-in: previous, baseline, constant.", ("kind", *_VERSION)),
+        Family("modelwright_not_finite_total", "counter",
+               "Requests whose answer was no finite number, so that it was not given.", _VERSION),
         Family("modelwright_arm_total", "counter",
                "Answers by arm: champion, canary, a, b, pinned, shadow.", ("arm", *_VERSION)),
         Family("modelwright_shadow_rows_total", "counter",
@@ -200,6 +202,17 @@ REASONS: dict[int, str] = {
     504: "too_late",
 }  # fmt: skip
 """Reason of an error where its raiser says nothing closer."""
+
+CLOSER_REASONS = {
+    "queue_full": "503: `serve.queue` requests, or the most of long ones, are under way",
+    "shed": "503: it would wait longer than the limit or its deadline allows",
+    "model_failed": "503: the graph failed, and nobody stood in",
+    "breaker_open": "503: the version is out of service, and nobody stood in",
+    "no_version": "503: no version is loaded",
+    "no_memory": "503: bodies that are being read hold all the room there is for them",
+    "labels": "503: labels cannot be kept, or not in time",
+}
+"""Reasons that raisers say, and what they mean."""
 
 TRITON_REASONS: dict[int, str] = {
     429: "REJECTED", 503: "REJECTED", 499: "CANCELED", 504: "CANCELED", 500: "BACKEND",

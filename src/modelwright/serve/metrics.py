@@ -201,6 +201,7 @@ class Served:
     Attributes:
         breaker: `served.breaker[0] = STATES["open"]`.
         hits, misses: of the cache.
+        not_finite: requests whose answer had a NaN or an infinity.
         reading, writing: seconds spent on requests and on answers.
     """
 
@@ -214,9 +215,10 @@ class Served:
     ) -> None:
         self._counts, self._key = counts, key
         bounds = {limit.bound for limit in limits if limit.metric == "latency_p95"}
+        run_edges = tuple(sorted({*RUN_EDGES, *bounds}))
         bounds |= {deadline} if deadline is not None else set()
         self._edges = tuple(sorted({*EDGES, *bounds}))
-        self._run = counts.histogram("modelwright_inference_seconds", RUN_EDGES, *key)
+        self._run = counts.histogram("modelwright_inference_seconds", run_edges, *key)
         self._batch = counts.histogram("modelwright_batch_rows", BATCH_EDGES, *key)
         self._score = counts.histogram("modelwright_score", score_edges(schema.target), *key)
         self._rows, self._queue, self.reading, self.writing, self.hits, self.misses = (
@@ -224,6 +226,7 @@ class Served:
             for name in ("rows", "queue_seconds", "read_seconds", "write_seconds", "cache_hits",
                          "cache_misses")
         )  # fmt: skip
+        self.not_finite = counts.counter("modelwright_not_finite_total", *key)
         self.breaker = counts.gauge("modelwright_breaker_state", *key)
         self._doors: dict[str, tuple[Timing, Cell]] = {}
         self._arms: dict[str, Cell] = {}
@@ -282,7 +285,7 @@ class Served:
             waited: seconds that its requests waited for it, added up.
         """
         run, batch = self._run, self._batch
-        run.counts[bisect_left(RUN_EDGES, seconds)] += 1
+        run.counts[bisect_left(run.edges, seconds)] += 1
         run.total += seconds
         batch.counts[bisect_left(BATCH_EDGES, rows)] += 1
         batch.total += rows

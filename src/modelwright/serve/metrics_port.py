@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import uvloop
 
 from modelwright.serve.http import Connections, HttpConnection, Slot
+from modelwright.serve.listening import Signs
 from modelwright.serve.messages import ProtocolError, Request, Response
 from modelwright.serve.metrics_door import page
 from modelwright.serve.protocol import error_response
@@ -40,22 +40,22 @@ class MetricsHandler:
             reply(Response(200, body, kind))
 
 
-def serve_metrics(listener: socket.socket, folder: Path) -> int:
-    """Answer until SIGTERM; the exit code."""
+def serve_metrics(listener: socket.socket, folder: Path, signs: Signs) -> int:
+    """Answer until SIGTERM, or until the supervisor is gone; the exit code."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(listener, folder))
+        runner.run(_run(listener, folder, signs))
     return 0
 
 
-async def _run(listener: socket.socket, folder: Path) -> None:
-    loop, stop, parent = asyncio.get_running_loop(), asyncio.Event(), os.getppid()
+async def _run(listener: socket.socket, folder: Path, signs: Signs) -> None:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     let_signals_in()
     shared = Connections(MetricsHandler(folder), MOST_BODY)
     server = await loop.create_server(lambda: HttpConnection(shared), sock=listener)
-    while not stop.is_set() and os.getppid() == parent:
+    while not stop.is_set() and not signs.is_orphan():
         await asyncio.sleep(0.2)
         shared.sweep()
     server.close()

@@ -21,10 +21,10 @@ from modelwright.serve.datatypes import Raw, Tensor
 from modelwright.serve.faults import not_json
 from modelwright.serve.messages import ProtocolError, Question, Response
 from modelwright.serve.outputs import check_parameters, output_metadata, outputs_json
+from modelwright.serve.tensor_plan import MOST_TENSORS
 from modelwright.serve.tensors import (
     DATATYPE,
     MOST_ID,
-    MOST_TENSORS,
     check_tensors,
     key_from,
     prepare,
@@ -102,12 +102,9 @@ _FORMS = {
 
 
 def read_infer(
-    schema: Schema,
-    body: bytes,
-    headers: Mapping[str, str],
-    max_rows: int,
-    key: str | None = None,
-) -> Question:
+    schema: Schema, body: bytes, headers: Mapping[str, str], max_rows: int, key: str | None = None,
+    *, counts_unknown: bool = False,
+) -> Question:  # fmt: skip
     """Read an inference request, JSON alone or JSON with tensors behind it.
 
     Args:
@@ -116,6 +113,7 @@ def read_infer(
         headers: names in lower case; only `inference-header-content-length` is looked at.
         max_rows: most rows that are taken.
         key: column whose first value becomes the question's key.
+        counts_unknown: see `tensors.check_tensors`; the same in all calls of a process.
 
     Raises:
         ProtocolError: 400 for what the protocol forbids, 413 for too many rows, 422 for values.
@@ -138,7 +136,7 @@ def read_infer(
             return known.question(behind, key)
         request = _decoded(_INFER, head, _FORM)
     raws = _raws(request.inputs, behind)
-    checked = check_tensors(schema, request.inputs, max_rows)
+    checked = check_tensors(schema, request.inputs, max_rows, counts_unknown=counts_unknown)
     feeds = read_checked(checked, raws)
     outputs, binary = _outputs(schema, request)
     identity = checked_id(request.id)
@@ -147,7 +145,8 @@ def read_infer(
         said = oip_heads.Head(schema, prepare(checked), tuple(sizes), outputs, binary)
         oip_heads.learn(head, said)
     caller = key_from(schema, key, request.inputs, raws)
-    return Question(feeds, checked.rows, "infer", identity, outputs, binary, key=caller)
+    unknown = dict.fromkeys(checked.unknown, checked.rows)
+    return Question(feeds, checked.rows, "infer", identity, outputs, binary, unknown, caller)
 
 
 def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes, form: str) -> Any:

@@ -50,7 +50,10 @@ class Head(NamedTuple):
         checked = self.prepared.checked
         feeds = read_prepared(self.prepared, raws)
         caller = key_from(self.schema, key, checked.tensors, raws)
-        return Question(feeds, checked.rows, "infer", None, self.outputs, self.binary, key=caller)
+        unknown = dict.fromkeys(checked.unknown, checked.rows)
+        return Question(
+            feeds, checked.rows, "infer", None, self.outputs, self.binary, unknown, caller
+        )
 
 
 _KNOWN: dict[tuple[int, bytes], Head] = {}

@@ -21,8 +21,8 @@ from modelwright.serve.tensors import (
     check_tensors,
     key_from,
     prepare,
+    read_checked,
     read_prepared,
-    read_tensors,
 )
 
 PACKAGE = "inference"
@@ -150,7 +150,14 @@ def parsed(kind: str, data: bytes) -> Any:
         raise ProtocolError(400, f"The message is not a {kind}.") from error
 
 
-def read_message(schema: Schema, request: Any, max_rows: int, key: str | None = None) -> Question:
+def read_message(
+    schema: Schema,
+    request: Any,
+    max_rows: int,
+    key: str | None = None,
+    *,
+    counts_unknown: bool = False,
+) -> Question:
     """Read an inference request; `oip.read_infer` for gRPC.
 
     Args:
@@ -158,6 +165,7 @@ def read_message(schema: Schema, request: Any, max_rows: int, key: str | None = 
             in its own `contents`.
         max_rows: most rows that are taken.
         key: column whose first value becomes the question's key.
+        counts_unknown: see `tensors.check_tensors`; the same in all calls of a process.
 
     Raises:
         ProtocolError: 400 for what the protocol forbids, 413 for too many rows, 422 for values.
@@ -166,13 +174,14 @@ def read_message(schema: Schema, request: Any, max_rows: int, key: str | None = 
     if raws:
         if len(raws) != len(inputs):
             raise ProtocolError(400, f"{len(inputs)} inputs, but {len(raws)} raw_input_contents.")
-        prepared = _prepared(schema, inputs, max_rows)
-        feeds, rows = read_prepared(prepared, raws), prepared.checked.rows
-        caller = key_from(schema, key, prepared.checked.tensors, raws)
+        prepared = _prepared(schema, inputs, max_rows, counts_unknown)
+        feeds, checked = read_prepared(prepared, raws), prepared.checked
+        caller = key_from(schema, key, checked.tensors, raws)
     else:
         tensors = [_typed(parsed("ModelInferRequest.InferInputTensor", data)) for data in inputs]
         none = [None] * len(tensors)
-        feeds, rows = read_tensors(schema, tensors, none, max_rows)
+        checked = check_tensors(schema, tensors, max_rows, counts_unknown=counts_unknown)
+        feeds = read_checked(checked, none)
         caller = key_from(schema, key, tensors, none)
     outputs: tuple[str, ...] = ()
     if request.outputs:
@@ -182,10 +191,13 @@ def read_message(schema: Schema, request: Any, max_rows: int, key: str | None = 
         for output in wanted:
             check_parameters(output.name, output.parameters)
     identity = checked_id(request.id) or None
-    return Question(feeds, rows, "infer", identity, outputs, key=caller)
+    unknown = dict.fromkeys(checked.unknown, checked.rows)
+    return Question(feeds, checked.rows, "infer", identity, outputs, unknown=unknown, key=caller)
 
 
-def _prepared(schema: Schema, inputs: tuple[bytes, ...], max_rows: int) -> Prepared:
+def _prepared(
+    schema: Schema, inputs: tuple[bytes, ...], max_rows: int, counts_unknown: bool
+) -> Prepared:
     """Names, shapes and datatypes, which are the same in request after request of a client."""
     found = _SEEN.get(inputs)
     if found is not None:
@@ -198,7 +210,8 @@ def _prepared(schema: Schema, inputs: tuple[bytes, ...], max_rows: int) -> Prepa
         if tensor.HasField("contents"):
             raise ProtocolError(400, "Both 'contents' and raw_input_contents are given.")
         tensors.append(Tensor(tensor.name, list(tensor.shape), tensor.datatype))
-    prepared = prepare(check_tensors(schema, tensors, max_rows))
+    checked = check_tensors(schema, tensors, max_rows, counts_unknown=counts_unknown)
+    prepared = prepare(checked)
     if sum(map(len, inputs)) <= LONGEST_SEEN:
         if len(_SEEN) >= _MOST_SEEN:
             _SEEN.clear()

@@ -10,6 +10,16 @@ from dataclasses import dataclass
 from modelwright.core.records import Manifest
 from modelwright.core.version import __version__
 from modelwright.serve.bodies import ARROW_FILE, ARROW_STREAM, CSV, PARQUET
+from modelwright.serve.openapi_headers import (
+    ANSWERED,
+    HEADERS,
+    IN_TIME,
+    MARKS,
+    PARAMETERS,
+    PINNED,
+    choosing,
+    under_id,
+)
 from modelwright.serve.openapi_models import (
     Json,
     columns_schema,
@@ -25,6 +35,7 @@ from modelwright.serve.openapi_routes import (
     json_answer,
     label_paths,
     oip_paths,
+    place_of,
     plain_paths,
 )
 from modelwright.serve.protocol import example_in_json
@@ -77,14 +88,10 @@ def document(
             f"{prefix}Columns": columns_schema(model.manifest, **policy),
             f"{prefix}Prediction": prediction_schema(model.manifest),
         }
-        route = _predict(model, prefix, max_rows)
-        if number == 0:
-            paths["/predict"] = {"post": route}
-            paths["/invocations"] = {"post": _invocations(model, max_rows)}
-        named = {**route, "operationId": f"predict_{model.name}"}
-        paths[f"/models/{model.name}/predict"] = {"post": named}
+        paths |= _prediction_paths(model, prefix, max_rows, is_first=number == 0)
     names = [model.name for model in models]
     versions = sorted({version for model in models for version in model.versions})
+    paths |= label_paths(names, versions, max_rows) | oip_paths(names, versions) | plain_paths()
     first = models[0]
     found: Json = {
         "openapi": "3.1.0",
@@ -93,13 +100,13 @@ def document(
             "version": first.versions[0] if len(models) == 1 else __version__,
             "description": _about(models),
         },
-        "paths": {
-            **paths,
-            **label_paths(names, versions, max_rows),
-            **oip_paths(names, versions),
-            **plain_paths(),
+        "paths": under_id(paths),
+        "components": {
+            "schemas": schemas,
+            "responses": error_responses(),
+            "parameters": PARAMETERS,
+            "headers": HEADERS,
         },
-        "components": {"schemas": schemas, "responses": error_responses()},
     }
     if protected:
         bearer = {"type": "http", "scheme": "bearer"}
@@ -125,6 +132,26 @@ def _error() -> Json:
         "required": ["error"],
         "properties": {"error": text, "problems": {"type": "array", "items": text}},
     }
+
+
+def _prediction_paths(model: Described, prefix: str, max_rows: int, *, is_first: bool) -> Json:
+    route, base = _predict(model, prefix, max_rows), f"/models/{model.name}"
+    pinned = {
+        **route,
+        "operationId": f"predict_version_of_{model.name}",
+        "parameters": [*_query(model), place_of("version", model.versions), *IN_TIME],
+        "responses": {**route["responses"], "200": _answer(prefix, {}, PINNED)},
+    }
+    found: Json = {
+        f"{base}/predict": {"post": {**route, "operationId": f"predict_{model.name}"}},
+        f"{base}/versions/{{version}}/predict": {"post": pinned},
+    }
+    if is_first:
+        found |= {
+            "/predict": {"post": route},
+            "/invocations": {"post": _invocations(model, max_rows)},
+        }
+    return found
 
 
 def _predict(model: Described, prefix: str, max_rows: int) -> Json:
@@ -153,9 +180,9 @@ def _predict(model: Described, prefix: str, max_rows: int) -> Json:
         "operationId": "predict",
         "tags": [model.name],
         "summary": f"Predict rows with {model.name}",
-        "parameters": _parameters(model),
+        "parameters": [*_query(model), *choosing(model.versions)],
         "requestBody": {"required": True, "content": content},
-        "responses": {"200": _answer(prefix), **{c: ERRORS[c] for c in POSTED}},
+        "responses": {"200": _answer(prefix, MARKS, ANSWERED), **{c: ERRORS[c] for c in POSTED}},
     }
 
 
@@ -166,7 +193,7 @@ POSTED = (
 """What a route with a body can answer when it does not answer 200."""
 
 
-def _parameters(model: Described) -> list[Json]:
+def _query(model: Described) -> list[Json]:
     found: list[Json] = [
         {
             "name": "explain",
@@ -197,20 +224,24 @@ def _tables(example: Json) -> Json:
     }
 
 
-def _answer(prefix: str) -> Json:
+def _answer(prefix: str, marks: Json, headers: Json) -> Json:
     answers = {"type": "array", "items": {"$ref": f"#/components/schemas/{prefix}Prediction"}}
     head: Json = {"model": {"type": "string"}, "version": {"type": "string"}}
-    by_row = {**head, "predictions": answers}
-    by_column = {**head, "columns": {"type": "object", "additionalProperties": {"type": "array"}}}
+    lists = {"type": "object", "additionalProperties": {"type": "array"}}
     found = json_answer(
         "An answer a row, in the form that Accept asks for",
         {
             "anyOf": [
-                {"type": "object", "properties": form, "required": list(form)}
-                for form in (by_row, by_column)
+                {
+                    "type": "object",
+                    "properties": {**head, **marks, **form},
+                    "required": [*head, *form],
+                }
+                for form in ({"predictions": answers}, {"columns": lists})
             ]
         },
     )
+    found["headers"] = headers
     binary = {"schema": {"type": "string", "format": "binary"}}
     found["content"] |= {CSV: {"schema": {"type": "string"}}}
     found["content"] |= dict.fromkeys((ARROW_STREAM, ARROW_FILE, PARQUET), binary)
@@ -247,11 +278,15 @@ def _invocations(model: Described, max_rows: int) -> Json:
         }
         for name, form in forms
     ]
-    answer = {"predictions": {"type": "array", "items": label_schema(model.manifest)}}
+    labels = {"predictions": {"type": "array", "items": label_schema(model.manifest)}}
+    answer = json_answer(
+        "Labels or values", {"type": "object", "properties": labels, "required": list(labels)}
+    )
     return {
         "operationId": "invocations",
         "tags": ["MLflow"],
         "summary": "MLflow's scoring protocol; params change nothing",
+        "parameters": choosing(model.versions),
         "requestBody": {
             "required": True,
             "content": {
@@ -263,10 +298,7 @@ def _invocations(model: Described, max_rows: int) -> Json:
             },
         },
         "responses": {
-            "200": json_answer(
-                "Labels or values",
-                {"type": "object", "properties": answer, "required": list(answer)},
-            ),
+            "200": {**answer, "headers": ANSWERED},
             **{code: ERRORS[code] for code in POSTED},
         },
     }

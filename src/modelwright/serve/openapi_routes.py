@@ -5,6 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from modelwright.serve.openapi_headers import (
+    ANSWERED,
+    ID_OF_ERROR,
+    IN_TIME,
+    MARKS,
+    PINNED,
+    choosing,
+)
+
 Json = dict[str, Any]
 
 _MEANING = {
@@ -47,11 +56,10 @@ def error_responses() -> Json:
     found = {}
     for code, text in _MEANING.items():
         one = json_answer(text, {"$ref": "#/components/schemas/Error"})
-        if code in headers:
-            one["headers"] = {
-                name: {"schema": {"type": "string"}, "description": about}
-                for name, about in headers[code].items()
-            }
+        one["headers"] = {
+            name: {"schema": {"type": "string"}, "description": about}
+            for name, about in headers.get(code, {}).items()
+        } | {"x-request-id": ID_OF_ERROR}
         found[code] = one
     return found
 
@@ -127,7 +135,7 @@ OIP_SCHEMAS: Json = {
         model_name={"type": "string"},
         model_version={"type": "string"},
         id={"type": "string"},
-        parameters={"type": "object"},
+        parameters={"type": "object", "properties": MARKS},
         outputs={"type": "array", "items": _object(["name", "shape", "datatype"], **_TENSOR)},
     ),
     "ModelMetadata": _object(
@@ -159,8 +167,8 @@ LABEL_SCHEMAS: Json = {"Label": _LABEL}
 def oip_paths(models: Sequence[str], versions: Sequence[str]) -> Json:
     """Routes of the Open Inference Protocol v2 and its model repository extension."""
     tag = "Open Inference Protocol"
-    model = _place("model", models)
-    version = _place("version", versions)
+    model = place_of("model", models)
+    version = place_of("version", versions)
     metadata = {"$ref": "#/components/schemas/ModelMetadata"}
     probe: Json = {"security": []}
     found: Json = {
@@ -174,7 +182,9 @@ def oip_paths(models: Sequence[str], versions: Sequence[str]) -> Json:
     ):
         found[base] = _get("Inputs and outputs of a model", tag, metadata, parameters=places)
         found[f"{base}/ready"] = _get("Is the model ready", tag, parameters=places)
-        found[f"{base}/infer"] = _infer(tag, places)
+        chosen = len(places) == 1
+        more = choosing(versions) if chosen else IN_TIME
+        found[f"{base}/infer"] = _infer(tag, [*places, *more], ANSWERED if chosen else PINNED)
     found["/v2/repository/index"] = _post("Models and versions", tag, [], {"type": "array"})
     for action in ("load", "unload"):
         found[f"/v2/repository/models/{{model}}/{action}"] = _post(
@@ -193,11 +203,12 @@ def label_paths(models: Sequence[str], versions: Sequence[str], max_rows: int) -
     text = {"schema": {"type": "string"}}
     found: Json = {}
     for base, places in (
-        ("/v2/models/{model}", [_place("model", models)]),
+        ("/v2/models/{model}", [place_of("model", models)]),
         ("/v2/models/{model}/versions/{version}",
-         [_place("model", models), _place("version", versions)]),
+         [place_of("model", models), place_of("version", versions)]),
     ):  # fmt: skip
-        route = _post("Labels of answered rows; needs the scope labels", "labels", places, answer)
+        about = "Labels of answered rows; needs the scope labels"
+        route = _post(about, "labels", [*places, *IN_TIME], answer)
         route["post"]["requestBody"] = {
             "required": True,
             "content": {
@@ -211,20 +222,22 @@ def label_paths(models: Sequence[str], versions: Sequence[str], max_rows: int) -
     return found
 
 
-def _place(name: str, known: Sequence[str]) -> Json:
+def place_of(name: str, known: Sequence[str]) -> Json:
+    """A part of a path that is one of some names."""
     return {"name": name, "in": "path", "required": True,
             "schema": {"type": "string", "enum": list(known)}}  # fmt: skip
 
 
-def _infer(tag: str, places: list[Json]) -> Json:
+def _infer(tag: str, parameters: list[Json], headers: Json) -> Json:
     binary = {"schema": {"type": "string", "format": "binary"}}
     answer = json_answer("Outputs", {"$ref": "#/components/schemas/InferResponse"})
     answer["content"]["application/octet-stream"] = binary
+    answer["headers"] = headers
     return {
         "post": {
             "summary": "Inference; binary tensors stand behind the JSON",
             "tags": [tag],
-            "parameters": places,
+            "parameters": parameters,
             "requestBody": {
                 "required": True,
                 "content": {
@@ -237,7 +250,7 @@ def _infer(tag: str, places: list[Json]) -> Json:
     }
 
 
-def _post(summary: str, tag: str, places: list[Json], schema: Json) -> Json:
+def _post(summary: str, tag: str, parameters: list[Json], schema: Json) -> Json:
     body = {"content": {"application/json": {"schema": {"type": "object"}}}}
     found: Json = {
         "summary": summary,
@@ -247,6 +260,6 @@ def _post(summary: str, tag: str, places: list[Json], schema: Json) -> Json:
             "200": json_answer("OK", schema), **{code: ERRORS[code] for code in _POSTED},
         },
     }  # fmt: skip
-    if places:
-        found["parameters"] = places
+    if parameters:
+        found["parameters"] = parameters
     return {"post": found}

@@ -57,7 +57,7 @@ class Pages:
             return self._oip(request, path.split("/")[2:], token)
         if path in mlflow_routes.PAGES:
             if not self._models.is_ready():
-                raise ProtocolError(503, "No model is loaded.", retry_after=1)
+                raise ProtocolError(503, "No model is loaded.", retry_after=1, reason="no_version")
             return mlflow_routes.PAGES[path]
         if path in docs_page.PAGES:
             return docs_page.PAGES[path]
@@ -117,7 +117,7 @@ class Pages:
             if self._models.served[name].champion is not None
         ]
         if not described:
-            raise ProtocolError(503, "No model is loaded.", retry_after=1)
+            raise ProtocolError(503, "No model is loaded.", retry_after=1, reason="no_version")
         about = document(
             described,
             protected=bool(self._settings.tokens),

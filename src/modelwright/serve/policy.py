@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from modelwright.core.contract import items_of, missing_in
-from modelwright.core.intake import SHOWN_PROBLEMS, Array, Feeds
+from modelwright.core.errors import RowsError
+from modelwright.core.intake import SHOWN_PROBLEMS, Array, Feeds, refuse
 from modelwright.core.schema import MISSING_TIME, Column, Schema, moment_text
 from modelwright.serve.messages import ProtocolError
 
@@ -75,8 +76,15 @@ class Policy:
         first = feeds.get(self._first)
         found = self._row(feeds) if first is None or len(first) == 1 else self._many(feeds)
         if found and self._refused and any(self._refused & set(odd) for odd in found.values()):
-            raise self._refusal(feeds, found)
+            raise _refusal(self._problems(feeds, found))
         return found
+
+    def also(self, error: RowsError) -> ProtocolError:
+        """The refusal of rows of which some values do not fit their column, with what is refused of
+        the others."""
+        feeds: Feeds = dict(error.feeds or {})
+        told = self._problems(feeds, self._many(feeds)) if feeds and self._refused else []
+        return _refusal([*error.all_problems, *told])
 
     def _row(self, feeds: Feeds) -> Counts:
         found: Counts = {}
@@ -93,22 +101,30 @@ class Policy:
         return found
 
     def _many(self, feeds: Feeds) -> Counts:
+        """Of many rows; `feeds` may lack columns."""
         found: Counts = {}
         for name, levels in self._levels:
+            if name not in feeds:
+                continue
             values = feeds[name].tolist()
             if not levels.issuperset(values):
                 found[name] = {UNSEEN: sum(value not in levels for value in values)}
         for name, low, high in self._ranges:
+            if name not in feeds:
+                continue
             count = int(np.count_nonzero(_outside(feeds[name], low, high)))
             if count:
                 found[name] = {OUT_OF_RANGE: count}
         for name, levels, separator in self._lists:
+            if name not in feeds:
+                continue
             count = sum(not levels.issuperset(v.split(separator)) for v in feeds[name].tolist())
             if count:
                 found[name] = {UNSEEN: count}
         return found
 
-    def _refusal(self, feeds: Feeds, found: Counts) -> ProtocolError:
+    def _problems(self, feeds: Feeds, found: Counts) -> list[str]:
+        """A line each, the first rows first; those that will never be shown are empty."""
         lines: list[tuple[int, str]] = []
         total = 0
         for name, odd in found.items():
@@ -116,9 +132,7 @@ class Policy:
                 total += odd[what]
                 lines += self._lines(self._columns[name], feeds[name], what)
         shown = [line for _, line in sorted(lines)[:SHOWN_PROBLEMS]]
-        if total > len(shown):
-            shown.append(f"... and {total - len(shown)} more")
-        return ProtocolError(422, f"The input has {total} problem(s):", tuple(shown))
+        return shown + [""] * (total - len(shown))
 
     def _lines(self, column: Column, values: Array, what: str) -> list[tuple[int, str]]:
         if what == OUT_OF_RANGE:
@@ -140,6 +154,14 @@ class Policy:
             if len(found) == SHOWN_PROBLEMS:
                 break
         return found
+
+
+def _refusal(problems: list[str]) -> ProtocolError:
+    try:
+        refuse(problems)
+    except RowsError as error:
+        return ProtocolError(422, error.message, error.problems)
+    raise AssertionError("nothing to refuse")
 
 
 def _outside(values: Array, low: float, high: float) -> Array:

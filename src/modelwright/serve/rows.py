@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import chain
 from operator import attrgetter, itemgetter
 from types import GenericAlias
 from typing import Any
@@ -243,21 +244,26 @@ class RowReader:
         """By single values: half of the time that columns of one value take."""
         at = len(self.ranged)
         if at:
-            numbers = np.array([row[:at]], float)
+            numbers = np.fromiter(row[:at], float, at).reshape(1, at)
             found[NUMBERS] = self._checked(numbers) if self._at_once else numbers
         for (tensor, codes), pick in zip(self._lookups, self._picked, strict=True):
             one = [code[value] for code, value in zip(codes, pick(row), strict=True)]
             found[tensor] = np.array([one], np.int64)
 
     def _many_rows(self, columns: Sequence[Sequence[Any]], found: Inputs) -> None:
-        at = len(self.ranged)
+        """By columns, each array filled from one iterator: numpy looks at lists in lists twice."""
+        at, rows = len(self.ranged), len(columns[0])
         if at:
-            numbers = np.ascontiguousarray(np.array(columns[:at], float).T)
+            values = np.fromiter(chain.from_iterable(columns[:at]), float, at * rows)
+            numbers = np.ascontiguousarray(values.reshape(at, rows).T)
             found[NUMBERS] = self._checked(numbers) if self._at_once else numbers
         for (tensor, codes), pick in zip(self._lookups, self._picked, strict=True):
-            given = pick(columns)
-            places = [list(map(code.__getitem__, v)) for code, v in zip(codes, given, strict=True)]
-            found[tensor] = np.ascontiguousarray(np.array(places, np.int64).T)
+            known = [
+                map(code.__getitem__, texts)
+                for code, texts in zip(codes, pick(columns), strict=True)
+            ]
+            places = np.fromiter(chain.from_iterable(known), np.int64, len(known) * rows)
+            found[tensor] = np.ascontiguousarray(places.reshape(len(known), rows).T)
 
     def _checked(self, numbers: Array) -> Array:
         for place, sentinels in self._sentinels:

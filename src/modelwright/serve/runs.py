@@ -25,6 +25,26 @@ class ModelFailed(Exception):
     """The graph could not answer these rows, or not with finite numbers."""
 
 
+class NotFinite(ModelFailed):
+    """The graph's answer has a NaN or an infinity."""
+
+
+class Failures:
+    """Requests that a graph could not answer: how many, and what it said of the last.
+
+    `not_finite`: the cell in which those are counted whose answer was no finite number.
+    """
+
+    def __init__(self) -> None:
+        self.count, self.last = 0, ""
+        self.not_finite: list[float] = [0]
+
+    def note(self, failed: ModelFailed) -> None:
+        """One more."""
+        self.count, self.last = self.count + 1, str(failed)
+        self.not_finite[0] += isinstance(failed, NotFinite)
+
+
 class Ran:
     """One run, as its requests see it.
 
@@ -34,7 +54,7 @@ class Ran:
     """
 
     __slots__ = (
-        "_columns", "answers", "base", "inputs", "kept", "rows", "seconds", "whole",
+        "_objects", "answers", "base", "inputs", "kept", "rows", "seconds", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -45,16 +65,15 @@ class Ran:
         self.rows = rows
         self.seconds = seconds
         self.whole = whole
-        self._columns: list[list[Any]] | None = None
+        self._objects: list[Any] | None = None
         self.kept: Any = None
         self.base = 0
 
-    @property
-    def columns(self) -> list[list[Any]]:
-        """The values of `Answers.columns()` of the whole run, made once."""
-        if self._columns is None:
-            self._columns = columns_of(self.answers)
-        return self._columns
+    def objects(self, make: Callable[[list[list[Any]]], list[Any]]) -> list[Any]:
+        """What is written of each row of the whole run, made once of `Answers.columns()`."""
+        if self._objects is None:
+            self._objects = make(columns_of(self.answers))
+        return self._objects
 
     def part(self, start: int, stop: int) -> Answers:
         """The answers to some of its rows."""
@@ -135,7 +154,7 @@ class Waiting(ABC):
         try:
             self.done(fault, 0, 0)
         except Exception:  # noqa: BLE001  logged: nobody is left to tell, but others of the batch
-            _LOG.exception("a request could not be told its answer")
+            _LOG.exception("a request of %d rows could not be told its answer", self.count)
 
 
 class Item(Waiting):
@@ -169,14 +188,18 @@ class Item(Waiting):
 def gathered(items: list[Waiting], reader: RowReader, engine: Engine) -> tuple[Inputs | None, bool]:
     """One set of arrays for all of them, and whether they tell all that typed rows said; those that
     cannot be read are told and taken out."""
-    if all(item.rows is not None for item in items):
-        rows = items[0].rows if len(items) == 1 else [r for i in items for r in i.rows or ()]
+    rows: list[Any] = []
+    for item in items:
+        if item.rows is None:
+            break
+        rows += item.rows
+    else:
         try:
-            return reader.inputs(rows or ()), reader.whole
+            return reader.inputs(rows), reader.whole
         except Odd:  # no fault: some row needs the careful way, and each is read by itself
             pass
         except Exception:  # noqa: BLE001  logged; each is read by itself, and only its own fails
-            _LOG.exception("rows of a batch could not be read together")
+            _LOG.exception("%d rows of a batch could not be read together", len(rows))
     parts = []
     for item in list(items):
         try:
@@ -213,7 +236,7 @@ def tell(items: list[Waiting], outcome: Ran) -> None:
 
 def fault(items: list[Waiting], error: Exception) -> None:
     """A fault of ours: nobody waits for ever."""
-    _LOG.error("a batch met a fault", exc_info=error)
+    _LOG.error("a batch of %d requests met a fault", len(items), exc_info=error)
     for item in items:
         item.end(error)
 
@@ -232,10 +255,10 @@ def run(engine: Engine, inputs: Inputs, whole: bool = False) -> Ran | ModelFaile
         raw = answers.raw
         # a sum that is finite has only finite parts, and is a third of the price
         if not math.isfinite(np.add.reduce(raw, axis=None)) and not np.isfinite(raw).all():
-            return ModelFailed("an answer is not a finite number")
+            return NotFinite("an answer is not a finite number")
         return Ran(answers, len(raw), seconds, inputs, whole)
     except ORT_ERRORS as error:
         return ModelFailed((str(error).splitlines() or [type(error).__name__])[0][:200])
     except Exception as error:  # noqa: BLE001  out of memory, an output that is none of ours, ...
-        _LOG.exception("a run met a fault")
+        _LOG.exception("a run of %d rows met a fault", len(next(iter(inputs.values()))))
         return ModelFailed(type(error).__name__)

@@ -46,7 +46,7 @@ class Hosts:
         self._given = frozenset(given)
         own = socket.gethostname().lower() if self._everywhere else bound.lower().strip("[]")
         self._names = self._given | {"localhost", own}
-        self._fine: set[str] = set()
+        self.fine: set[str] = set()
 
     def check(self, host: str) -> None:
         """Refuse a Host header that names another server; none at all is no browser's.
@@ -54,7 +54,7 @@ class Hosts:
         Raises:
             ProtocolError: 421.
         """
-        if host in self._fine or not host:
+        if host in self.fine or not host:
             return
         if not self._is_ours(name_of(host)):
             raise ProtocolError(
@@ -62,8 +62,8 @@ class Hosts:
                 f"This server is not {host[:80]!r}; a name it may be asked by is added with "
                 f"{HOSTS_ENV}.",
             )
-        if len(self._fine) < _REMEMBERED:
-            self._fine.add(host)
+        if len(self.fine) < _REMEMBERED:
+            self.fine.add(host)
 
     def check_origin(self, origin: str, host: str) -> None:
         """Refuse what a page of another site sends.

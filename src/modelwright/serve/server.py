@@ -84,7 +84,7 @@ def serve(settings: Settings, *, until_stdin_closes: bool = False) -> int:
             for number, (listener, grpc) in enumerate(zip(listeners, doors.grpc, strict=True))
         ]
         if doors.metrics is not None:
-            works.append(functools.partial(serve_metrics, doors.metrics, folder))
+            works.append(functools.partial(serve_metrics, doors.metrics, folder, signs))
         supervisor = Supervisor(works, signs, functools.partial(_renew, tls, gate))
         gc.collect()
         gc.freeze()  # a collection in a worker would write to, and so copy, every page of it

@@ -8,7 +8,6 @@ Triton's extension_binary_data.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,10 +26,8 @@ from modelwright.serve.datatypes import DTYPE, NUMERIC, Raw, Tensor, flat, value
 from modelwright.serve.dense import Dense
 from modelwright.serve.keys import is_read, key_of
 from modelwright.serve.messages import ProtocolError
+from modelwright.serve.tensor_plan import DENSE, Plan, plan_of
 
-DENSE = "numbers"
-"""The one tensor [rows, columns] that may stand for all columns of a model that reads numbers."""
-MOST_TENSORS = 1024
 MOST_ID = 1024
 MOST_SEEN, LONGEST_SEEN = 4096, 64
 """Values a text column that are remembered with their feeds."""
@@ -47,60 +44,16 @@ ACCEPTED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What is asked of a schema in every request, looked up once."""
-
-    schema: Schema
-    features: tuple[Column, ...]
-    columns: dict[str, Column]
-    required: frozenset[str]
-    tolerated: frozenset[str]
-    most: int
-    dense: tuple[str, ...]
-    watched: tuple[tuple[int, Column], ...]
-    single: dict[str, dict[Any, Array]]
-
-
-_PLANS: dict[int, _Plan] = {}
-
-
-def _plan(schema: Schema) -> _Plan:
-    found = _PLANS.get(id(schema))
-    if found is not None and found.schema is schema:
-        return found
-    features = schema.features
-    columns = {column.name: column for column in features}
-    numbers = bool(features) and all(column.kind == "number" for column in features)
-    plan = _Plan(
-        schema=schema,
-        features=features,
-        columns=columns,
-        required=frozenset(column.name for column in features if not column.nullable),
-        tolerated=schema.tolerated,
-        most=max(MOST_TENSORS, len(schema.columns)),
-        dense=tuple(columns) if numbers and DENSE not in columns else (),
-        watched=tuple(
-            (place, column)
-            for place, column in enumerate(features)
-            if column.expect is not None or column.missing
-        ),
-        single={column.name: {} for column in features if column.kind not in ("number", "list")},
-    )
-    if len(_PLANS) >= 64:
-        _PLANS.pop(next(iter(_PLANS)), None)
-    _PLANS[id(schema)] = plan
-    return plan
-
-
 class Checked(NamedTuple):
-    """Tensors whose names, shapes and datatypes fit a schema; their values are still to be read."""
+    """Tensors whose names, shapes and datatypes fit a schema; their values are still to be read.
+    `unknown` are names that the schema does not know, where those are only counted."""
 
-    plan: _Plan
+    plan: Plan
     tensors: Sequence[Tensor]
     columns: tuple[Column | None, ...]
     rows: int
     dense: bool
+    unknown: tuple[str, ...] = ()
 
 
 def read_tensors(
@@ -134,13 +87,18 @@ def read_tensors(
     return read_checked(checked, raws), checked.rows
 
 
-def check_tensors(schema: Schema, tensors: Sequence[Tensor], max_rows: int) -> Checked:
+def check_tensors(
+    schema: Schema, tensors: Sequence[Tensor], max_rows: int, *, counts_unknown: bool = False
+) -> Checked:
     """The part of `read_tensors` that does not look at values, to be done once for many requests.
+
+    Args:
+        counts_unknown: whether tensors that the schema does not know are let through.
 
     Raises:
         ProtocolError: 400 and 413 as there.
     """
-    plan = _plan(schema)
+    plan = plan_of(schema)
     if len(tensors) > plan.most:
         raise ProtocolError(400, f"{len(tensors):,} inputs, at most {plan.most:,} are taken.")
     if plan.dense and len(tensors) == 1 and tensors[0].name == DENSE:
@@ -150,8 +108,11 @@ def check_tensors(schema: Schema, tensors: Sequence[Tensor], max_rows: int) -> C
     for tensor in tensors:
         if tensor.name in columns:
             raise ProtocolError(400, f"The input {tensor.name[:80]!r} is given twice.")
-        columns[tensor.name] = _known(plan, tensor)
-        count = _rows(tensor)
+        try:
+            columns[tensor.name], count = _known(plan, tensor, counts_unknown), _rows(tensor)
+        except ProtocolError:
+            _refuse_each(plan, tensors, counts_unknown)
+            raise
         if rows < 0:
             rows = _checked_count(count, max_rows)
         elif count != rows:
@@ -162,7 +123,8 @@ def check_tensors(schema: Schema, tensors: Sequence[Tensor], max_rows: int) -> C
                 400, f"input {tensor.name[:80]!r}: {count:,} rows, another input has {rows:,}."
             )
     rows = _checked_count(max(rows, 0), max_rows)
-    return Checked(plan, tensors, tuple(columns.values()), rows, False)
+    unknown = tuple(columns.keys() - plan.columns.keys() - plan.tolerated)
+    return Checked(plan, tensors, tuple(columns.values()), rows, False, unknown)
 
 
 def read_checked(checked: Checked, raws: Sequence[Raw | None]) -> Feeds:
@@ -171,7 +133,7 @@ def read_checked(checked: Checked, raws: Sequence[Raw | None]) -> Feeds:
     Raises:
         ProtocolError: 400 for sizes, 422 for values.
     """
-    plan, tensors, columns, rows, dense = checked
+    plan, tensors, columns, rows, dense, _ = checked
     if dense:
         return _dense(plan, tensors[0], raws[0], rows)
     values: dict[str, list[Any] | Array | None] = {}
@@ -215,7 +177,7 @@ class Prepared(NamedTuple):
 
 def prepare(checked: Checked) -> Prepared:
     """Look up now what `read_prepared` will need each time."""
-    plan, tensors, columns, rows, dense = checked
+    plan, tensors, columns, rows, dense, _ = checked
     names = {tensor.name for tensor in tensors}
     if dense or names != plan.columns.keys():
         return Prepared(checked, ())
@@ -258,7 +220,19 @@ def read_prepared(prepared: Prepared, raws: Sequence[Raw]) -> Feeds:
     return feeds
 
 
-def _known(plan: _Plan, tensor: Tensor) -> Column | None:
+def _refuse_each(plan: Plan, tensors: Sequence[Tensor], counts_unknown: bool) -> None:
+    """Name every tensor that does not fit, where there are several."""
+    faults: list[str] = []
+    for tensor in tensors:
+        try:
+            _known(plan, tensor, counts_unknown), _rows(tensor)
+        except ProtocolError as error:
+            faults.append(error.message)
+    if len(faults) > 1:
+        _refuse(faults, 400)
+
+
+def _known(plan: Plan, tensor: Tensor, counts_unknown: bool) -> Column | None:
     """The column of a tensor; None for one that the model does not read."""
     name, datatype = tensor.name, tensor.datatype
     column = plan.columns.get(name)
@@ -269,7 +243,7 @@ def _known(plan: _Plan, tensor: Tensor) -> Column | None:
                 400, f"input {name!r}: datatype {datatype[:20]!r}, wanted {wanted}."
             )
         return column
-    if name not in plan.tolerated:
+    if name not in plan.tolerated and not counts_unknown:
         hint = did_you_mean(name[:80], plan.columns)
         raise ProtocolError(400, f"unknown input {name[:80]!r}" + (f": {hint}" if hint else ""))
     if datatype not in DTYPE and datatype != "BYTES":
@@ -295,7 +269,7 @@ def _checked_count(count: int, max_rows: int) -> int:
 
 
 def _feeds(
-    plan: _Plan, values: Mapping[str, list[Any] | Array | None], rows: int, problems: list[str]
+    plan: Plan, values: Mapping[str, list[Any] | Array | None], rows: int, problems: list[str]
 ) -> Feeds:
     """What `core.intake.feeds_from_columns` makes of the values, without checking twice.
 
@@ -311,11 +285,11 @@ def _feeds(
             given = [None] * rows if found is plan else found
             feeds[name] = _feed(plan, column, given, problems)
     if problems:
-        _refuse(problems)
+        _refuse(problems, feeds=feeds)
     return feeds
 
 
-def _feed(plan: _Plan, column: Column, values: Any, problems: list[str]) -> Array:
+def _feed(plan: Plan, column: Column, values: Any, problems: list[str]) -> Array:
     """One column through the intake; texts that come alone again and again only once."""
     single = plan.single.get(column.name) if len(values) == 1 and type(values) is list else None
     key = values[0] if single is not None and values[0].__hash__ else None
@@ -334,7 +308,7 @@ def _feed(plan: _Plan, column: Column, values: Any, problems: list[str]) -> Arra
     return feed
 
 
-def _dense_rows(plan: _Plan, tensor: Tensor, max_rows: int) -> int:
+def _dense_rows(plan: Plan, tensor: Tensor, max_rows: int) -> int:
     names, shape = plan.dense, tensor.shape
     if len(shape) != 2 or shape[1] != len(names) or shape[0] < 0:
         raise ProtocolError(400, f"input {DENSE!r}: 'shape' must be [rows, {len(names)}].")
@@ -345,7 +319,7 @@ def _dense_rows(plan: _Plan, tensor: Tensor, max_rows: int) -> int:
     return _checked_count(shape[0], max_rows)
 
 
-def _dense(plan: _Plan, tensor: Tensor, raw: Raw | None, rows: int) -> Feeds:
+def _dense(plan: Plan, tensor: Tensor, raw: Raw | None, rows: int) -> Feeds:
     """All columns from one tensor."""
     problems: list[str] = []
     values = values_of(tensor, raw, problems)
@@ -362,7 +336,7 @@ def _dense(plan: _Plan, tensor: Tensor, raw: Raw | None, rows: int) -> Feeds:
     return Dense(plan.dense, matrix)
 
 
-def _cell_by_cell(plan: _Plan, tensor: Tensor, rows: int) -> Feeds:
+def _cell_by_cell(plan: Plan, tensor: Tensor, rows: int) -> Feeds:
     """Where a value is wrong: column by column, so that each is named."""
     cells, problems = flat(tensor), list[str]()
     columns: dict[str, list[Any] | Array | None] = {}
@@ -374,8 +348,8 @@ def _cell_by_cell(plan: _Plan, tensor: Tensor, rows: int) -> Feeds:
     return _feeds(plan, columns, rows, problems)
 
 
-def _refuse(problems: list[str]) -> None:
+def _refuse(problems: list[str], status: int = 422, feeds: Feeds | None = None) -> None:
     try:
-        refuse(problems)
+        refuse(problems, feeds)
     except RowsError as error:
-        raise ProtocolError(422, error.message, error.problems) from error
+        raise ProtocolError(status, error.message, error.problems) from error

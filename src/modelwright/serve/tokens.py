@@ -195,7 +195,8 @@ class Gate:
                 token, 404 no such route, 405 no such method, 429 too often.
         """
         host = headers.get("host", "")
-        self._hosts.check(host)
+        if host not in self._hosts.fine:
+            self._hosts.check(host)
         if method != "GET" and method != "HEAD" and "origin" in headers:
             self._hosts.check_origin(headers["origin"], host)
         if not self._tokens:

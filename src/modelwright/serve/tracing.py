@@ -41,7 +41,13 @@ class Trace(Protocol):
 
 
 class Tracer(Protocol):
-    """Begins traces."""
+    """Begins traces.
+
+    Attributes:
+        is_on: whether any request is traced.
+    """
+
+    is_on: bool
 
     def begin(self, name: str, headers: Mapping[str, str], received: float, /) -> Trace:
         """A request came."""
@@ -66,6 +72,8 @@ NO_TRACE: Trace = _NoTrace()
 
 class Off:
     """No traces."""
+
+    is_on = False
 
     def begin(self, *_request: object) -> Trace:
         """Always the same object, which does nothing."""
@@ -122,6 +130,8 @@ class OpenTelemetry:
 
     A collector that is away loses traces, never requests.
     """
+
+    is_on = True
 
     def __init__(self, provider: TracerProvider) -> None:
         from opentelemetry.context import Context

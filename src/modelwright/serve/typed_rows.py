@@ -45,7 +45,9 @@ class TypedRows(Waiting):
         if exchange.trace.id:
             exchange.ran(outcome)
         began = time.perf_counter()
-        body = live.writer.rows(live.model, live.version, outcome.columns, start, stop)
+        writer = live.writer
+        found = outcome.objects(writer.objects)[start:stop]
+        body = writer.body(live.model, live.version, found)
         received, now = exchange.request.received, time.perf_counter()
         seconds = now - received
         self._lane.counts.writing[0] += now - began

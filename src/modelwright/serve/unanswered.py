@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from modelwright.core.intake import Feeds
-from modelwright.serve.journal_segment import strings
+from modelwright.serve.journal_segment import CALLER, strings
 from modelwright.serve.journal_store import Place, file_name
 from modelwright.serve.journal_wire import Failure
 from modelwright.serve.journal_words import LONGEST
@@ -37,6 +37,7 @@ class Unanswered(NamedTuple):
         ended: `time.perf_counter()` of the error.
         status: the HTTP code that its caller got.
         feeds: its rows; features of the first one are kept, those that are not private.
+        caller: see `messages.Answered`.
     """
 
     live: LiveModel
@@ -45,6 +46,7 @@ class Unanswered(NamedTuple):
     ended: float
     status: int
     feeds: Feeds
+    caller: str = ""
 
 
 def failure(one: Unanswered, offset: float) -> Failure:
@@ -57,7 +59,7 @@ def failure(one: Unanswered, offset: float) -> Failure:
     live = one.live
     return Failure(
         live.model, live.version, one.arm, one.id[:LONGEST], one.ended + offset, one.status,
-        json.dumps(_first(one)),
+        json.dumps(_first(one)), one.caller,
     )  # fmt: skip
 
 
@@ -77,6 +79,7 @@ def encoded(found: Sequence[Failure], token: str, number: int) -> tuple[str, byt
         "arm": pa.array([one.arm for one in found]),
         "status": pa.array([one.status for one in found], pa.int32()),
         "features": strings(pa, [one.features for one in found]),
+        CALLER: pa.array([one.caller or None for one in found], pa.string()),
     })  # fmt: skip
     sink = pa.BufferOutputStream()
     parquet.write_table(table, sink, compression="zstd")
@@ -89,7 +92,7 @@ def encoded(found: Sequence[Failure], token: str, number: int) -> tuple[str, byt
 
 def read(place: Place, folder: str, begin: float, end: float) -> Any:
     """Those of a time as one `pyarrow.Table`: request_id, time, version, arm, status, features (a
-    JSON object of texts); None for none.
+    JSON object of texts), caller; None for none.
 
     Args:
         place: of the journal.
@@ -110,7 +113,7 @@ def read(place: Place, folder: str, begin: float, end: float) -> Any:
             continue  # retention was faster
     if not tables:
         return None
-    table = pa.concat_tables(tables)
+    table = pa.concat_tables(tables, promote_options="default")
     times = table["time"].cast("int64").to_numpy() / 1e6
     return table.filter(pa.array((times >= begin) & (times < end)))
 
@@ -136,5 +139,7 @@ def _first(one: Unanswered) -> dict[str, str]:
         if values is None or column.private or column.kind == "datetime":
             continue
         value = values[:1].tolist()[0]
+        if value == "" or value != value:
+            continue  # missing: in the journal it is null
         found[column.name] = str(value == 1.0) if column.kind == "boolean" else str(value)
     return found

@@ -112,7 +112,6 @@ class Worker:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._settings = setup.settings
-        self._parent = os.getppid()
         self._orphan = False
         self._stop = asyncio.Event()
         self._look = asyncio.Event()
@@ -243,7 +242,7 @@ class Worker:
 
     def _tick(self) -> None:
         self._models.tick(time.perf_counter())
-        if os.getppid() != self._parent:  # the supervisor is gone: nobody would start us again
+        if self._setup.signs.is_orphan():
             self._orphan = True
             self._stop.set()
 
