@@ -93,7 +93,7 @@ def test_the_page_on_traffic_runs(three: Path, capsys: pytest.CaptureFixture[str
     commands = "".join(blocks("docs/traffic.md", "bash")).replace("income", "shop").splitlines()
     assert len(commands) >= 11
     for text in commands:
-        done = CliRunner().invoke(app, shlex.split(text)[1:])
+        done = CliRunner().invoke(app, shlex.split(text, comments=True)[1:])
         assert done.exit_code == 0, f"{text}\n{done.output}"
     [python] = blocks("docs/traffic.md", "python")
     exec(python.replace("income", "shop"), {})

@@ -10,8 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from modelwright.core.traffic import Canary, Traffic, write_traffic
+from modelwright.release.audit import FILE as AUDIT
 from modelwright.serve.dispatch import Models
-from modelwright.serve.loading import Lives, Loader, fixed, load_place
+from modelwright.serve.loading import Lives, Loader, fixed, load_all, load_place
 from modelwright.serve.messages import Answered, Call, Live, Question
 from modelwright.serve.metrics import Counts
 from modelwright.serve.protocol import read_predict
@@ -42,7 +44,7 @@ class Process:
     def __init__(self, settings: Settings, lives: Lives | None = None) -> None:
         self.counts = Counts()
         self.models = Models(settings, self.counts, asyncio.get_running_loop())
-        self.loader = Loader(settings, self.models, self.counts, lives or {})
+        self.loader = Loader(settings, self.models, self.counts, lives or Lives())
 
     async def ask(self, size: float) -> Answered:
         call = Call("shop", deadline=time.perf_counter() + 30)
@@ -136,7 +138,58 @@ def test_a_worker_started_again_without_a_registry_has_the_version_from_before_t
         assert (await process.ask(1.0)).live.version == "3"
         assert "no registry" in process.models.served["shop"].problem
 
-    in_process(shop, work, {("shop", "3", ""): live})
+    in_process(shop, work, Lives({"shop": live}, {("shop", "3", ""): live}))
+
+
+def test_what_stands_beside_a_champion_is_shared_by_the_workers_as_well(shop: Shop) -> None:
+    shop.move(shop.add(baseline=True))
+    write_traffic(shop.project, Traffic("shop", shadow="3", canary=Canary("4", 0.5)))
+    lives = load_all(Settings(models=(Source(name="shop", project=str(shop.project)),)))
+    before = dict(lives.versions)
+    assert [key[1] for key in before] == [
+        "5",
+        "4",
+        "3",
+        "1",
+        "5",
+    ]  # then the way back, the baseline
+
+    async def work(process: Process) -> None:
+        served = process.models.served["shop"]
+        assert {id(lane.live) for lane in served.everyone()} == set(map(id, before.values()))
+        assert served.champion is not None and served.champion.version == "5"
+        assert served.baseline is not None and served.baseline.version == "baseline"
+
+    in_process(shop, work, lives)
+
+
+def test_what_stands_beside_a_champion_and_cannot_be_loaded_ends_no_server(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop.spoil_golden("3")
+    write_traffic(shop.project, Traffic("shop", shadow="3"))
+    lives = load_all(Settings(models=(Source(name="shop", project=str(shop.project)),)))
+    assert [key[1] for key in lives.versions] == ["2", "1"]
+
+    async def work(process: Process) -> None:
+        assert (await process.ask(1.0)).live.version == "2"
+        assert "version 3 was refused" in caplog.text
+
+    in_process(shop, work, lives)
+
+
+def test_a_champion_from_before_the_fork_that_has_a_lane_is_not_given_another(shop: Shop) -> None:
+    lives = load_all(Settings(models=(Source(name="shop", project=str(shop.project)),)))
+    shop.spoil_golden("3")
+    shop.move("3")
+    write_traffic(shop.project, Traffic("shop", shadow="2"))
+    (shop.project / AUDIT).unlink()  # nobody knows the way back
+
+    async def work(process: Process) -> None:
+        served = process.models.served["shop"]
+        assert served.champion is served.lanes["2"] and "3" not in served.lanes
+
+    in_process(shop, work, lives)
 
 
 def test_a_version_that_was_refused_is_not_looked_for_when_nobody_wants_it(shop: Shop) -> None:
@@ -187,4 +240,4 @@ def test_a_version_that_fails_behind_another_is_told_in_the_log(
         champion.tick(began + 2)
         assert said()[2:] == [f"version {bad} of shop is in service again"]
 
-    in_process(shop, work, breaking=Breaking(slower_than=60.0, least=3, pause=1e-6))
+    in_process(shop, work, breaking=Breaking(slower_than=60.0, window=60.0, least=3, pause=1e-6))

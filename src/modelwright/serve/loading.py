@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,8 +30,6 @@ AGAIN_SECONDS = 30.0
 BASELINE = "baseline"
 _LOG = logging.getLogger("modelwright.serve")
 Found = TypeVar("Found")
-Lives = dict[tuple[str, str, str], LiveModel]
-"""(name, version, digest) -> what was loaded before the workers were forked."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +89,62 @@ def load_place(source: Source, place: Place, settings: Settings) -> LiveModel:
         raise ArtefactError(
             f"{place.folder} cannot be served: its files do not fit together ({said})."
         ) from error
+
+
+@dataclass(frozen=True)
+class Lives:
+    """What was loaded before the workers were forked, so that they share its memory.
+
+    Attributes:
+        champions: model -> the version that answers.
+        versions: (model, version, digest) -> each of them, champions included.
+    """
+
+    champions: dict[str, LiveModel] = field(default_factory=dict)
+    versions: dict[tuple[str, str, str], LiveModel] = field(default_factory=dict)
+
+    def clear(self) -> None:
+        """Let go of what was not needed."""
+        self.champions.clear()
+        self.versions.clear()
+
+
+def load_all(settings: Settings) -> Lives:
+    """Load once for all workers what answers and what stands beside it.
+
+    Raises:
+        ModelwrightError: a model has no champion that can be loaded. Where it is another version,
+            each worker tries that again and says why it cannot be.
+    """
+    lives = Lives()
+    for source in settings.models:
+        wanted = _asked_once(source)
+        if wanted.champion is None:
+            raise UsageError(
+                f"{source.name} has no {source.alias} that can be served here. {wanted.problem}",
+                hint=f"See: modelwright history {source.name}",
+            )
+        champion = load_place(source, wanted.champion, settings)
+        if settings.constant is not None:
+            Constant(champion.schema, settings.constant)
+        lives.champions[source.name] = champion
+        lives.versions[source.name, wanted.champion.version, wanted.champion.digest] = champion
+        for place in (*wanted.others, wanted.baseline):
+            if place is not None and place.folder:
+                with contextlib.suppress(ModelwrightError, OSError):  # told by each worker
+                    live = load_place(source, place, settings)
+                    lives.versions.setdefault((source.name, place.version, place.digest), live)
+    return lives
+
+
+def _asked_once(source: Source) -> Wanted:
+    if not source.project:
+        return fixed(source)
+    follower = Follower(source)
+    try:
+        return wanted_by(follower.state())
+    finally:
+        follower.close()
 
 
 class Loader:
@@ -207,7 +262,9 @@ class Loader:
         champion = lanes.get(wanted.champion.version) if wanted.champion is not None else None
         before = served.champion
         if champion is None:  # never without one: the old version goes on
-            champion = before or lanes.get(wanted.previous) or self._from_before_the_fork(source)
+            champion = (
+                before or lanes.get(wanted.previous) or self._from_before_the_fork(source, lanes)
+            )
             if champion is not None:
                 lanes.setdefault(champion.version, champion)
         known = {
@@ -240,12 +297,14 @@ class Loader:
         self._retire(old)
         self.changed()
 
-    def _from_before_the_fork(self, source: Source) -> Lane | None:
+    def _from_before_the_fork(self, source: Source, lanes: Mapping[str, Lane]) -> Lane | None:
         """A worker that is started again while the newest version is damaged, or the registry gone,
         still has what the supervisor began with."""
-        for live in [live for key, live in self._lives.items() if key[0] == source.name]:
-            return Lane(live, self._settings, self._counts, self._loop)
-        return None
+        live = self._lives.champions.get(source.name)
+        if live is None:
+            return None
+        there = lanes.get(live.version)
+        return there or Lane(live, self._settings, self._counts, self._loop)
 
     async def _lane(
         self, source: Source, place: Place, known: Lane | None, called: str = ""
@@ -258,7 +317,7 @@ class Loader:
         key = (source.name, place.folder)
         if self._failed.get(key, 0.0) > time.monotonic():
             return known, self._models.served[source.name].problem
-        live = self._lives.pop((source.name, place.version, place.digest), None)
+        live = self._lives.versions.pop((source.name, place.version, place.digest), None)
         try:
             if live is None:
                 live = await self._in_thread(lambda: self._load(source, place))

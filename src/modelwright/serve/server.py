@@ -22,12 +22,10 @@ from pathlib import Path
 import msgspec
 
 from modelwright.core.errors import MissingExtra, ModelwrightError, UsageError
-from modelwright.serve.fallback import Constant
-from modelwright.serve.follow import Follower
 from modelwright.serve.journal import check as check_journal
 from modelwright.serve.listening import Signs, bound, listen
 from modelwright.serve.live import LiveModel
-from modelwright.serve.loading import Lives, Wanted, fixed, load_place, wanted_by
+from modelwright.serve.loading import Lives, load_all
 from modelwright.serve.log_lines import log_lines
 from modelwright.serve.metrics_port import serve_metrics
 from modelwright.serve.metrics_store import new_folder, remove_folder
@@ -69,7 +67,7 @@ def serve(settings: Settings, *, until_stdin_closes: bool = False) -> int:
     for warning in tls.warnings if tls is not None else ():
         _LOG.warning("%s", warning)
     check_journal(settings.journal)
-    lives = _load(settings)
+    lives = load_all(settings)
     listeners = listen(settings.host, settings.port, settings.workers)
     settings = msgspec.structs.replace(settings, port=listeners[0].getsockname()[1])
     doors = Doors(settings)
@@ -281,38 +279,10 @@ def _renew(tls: Tls | None, gate: Gate) -> None:
             _LOG.error("what was read before stays in use: %s", error)
 
 
-def _load(settings: Settings) -> Lives:
-    """The version of each model that answers, loaded once for all workers.
-
-    Raises:
-        ModelwrightError: one of them cannot be loaded, or has no version to serve.
-    """
-    found: Lives = {}
-    for source in settings.models:
-        wanted: Wanted
-        if source.project:
-            follower = Follower(source)
-            wanted = wanted_by(follower.state())
-            follower.close()
-        else:
-            wanted = fixed(source)
-        place = wanted.champion
-        if place is None:
-            raise UsageError(
-                f"{source.name} has no {source.alias} that can be served here. {wanted.problem}",
-                hint=f"See: modelwright history {source.name}",
-            )
-        live = load_place(source, place, settings)
-        if settings.constant is not None:
-            Constant(live.schema, settings.constant)
-        found[source.name, place.version, place.digest] = live
-    return found
-
-
 def _announce(settings: Settings, lives: Lives, doors: Doors) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"{'https' if settings.certificate else 'http'}://{host}:{settings.port}"
-    names = ", ".join(f"{live.model} version {live.version}" for live in lives.values())
+    names = ", ".join(f"{live.model} version {live.version}" for live in lives.champions.values())
     _say(f"Serving {names} on {address}")
     if doors.grpc_port is not None:
         _say(f"  gRPC on {host}:{doors.grpc_port}")
@@ -321,7 +291,7 @@ def _announce(settings: Settings, lives: Lives, doors: Doors) -> None:
     if not settings.quiet:
         near = address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104  an address to call: nothing is bound to it
         token = " -H 'authorization: Bearer <token>'" if settings.tokens else ""
-        _say(_invitation(next(iter(lives.values())), near, token))
+        _say(_invitation(next(iter(lives.champions.values())), near, token))
 
 
 def _say(text: str) -> None:
