@@ -172,5 +172,10 @@ class Place:
         values = self.filled(server, ports)
         own_code = CLONE / "src" if server.is_ours else HERE / "peers"
         path = f"{self.cache / server.name / 'bin'}:/usr/local/bin:/usr/bin:/bin"
-        found = {"PYTHONPATH": str(own_code), "BENCH_ARTEFACT": str(self.artefact), "PATH": path}
+        found = {
+            "PYTHONPATH": str(own_code),
+            "BENCH_ARTEFACT": str(self.artefact),
+            "PATH": path,
+            "PYTHONDONTWRITEBYTECODE": "",  # as installed: the unmeasured start compiles the code
+        }
         return found | {k: v.format(**values) for k, v in server.environment.items()}
