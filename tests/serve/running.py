@@ -72,8 +72,8 @@ class Running:
     def ask(
         self, path: str, body: Any = None, method: str = "", seconds: float = 20, **headers: str
     ) -> Reply:
-        """One request on a connection of its own."""
-        data = b"" if body is None else msgspec.json.encode(body)
+        """One request on a connection of its own; a body that is no bytes goes as JSON."""
+        data = body or b"" if isinstance(body, bytes | None) else msgspec.json.encode(body)
         head = request(path, data, method or ("GET" if body is None else "POST"), close=True,
                        **headers)  # fmt: skip
         with self.connected(seconds) as place:

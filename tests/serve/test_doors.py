@@ -136,3 +136,13 @@ def test_what_the_policy_refuses_is_told_with_what_does_not_fit(project: Path) -
             found = reply.json()["problems"]
             assert len(found) == 2 and found[1].startswith("row 1, column "), (path, found)
             assert found[0] == "row 0, column 'colour': 'mauve' was never seen in training", path
+        table = b"colour,member,big\n\nmauve,true,1\nred,true,x\n"
+        for path in ("/predict", "/invocations"):  # as an editor counts
+            told = running.ask(path, table, content_type="text/csv").json()["problems"]
+            assert [one.partition(":")[0] for one in told] == [
+                "line 3, column 'colour'", "line 4, column 'big'",
+            ], told  # fmt: skip
+            told = running.ask(path, table[:-2] + b"2\n", content_type="text/csv").json()
+            assert told["problems"] == [
+                "line 3, column 'colour': 'mauve' was never seen in training"
+            ]

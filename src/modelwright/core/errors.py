@@ -21,8 +21,11 @@ ModelwrightError            what was found, what was wanted, what to do next
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+_ROW = re.compile(r"^row (\d+)")
 
 
 class ModelwrightError(Exception):
@@ -140,11 +143,24 @@ class RowsError(_ManyProblems, DataError):
     Attributes:
         all_problems: those that are not shown too; of very many only their number is kept.
         feeds: column -> array of what fits, the rest of it missing, for whoever looks further.
+        lines: of the file or body, in which each row begins; None where it has none.
     """
 
     exit_code = 2
     all_problems: Sequence[str] = ()
     feeds: Mapping[str, Any] | None = None
+    lines: Sequence[int] | None = None
+
+    @property
+    def by_line(self) -> tuple[str, ...]:
+        """The problems, with rows as a person finds them in an editor where they have lines."""
+        lines = self.lines
+        if lines is None:
+            return tuple(self.problems)
+        return tuple(
+            _ROW.sub(lambda found: f"line {lines[int(found[1])]}", problem)
+            for problem in self.problems
+        )
 
 
 class FitError(ModelwrightError):

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelwright.core.errors import RowsError
@@ -34,7 +33,6 @@ CHARSETS = {
 DELIMITERS = ",;\t|"
 MOST_DECODED = 2**28
 """Bytes that a body may decode to: a small Parquet file can hold a large table."""
-_ROW = re.compile(r"^row (\d+)")
 
 
 def media_type(content_type: str) -> tuple[str, dict[str, str]]:
@@ -107,9 +105,9 @@ def read_table(
     try:
         feeds = feeds_from_columns(schema, columns, unknown=unknown)
     except RowsError as error:
-        problems = error.problems if lines is None else _by_line(error.problems, lines)
-        raise ProtocolError(422, error.message, tuple(problems)) from error
-    return Question(feeds, rows, "columns", key=caller)
+        error.lines = lines
+        raise ProtocolError(422, error.message, error.by_line) from error
+    return Question(feeds, rows, "columns", key=caller, lines=lines)
 
 
 def _wanted(schema: Schema, key: str | None) -> list[Column]:
@@ -229,8 +227,3 @@ def _rows(
             tuple(ragged),
         )  # fmt: skip
     return rows, lines
-
-
-def _by_line(problems: Iterable[str], lines: Sequence[int]) -> list[str]:
-    """Rows as a person finds them in an editor."""
-    return [_ROW.sub(lambda found: f"line {lines[int(found[1])]}", line) for line in problems]

@@ -121,7 +121,7 @@ class Lane:
             ProtocolError: 422 by the spec's policy.
         """
         if self._refuses:
-            self.policy.judge(question.feeds)
+            self.policy.judge(question.feeds, question.lines)
         self._odd.count(question.feeds)
         if question.unknown:
             self.counts.odds("unknown_columns", question.unknown)
@@ -129,7 +129,7 @@ class Lane:
     def with_policy(self, error: ProtocolError) -> ProtocolError:
         """The refusal of rows that do not fit, with what the spec's policy refuses of the rest."""
         cause = error.__cause__
-        if self._refuses and isinstance(cause, RowsError) and cause.problems == error.problems:
+        if self._refuses and isinstance(cause, RowsError) and cause.by_line == error.problems:
             return self.policy.also(cause)
         return error
 

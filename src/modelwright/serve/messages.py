@@ -6,7 +6,7 @@ a Question, its graph gives Answers, and the door writes them down again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -111,6 +111,7 @@ class Question:
         unknown: columns that the model never saw -> in how many rows, where they are only counted.
         key: of the caller, by the first row's value of the spec's `serve.key`, whether or not the
             model reads that column.
+        lines: of the body, in which each row begins, where people count by them: of a CSV.
     """
 
     feeds: Feeds
@@ -121,6 +122,7 @@ class Question:
     binary: frozenset[str] = frozenset()
     unknown: Mapping[str, int] = field(default_factory=dict)
     key: str | None = None
+    lines: Sequence[int] | None = None
 
 
 class Live(Protocol):

@@ -6,6 +6,7 @@ a single row is compared in plain Python: there numpy costs more than the compar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,11 @@ class Policy:
             and column.maximum is not None
         ]
 
-    def judge(self, feeds: Feeds) -> Counts:
+    def judge(self, feeds: Feeds, lines: Sequence[int] | None = None) -> Counts:
         """Count odd values of checked rows.
+
+        Args:
+            lines: see `messages.Question`.
 
         Raises:
             ProtocolError: 422, when one of a refused sort is among them; each is named by row and
@@ -76,7 +80,7 @@ class Policy:
         first = feeds.get(self._first)
         found = self._row(feeds) if first is None or len(first) == 1 else self._many(feeds)
         if found and self._refused and any(self._refused & set(odd) for odd in found.values()):
-            raise _refusal(self._problems(feeds, found))
+            raise _refusal(self._problems(feeds, found), lines)
         return found
 
     def also(self, error: RowsError) -> ProtocolError:
@@ -84,7 +88,7 @@ class Policy:
         the others."""
         feeds: Feeds = dict(error.feeds or {})
         told = self._problems(feeds, self._many(feeds)) if feeds and self._refused else []
-        return _refusal([*error.all_problems, *told])
+        return _refusal([*error.all_problems, *told], error.lines)
 
     def _row(self, feeds: Feeds) -> Counts:
         found: Counts = {}
@@ -156,11 +160,12 @@ class Policy:
         return found
 
 
-def _refusal(problems: list[str]) -> ProtocolError:
+def _refusal(problems: list[str], lines: Sequence[int] | None) -> ProtocolError:
     try:
         refuse(problems)
     except RowsError as error:
-        return ProtocolError(422, error.message, error.problems)
+        error.lines = lines
+        return ProtocolError(422, error.message, error.by_line)
     raise AssertionError("nothing to refuse")
 
 
