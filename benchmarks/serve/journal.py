@@ -38,7 +38,7 @@ from modelwright.serve.journal import OFF, Journal, Recorder, journal_of
 from modelwright.serve.journal_chunk import Chunk, Recorded
 from modelwright.serve.journal_segment import Segment
 from modelwright.serve.journal_wire import received, record, send
-from modelwright.serve.loading import Loader
+from modelwright.serve.loading import Lives, Loader
 from modelwright.serve.metrics import Counts
 from modelwright.serve.pages import Pages
 from modelwright.serve.repository import ModelRepository
@@ -95,7 +95,7 @@ async def app_of(folder: Path, journal: Journaling) -> tuple[App, Journal, Count
     settings = Settings(models=(source,), queue=10**6)
     loop, counts = asyncio.get_running_loop(), Counts()
     models = Models(settings, counts, loop)
-    loader = Loader(settings, models, counts, {})
+    loader = Loader(settings, models, counts, Lives())
     found = journal_of(journal, counts)
     repository = ModelRepository(models, loader, folder, {})
     app = App(

@@ -43,6 +43,7 @@ def test_a_file_that_was_not_edited_agrees(project: Path) -> None:
         ("port: 9000", "serve.port", "8000", "9000", "serve with --port 9000, or release"),
         ("metrics_port: 9090", "serve.metrics_port", "none", "9090", "--metrics-port 9090"),
         ("workers: 2", "serve.workers", "1", "2", "--workers 2"),
+        ("access_log: true", "serve.access_log", "false", "true", "serve with --access-log, or"),
         ("key: colour", "serve.key", "none", "colour", "release what the file says"),
         ("breaker: {pause: 9 s}", "serve.breaker.pause", "5", "9", "released value back"),
         ("tls: {certificate: c.pem, key: k.pem}", "serve.tls", "none",

@@ -16,7 +16,7 @@ from modelwright.serve.app import App
 from modelwright.serve.dispatch import Models
 from modelwright.serve.http import HttpConnection
 from modelwright.serve.journal import Off
-from modelwright.serve.loading import Loader
+from modelwright.serve.loading import Lives, Loader
 from modelwright.serve.metrics import Counts
 from modelwright.serve.pages import Pages
 from modelwright.serve.repository import ModelRepository
@@ -49,7 +49,7 @@ async def app_of(folder: Path) -> App:
     source = Source(name="shop", folder=str(folder), version="1", tried=True)
     settings, counts = Settings(models=(source,)), Counts()
     models = Models(settings, counts, asyncio.get_running_loop())
-    loader = Loader(settings, models, counts, {})
+    loader = Loader(settings, models, counts, Lives())
     pages = Pages(models, settings, ModelRepository(models, loader, folder, {}), no_metrics)
     log = access_log(False, counts.log_dropped)
     app = App(models, pages, settings, counts, Gate(settings, {}), log, tracing({}), Faulty())

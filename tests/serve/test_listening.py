@@ -13,7 +13,7 @@ import modelwright as mw
 from modelwright.core.errors import UsageError
 from modelwright.pack.artefact import Artefact
 from modelwright.serve.grpc_door import serve_grpc
-from modelwright.serve.listening import listen
+from modelwright.serve.listening import bound, listen
 from modelwright.serve.oip_proto import parsed
 from modelwright.serve.settings import Settings
 from serve.doors import SECONDS, Desk, OneLive, connected, rows, typed
@@ -33,6 +33,8 @@ def test_no_two_servers_share_a_port(first: int, second: int) -> None:
     port = held[0].getsockname()[1]
     with pytest.raises(UsageError, match=f"Cannot listen on 127.0.0.1:{port}"):
         listen("127.0.0.1", port, second)
+    with pytest.raises(UsageError, match="Choose another with --metrics-port"):
+        bound("127.0.0.1", port, shared=False, option="--metrics-port")
     for one in held:
         one.close()
     for one in listen("127.0.0.1", port, second):

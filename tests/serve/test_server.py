@@ -209,3 +209,22 @@ def test_process_1_buries_what_it_inherits_and_leaves_its_own_children() -> None
         os.waitid(os.P_PID, own.pid, os.WEXITED | os.WNOWAIT)
         reap_orphans({own.pid})
         assert own.wait(60) == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--workers 0", "--workers is 0, wanted 1 to 256."),
+        ("--workers 257", "--workers is 257, wanted 1 to 256."),
+        ("--port 65536", "--port is 65536, wanted 0 to 65,535."),
+        ("--metrics-port -1", "--metrics-port is -1"),
+        ("--grpc-port 70000", "--grpc-port is 70000"),
+        ("--max-rows 0", "--max-rows is 0, wanted 1 to"),
+        ("--max-body 0", "--max-body is 0, wanted 1 to"),
+    ],
+)
+def test_a_number_out_of_its_bounds_is_refused_by_its_option(option: str, said: str) -> None:
+    command = [sys.executable, "-m", "modelwright.serve", "--artefact", "none", *option.split()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and done.stderr.startswith(f"modelwright: {said}"), done.stderr
+    assert done.stderr.count("\n") == 1

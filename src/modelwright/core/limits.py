@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+MOST_WORKERS = 256
+"""Processes of one server."""
 Task = Literal["binary", "multiclass", "regression"]
 Direction = Literal["at_least", "at_most"]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from modelwright.core.limits import parse_quantity
+from modelwright.core.limits import MOST_WORKERS, parse_quantity
 from modelwright.core.spec_data import Share, Strict
 
 Scope = Literal["predict", "labels", "admin"]
@@ -129,7 +129,7 @@ class ServeSpec(Strict):
         description="Prometheus on a port of its own, without a token; /metrics is always there.",
     )
     workers: int = Field(
-        1, ge=1, le=256, description="Processes that answer; the model's memory is shared."
+        1, ge=1, le=MOST_WORKERS, description="Processes that answer; the model's memory is shared."
     )
     max_body: Bytes = Field(16 * 2**20, gt=0, description="Largest request body, such as '16 MiB'.")
     max_rows: int = Field(100_000, gt=0, description="Most rows in one request.")

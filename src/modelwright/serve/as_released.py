@@ -105,8 +105,9 @@ def _serve(
 def _advice(key: str, then: Any, now: Any, on_command_line: bool) -> str:
     if on_command_line:
         return "name the same place in both"
-    option = OPTIONS.get(key)
-    first = f"serve with {option} {_shown(now)}, or " if option and now is not None else ""
+    option, said = OPTIONS.get(key), "" if now is True else f" {_shown(now)}"
+    can = option and now is not None and now is not False  # a flag is there or not
+    first = f"serve with {option}{said}, or " if can else ""
     back = ", or put the released value back into the file" if then is not None else ""
     return f"{first}{_ANEW}{back}"
 

@@ -60,17 +60,20 @@ class Signs:
         self._bytes[worker + 1] = 0
 
 
-def listen(host: str, port: int, workers: int) -> list[socket.socket]:
+def listen(host: str, port: int, workers: int, option: str = "--port") -> list[socket.socket]:
     """A listening socket for each worker, all on one port: the kernel spreads the callers.
+
+    Args:
+        option: that chooses the port, for whoever has to choose another.
 
     Raises:
         UsageError: the port is taken, or not allowed.
     """
     found: list[socket.socket] = []
     if workers > 1 and port:  # sockets that share a port would share it with another server's too
-        bound(host, port, shared=False).close()
+        bound(host, port, shared=False, option=option).close()
     for _ in range(workers):
-        found.append(bound(host, port, shared=workers > 1))
+        found.append(bound(host, port, shared=workers > 1, option=option))
         port = found[0].getsockname()[1]
     for listener in found:
         listener.listen(BACKLOG)
@@ -78,7 +81,7 @@ def listen(host: str, port: int, workers: int) -> list[socket.socket]:
     return found
 
 
-def bound(host: str, port: int, *, shared: bool) -> socket.socket:
+def bound(host: str, port: int, *, shared: bool, option: str = "--port") -> socket.socket:
     """A socket that has its port; see `listen`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -91,7 +94,7 @@ def bound(host: str, port: int, *, shared: bool) -> socket.socket:
         listener.close()
         raise UsageError(
             f"Cannot listen on {host}:{port}: {error.strerror or error}.",
-            hint="Choose another with --port, or 0 for a free one.",
+            hint=f"Choose another with {option}, or 0 for a free one.",
         ) from error
     return listener
 

@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from modelwright.core.errors import MissingExtra, ModelwrightError, UsageError
+from modelwright.core.limits import MOST_WORKERS
 from modelwright.serve.journal import check as check_journal
 from modelwright.serve.listening import Signs, bound, listen
 from modelwright.serve.live import LiveModel
@@ -37,6 +38,11 @@ from modelwright.serve.worker import Setup, run_worker
 
 LONGEST_EXAMPLE = 1000
 POLL_SECONDS = 0.25
+BOUNDS = (
+    ("port", 0, 65535), ("grpc_port", 0, 65535), ("metrics_port", 0, 65535),
+    ("workers", 1, MOST_WORKERS), ("max_body", 1, 2**40), ("max_rows", 1, 2**31),
+)  # fmt: skip
+"""Numbers that options of the command line give: name, least, most."""
 MOST_FAILED_STARTS = 20
 """A worker that dies so many times in a row before it answers is not started again."""
 _LOG = logging.getLogger("modelwright.serve")
@@ -53,11 +59,13 @@ def serve(settings: Settings, *, until_stdin_closes: bool = False) -> int:
         The exit code.
 
     Raises:
-        UsageError: a port is taken, an open address without a token, or `constant` is no label.
+        UsageError: a port is taken, an open address without a token, `constant` is no label, or a
+            number is out of its bounds.
         ArtefactError: a folder was changed, is foreign, or is not signed by a trusted key.
     """
     hold_signals()
     log_lines()
+    _check_bounds(settings)
     if not settings.tokens and not is_loopback(settings.host):
         raise UsageError(
             f"Refused to serve on {settings.host} without a token: anybody could use the model.",
@@ -93,6 +101,15 @@ def serve(settings: Settings, *, until_stdin_closes: bool = False) -> int:
         remove_folder(folder)
 
 
+def _check_bounds(settings: Settings) -> None:
+    """The same for a command line as for a spec."""
+    for name, least, most in BOUNDS:
+        found = getattr(settings, name)
+        if found is not None and not least <= found <= most:
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{option} is {found}, wanted {least} to {most:,}.")
+
+
 class Doors:
     """The ports beside that of HTTP, taken before anything is forked.
 
@@ -109,9 +126,11 @@ class Doors:
             for package in ("hpack", "google", "google.protobuf"):
                 if importlib.util.find_spec(package) is None:
                     raise MissingExtra(package, "grpc")
-            self.grpc = listen(settings.host, settings.grpc_port, settings.workers)
+            port, option = settings.grpc_port, "--grpc-port"
+            self.grpc = listen(settings.host, port, settings.workers, option)
         if settings.metrics_port is not None:
-            self.metrics = bound(settings.host, settings.metrics_port, shared=False)
+            port, option = settings.metrics_port, "--metrics-port"
+            self.metrics = bound(settings.host, port, shared=False, option=option)
             self.metrics.listen(64)
             self.metrics.setblocking(False)
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from modelwright.core.limits import MOST_WORKERS
+
 
 def _argument(default: Any, text: str, **extra: Any) -> Any:
     """A positional argument at the command line."""
@@ -144,7 +146,7 @@ class ServeArguments(ProjectArguments):
     port: int | None = _port(None, "Port; 0 takes a free one.")
     grpc_port: int | None = _port(None, "Port for gRPC; 0 takes a free one.")
     metrics_port: int | None = _port(None, "Port for Prometheus, beside /metrics.")
-    workers: int | None = _option(None, "Processes that answer.")
+    workers: int | None = Field(None, description="Processes that answer.", ge=1, le=MOST_WORKERS)
     journal: str | None = _option(None, "Folder or URL for the journal; also switches it on.")
     access_log: bool | None = _option(None, "A line of JSON a request, on standard error.")
 

@@ -297,8 +297,12 @@ def _change(result: results.ChangeResult, console: Console) -> None:
     console.print(
         f"Version [bold]{result.champion}[/] is now champion of [bold]{result.model}[/]{replaced}."
     )
-    if result.replaces:
-        console.print(f"Way back: [bold]modelwright rollback {result.model}[/]")
+    if not result.replaces:
+        return
+    back = f"promote {result.model} {result.replaces}"
+    if result.action == "promote":
+        back = f"rollback {result.model}"
+    console.print(f"Way back: [bold]modelwright {back}[/]")
 
 
 def _history(result: results.HistoryResult, console: Console) -> None:
