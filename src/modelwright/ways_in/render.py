@@ -297,12 +297,10 @@ def _change(result: results.ChangeResult, console: Console) -> None:
     console.print(
         f"Version [bold]{result.champion}[/] is now champion of [bold]{result.model}[/]{replaced}."
     )
-    if not result.replaces:
-        return
-    back = f"promote {result.model} {result.replaces}"
-    if result.action == "promote":
-        back = f"rollback {result.model}"
-    console.print(f"Way back: [bold]modelwright {back}[/]")
+    if result.replaces:
+        again = f"promote {result.model} {result.replaces}"
+        back = f"rollback {result.model}" if result.action == "promote" else again
+        console.print(f"Way back: [bold]modelwright {back}[/]")
 
 
 def _history(result: results.HistoryResult, console: Console) -> None:
