@@ -190,7 +190,7 @@ class GrpcCall(Stream):
             service.check_queue()
             if self.ended:
                 self._collect(b"")
-        except Exception as error:  # noqa: BLE001  refuse() logs and answers
+        except Exception as error:  # noqa: BLE001  refuse() logs what is our fault, and answers
             self.refuse(error)
 
     def received(self, content: bytes) -> None:
@@ -206,7 +206,7 @@ class GrpcCall(Stream):
                 self._collect(content)
             else:
                 self._ask(message)
-        except Exception as error:  # noqa: BLE001  refuse() logs and answers
+        except Exception as error:  # noqa: BLE001  refuse() logs what is our fault, and answers
             self.refuse(error)
 
     def _collect(self, content: bytes) -> None:
@@ -259,7 +259,7 @@ class GrpcCall(Stream):
             self._grow(len(found))
             self._message, self._inflates = found, False
             self._collect(b"")
-        except Exception as error:  # noqa: BLE001  refuse() logs and answers
+        except Exception as error:  # noqa: BLE001  refuse() logs what is our fault, and answers
             self.refuse(error)
 
     def _ask(self, message: bytes) -> None:
@@ -341,7 +341,7 @@ class GrpcCall(Stream):
             answer = await work
             if answer is not None:
                 self.reply(answer)
-        except Exception as error:  # noqa: BLE001  refuse() logs and answers
+        except Exception as error:  # noqa: BLE001  refuse() logs what is our fault, and answers
             self.refuse(error)
 
     def _is_answered(self) -> None:

@@ -224,7 +224,7 @@ class _Door:
             try:
                 call.found = outcome
                 call.reply(_written(outcome))
-            except Exception as error:  # noqa: BLE001  refuse() logs and answers
+            except Exception as error:  # noqa: BLE001  refuse() logs what is our fault, and answers
                 call.refuse(error)
 
         seconds, asked = settings.deadline, call.head.seconds

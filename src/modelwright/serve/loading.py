@@ -131,7 +131,7 @@ def load_all(settings: Settings) -> Lives:
         lives.versions[source.name, wanted.champion.version, wanted.champion.digest] = champion
         for place in (*wanted.others, wanted.baseline):
             if place is not None and place.folder:
-                with contextlib.suppress(ModelwrightError, OSError):  # told by each worker
+                with contextlib.suppress(ModelwrightError, OSError):  # each worker tries and logs
                     live = load_place(source, place, settings)
                     lives.versions.setdefault((source.name, place.version, place.digest), live)
     return lives
