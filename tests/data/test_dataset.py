@@ -80,6 +80,7 @@ def test_a_few_rows_without_time_are_left_out_and_said(tmp_path: Path) -> None:
         ("bought", "  accept: [leekage]\n", "id you mean 'leakage'?"),
         ("bought", "watch: {drift: {columns: {bigg: {ignore: true}}}}\n", "watch.drift.columns na"),
         ("bought", "watch: {canary: {key: custmer}}\n", "watch.canary.key names 'custmer'"),
+        ("bought", "serve: {constant: Z}\n", "serve.constant is 'Z', which is no label of"),
         (
             "bought",
             "  drop: [colour]\nwatch: {canary: {key: colour}}\n",

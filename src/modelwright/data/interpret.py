@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from modelwright.core.constant import check_constant
 from modelwright.core.contract import row_breaches, table_breaches
 from modelwright.core.errors import DataError, RowsError, did_you_mean
 from modelwright.core.intake import Array, Feeds
@@ -101,6 +102,7 @@ def parse(frame: pl.DataFrame, spec: Spec, source: Source, numbers: Array | None
         if words:
             missing[name] = list(words)
     _check_canary_key(columns, spec)
+    check_constant(read.target, spec.serve.constant)
     detected |= {key: found for key, found in (("dates", dates), ("missing", missing)) if found}
     for column in columns:
         notes += broken_contract(column, values[column.name])
